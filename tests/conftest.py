@@ -1,0 +1,26 @@
+"""What all tests use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; the test is skipped where it is not there."""
+    place = ROOT.parent / "shared"
+    if not (place / "data").is_dir():
+        pytest.skip("the shared data folder is not beside this checkout")
+    return place
