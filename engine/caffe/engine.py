@@ -1,0 +1,38 @@
+"""What the engine has beyond pycaffe: its own errors, readers and settings.
+
+Scripts that should also run under BVLC Caffe ask `hasattr(caffe, "engine")` first.
+"""
+
+from __future__ import annotations
+
+from . import python_path
+from .allocator import keep_memory
+from .device import cuda_device_count, synchronize
+from .errors import Error, InputError
+from .proto.wire import read_weights
+from .snapshots import position_path
+
+__all__ = [
+    "Error", "InputError", "cuda_device_count", "keep_memory", "load_torch_weights",
+    "position_path", "python_path", "read_weights", "synchronize",
+]  # fmt: skip
+
+
+def load_torch_weights(path) -> dict:
+    """The tensors of a `.pth` file as float32 NumPy arrays by name, without running its code.
+
+    Raises InputError for a file that holds anything but tensors in plain containers.
+    """
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a file of plain tensors ({reason})") from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
+        raise InputError(f"{path}: holds no dictionary of tensors")
+    return {str(name): tensor.float().numpy() for name, tensor in state.items()}

@@ -1,0 +1,84 @@
+"""Layer: what every layer is, native or written by a user in Python."""
+
+from __future__ import annotations
+
+from .blob import Blob
+from .errors import InputError
+
+TRAIN, TEST = 0, 1
+
+
+class BlobVec(list):
+    """A layer's parameter blobs, with pycaffe's `add_blob`."""
+
+    def add_blob(self, *shape: int) -> Blob:
+        blob = Blob(*shape)
+        self.append(blob)
+        return blob
+
+
+class Layer:
+    """Setup, reshape, forward and backward over bottom and top blobs; nothing else.
+
+    Subclasses override the four methods. `bottom` and `top` are lists of `Blob`. Native layers
+    use the blobs' tensors (`read`, `write`, `read_diff`, `write_diff`), user layers written in
+    Python their NumPy views (`data`, `diff`).
+
+    * `setup` runs once: check parameters, make parameter blobs.
+    * `reshape` runs before every forward: give the tops their shapes.
+    * `backward` overwrites `bottom[i].diff` where `propagate_down[i]`, and adds to the diff of
+      parameter i where `param_propagate_down[i]`.
+    """
+
+    num_bottom: tuple[int, int | None] = (0, None)
+    """Fewest and most bottoms (None: no limit)."""
+    num_top: tuple[int, int | None] = (0, None)
+    """Fewest and most tops (None: no limit)."""
+    equal_bottoms_tops = False
+    """As many tops as bottoms."""
+    auto_tops = False
+    """Tops that the prototxt leaves out are made anonymously, up to `num_top`'s fewest."""
+    is_loss = False
+    """The first top has loss weight 1 unless the prototxt says otherwise."""
+    allow_force_backward: tuple[bool, ...] = ()
+    """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
+    shares_bottom = False
+    """Tops are views of the bottom's memory (Split and its like)."""
+
+    def __init__(self, layer_param=None, phase: int = TEST):
+        self.layer_param = layer_param
+        self.phase = phase
+        self.blobs = BlobVec()
+        self.param_propagate_down: list[bool] = []
+        self.loss_weights: list[float] = []
+
+    @property
+    def type(self) -> str:
+        return self.layer_param.type
+
+    @property
+    def name(self) -> str:
+        return self.layer_param.name
+
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        pass
+
+    def forward(self, bottom, top):
+        pass
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+    def fail(self, message: str) -> InputError:
+        """An InputError that names this layer: `raise self.fail("…")`."""
+        return InputError(f"layer '{self.name}' ({self.type}): {message}")
+
+    def canonical_axis(self, axis: int, blob: Blob) -> int:
+        """`axis` counted from the front; negative axes count from the back."""
+        n = len(blob.shape)
+        if not -n <= axis < n:
+            raise self.fail(f"axis {axis} is out of range for a bottom of shape {blob.shape}")
+        return axis + n if axis < 0 else axis

@@ -1,0 +1,145 @@
+"""Convolution and Deconvolution over one, two or three spatial axes."""
+
+from __future__ import annotations
+
+import torch
+
+from ..layer import Layer
+from . import register
+from ._common import add_params, adds_to, require_same_shape
+
+_aten = torch.ops.aten
+_AXES = ("h", "w")
+
+
+def spatial(layer: Layer, field: str, n: int, default: int | None = None) -> list[int]:
+    """A ConvolutionParameter's `field` for `n` spatial axes: given once for all of them, once
+    for each, or (two axes only) as its `_h` and `_w` forms."""
+    param = layer.layer_param.convolution_param
+    stem = field.removesuffix("_size")
+    values = list(getattr(param, field))
+    if field != "dilation" and any(param.HasField(f"{stem}_{a}") for a in _AXES):
+        if values:
+            raise layer.fail(f"give either {field} or {stem}_h and {stem}_w, not both")
+        if n != 2:
+            raise layer.fail(f"{stem}_h and {stem}_w are for 2 spatial axes; there are {n}")
+        if field != "pad" and not all(param.HasField(f"{stem}_{a}") for a in _AXES):
+            raise layer.fail(f"needs both {stem}_h and {stem}_w")
+        values = [getattr(param, f"{stem}_{a}") for a in _AXES]
+    if not values:
+        if default is None:
+            raise layer.fail(f"needs a {field}")
+        values = [default]
+    if len(values) not in (1, n):
+        raise layer.fail(f"has {len(values)} values of {field} for {n} spatial axes")
+    if field != "pad" and min(values) < 1:
+        raise layer.fail(f"{field} must be at least 1")
+    return values * n if len(values) == 1 else values
+
+
+@register("Convolution")
+class Convolution(Layer):
+    """Cross-correlation of each bottom with weights (outputs, inputs/group, k…), plus a bias for
+    each output. All bottoms share the weights; each has its own top."""
+
+    num_bottom = (1, None)
+    num_top = (1, None)
+    equal_bottoms_tops = True
+    transposed = False
+
+    def setup(self, bottom, top):
+        param = self.layer_param.convolution_param
+        axes = len(bottom[0].shape)
+        if self.canonical_axis(param.axis, bottom[0]) != 1:
+            raise self.fail(f"axis {param.axis} is not there; only axis 1 is")
+        n = axes - 2
+        if not 1 <= n <= 3:
+            raise self.fail(f"needs 1 to 3 spatial axes; the bottom's shape is {bottom[0].shape}")
+        self.kernel = spatial(self, "kernel_size", n)
+        self.stride = spatial(self, "stride", n, 1)
+        self.pad = spatial(self, "pad", n, 0)
+        self.dilation = spatial(self, "dilation", n, 1)
+        self.channels, self.group = bottom[0].shape[1], param.group
+        self.outputs = param.num_output
+        if self.outputs < 1:
+            raise self.fail("needs a num_output of at least 1")
+        for what, number in (("input channels", self.channels), ("num_output", self.outputs)):
+            if self.group < 1 or number % self.group:
+                raise self.fail(f"group {self.group} does not divide {number} ({what})")
+        first, second = self.outputs, self.channels
+        if self.transposed:
+            first, second = second, first
+        params = [("weight", (first, second // self.group, *self.kernel), param.weight_filler)]
+        if param.bias_term:
+            params.append(("bias", (self.outputs,), param.bias_filler))
+        add_params(self, *params)
+
+    def reshape(self, bottom, top):
+        require_same_shape(self, bottom)
+        shape = bottom[0].shape
+        if len(shape) != len(self.kernel) + 2 or shape[1] != self.channels:
+            raise self.fail(
+                f"was set up for {self.channels} channels and {len(self.kernel)} spatial axes; "
+                f"the bottom's shape is {shape}"
+            )
+        sizes = [self.out_size(i, size) for i, size in enumerate(shape[2:])]
+        if min(sizes) < 1:
+            raise self.fail(
+                f"the bottom's shape {shape} is too small for kernel {self.kernel}, dilation "
+                f"{self.dilation}, pad {self.pad}"
+            )
+        for blob in top:
+            blob.reshape(shape[0], self.outputs, *sizes)
+
+    def extent(self, i: int) -> int:
+        """What a dilated kernel spans: d(k-1) + 1."""
+        return self.dilation[i] * (self.kernel[i] - 1) + 1
+
+    def out_size(self, i: int, size: int) -> int:
+        return (size + 2 * self.pad[i] - self.extent(i)) // self.stride[i] + 1
+
+    def geometry(self):
+        """The arguments that ATen's convolution and convolution_backward have in common."""
+        no_output_padding = [0] * len(self.kernel)
+        return (
+            self.stride,
+            self.pad,
+            self.dilation,
+            self.transposed,
+            no_output_padding,
+            self.group,
+        )
+
+    def forward(self, bottom, top):
+        weight = self.blobs[0].read()
+        bias = self.blobs[1].read() if len(self.blobs) > 1 else None
+        for x, y in zip(bottom, top):
+            y.write().copy_(_aten.convolution(x.read(), weight, bias, *self.geometry()))
+
+    def backward(self, top, propagate_down, bottom):
+        weight = self.blobs[0].read()
+        wants_weight, wants_bias = adds_to(self, 0), adds_to(self, 1)
+        for y, wants_bottom, x in zip(top, propagate_down, bottom):
+            wants = [bool(wants_bottom), wants_weight, wants_bias]
+            if not any(wants):
+                continue
+            dx, dweight, dbias = _aten.convolution_backward(
+                y.read_diff(), x.read(), weight, [self.outputs], *self.geometry(), wants
+            )
+            if wants_bottom:
+                x.write_diff().copy_(dx)
+            if wants_weight:
+                self.blobs[0].write_diff().add_(dweight)
+            if wants_bias:
+                self.blobs[1].write_diff().add_(dbias)
+
+
+@register("Deconvolution")
+class Deconvolution(Convolution):
+    """Convolution's backward pass as a forward pass ("transposed convolution", upsampling):
+    weights (inputs, outputs/group, k…)."""
+
+    transposed = True
+
+    def out_size(self, i: int, size: int) -> int:
+        return self.stride[i] * (size - 1) + self.extent(i) - 2 * self.pad[i]

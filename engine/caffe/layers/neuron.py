@@ -1,0 +1,129 @@
+"""Layers that work on each element by itself: ReLU, Sigmoid, TanH, Power, Dropout.
+
+All may work in place.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .. import rng
+from ..layer import TRAIN, Layer
+from . import register
+from ._common import Scratch, same_memory
+
+_aten = torch.ops.aten
+
+
+class Neuron(Layer):
+    num_bottom = (1, 1)
+    num_top = (1, 1)
+
+    def reshape(self, bottom, top):
+        top[0].reshape_like(bottom[0])
+
+
+@register("ReLU")
+class ReLU(Neuron):
+    """max(0, x) + negative_slope · min(0, x)."""
+
+    def forward(self, bottom, top):
+        slope = self.layer_param.relu_param.negative_slope
+        x, y = bottom[0].read(), top[0].write()
+        if slope == 0:
+            torch.clamp_min(x, 0, out=y)
+        else:
+            _aten.leaky_relu.out(x, slope, out=y)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        slope = self.layer_param.relu_param.negative_slope
+        # In place, x is the layer's output, whose sign is the input's (slope >= 0).
+        x, dy, dx = bottom[0].read(), top[0].read_diff(), bottom[0].write_diff()
+        if slope == 0:
+            _aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
+        else:
+            _aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dx)
+
+
+@register("Sigmoid")
+class Sigmoid(Neuron):
+    def forward(self, bottom, top):
+        torch.sigmoid(bottom[0].read(), out=top[0].write())
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            dy, y = top[0].read_diff(), top[0].read()
+            _aten.sigmoid_backward.grad_input(dy, y, grad_input=bottom[0].write_diff())
+
+
+@register("TanH")
+class TanH(Neuron):
+    def forward(self, bottom, top):
+        torch.tanh(bottom[0].read(), out=top[0].write())
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            dy, y = top[0].read_diff(), top[0].read()
+            _aten.tanh_backward.grad_input(dy, y, grad_input=bottom[0].write_diff())
+
+
+@register("Power")
+class Power(Neuron):
+    """(shift + scale · x) ^ power."""
+
+    def setup(self, bottom, top):
+        self.kept = Scratch()
+
+    def forward(self, bottom, top):
+        p = self.layer_param.power_param
+        x, y = bottom[0].read(), top[0].write()
+        if same_memory(bottom[0], top[0]) and p.power != 1:
+            self.kept(x.shape, x.device).copy_(x)
+        torch.mul(x, p.scale, out=y)
+        y.add_(p.shift)
+        if p.power != 1:
+            y.pow_(p.power)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        p = self.layer_param.power_param
+        dy, dx = top[0].read_diff(), bottom[0].write_diff()
+        torch.mul(dy, p.power * p.scale, out=dx)
+        if p.power not in (0, 1) and p.scale != 0:
+            x = self.kept.tensor if same_memory(bottom[0], top[0]) else bottom[0].read()
+            dx.mul_(torch.mul(x, p.scale).add_(p.shift).pow_(p.power - 1))
+
+
+@register("Dropout")
+class Dropout(Neuron):
+    """In TRAIN each element is dropped with probability `dropout_ratio`, and what remains is
+    scaled by 1/(1 - dropout_ratio); in TEST nothing changes."""
+
+    def setup(self, bottom, top):
+        self.ratio = self.layer_param.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            raise self.fail(f"dropout_ratio {self.ratio:g} is not within 0 (included) to 1")
+        self.drops = self.phase == TRAIN and self.ratio > 0
+        self.mask = Scratch()
+
+    def forward(self, bottom, top):
+        x, y = bottom[0].read(), top[0].write()
+        if self.drops:
+            keep = 1 - self.ratio
+            mask = self.mask(x.shape, x.device)
+            mask.bernoulli_(keep, generator=rng.generator(x.device)).div_(keep)
+            torch.mul(x, mask, out=y)
+        elif not same_memory(bottom[0], top[0]):
+            y.copy_(x)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        dy, dx = top[0].read_diff(), bottom[0].write_diff()
+        if self.drops:
+            torch.mul(dy, self.mask.tensor, out=dx)
+        elif not same_memory(bottom[0], top[0]):
+            dx.copy_(dy)

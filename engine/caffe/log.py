@@ -1,0 +1,31 @@
+"""Log lines in the form of Google's logging library, which Caffe's log parsers read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+INFO, WARNING, ERROR = 0, 1, 2
+_state = {"min_level": None}
+
+
+def set_min_level(level: int | None) -> None:
+    """Leave out lines below `level`; None: as the variable GLOG_minloglevel says (default 0)."""
+    _state["min_level"] = level
+
+
+def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
+    """Write `I1231 23:59:59.999999 <thread> <where>] <message>` to stderr."""
+    least = _state["min_level"]
+    if least is None:
+        text = os.environ.get("GLOG_minloglevel", "0")
+        least = int(text) if text.isdigit() else 0
+    if level < least:
+        return
+    now = time.time()
+    stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1e6):06d}"
+    thread = threading.get_native_id()
+    sys.stderr.write(f"{'IWE'[level]}{stamp} {thread:5d} {where}] {message}\n")
+    sys.stderr.flush()

@@ -1,0 +1,427 @@
+"""Net: layers wired by blob names, run forward and backward."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import OrderedDict
+
+import numpy as np
+
+from .blob import Blob
+from .errors import InputError
+from .graph import filter_layers, insert_splits
+from .layer import TEST, TRAIN
+from .layers import create
+from .learnable import Learnable
+from .proto import text
+from .weights import WeightFiles
+
+ANONYMOUS = "(automatic)"
+
+
+class Net(WeightFiles):
+    """A net from a prototxt, with pycaffe's interface.
+
+    Net(network_file, phase, level=0, stages=None, weights=None)
+    Net(network_file, weights, phase)                          (older form)
+
+    Attributes: `blobs` (name -> Blob), `params` (layer name -> list of Blob), `layers`,
+    `layer_dict`, `inputs`, `outputs`, `bottom_names`, `top_names`, `blob_loss_weights`.
+
+    Raises InputError, in one line, for a net that cannot be built.
+    """
+
+    def __init__(self, network_file, *args, level=0, stages=None, weights=None, phase=None):
+        if args and isinstance(args[0], (str, os.PathLike)):
+            warnings.warn(
+                "Net(file, weights, phase) is the older form; use weights=", DeprecationWarning, 2
+            )
+            weights, args = args[0], args[1:]
+        if args:
+            phase, args = args[0], args[1:]
+        if args:
+            level, args = args[0], args[1:]
+        if args:
+            stages, args = args[0], args[1:]
+        if args:
+            weights, args = args[0], args[1:]
+        if args or phase not in (TRAIN, TEST):
+            raise TypeError("Net(network_file, phase, level=0, stages=None, weights=None)")
+        param = text.read_net(network_file)
+        param.state.phase = phase
+        param.state.level = level
+        param.state.stage.extend(stages or [])
+        self._build(param, str(network_file))
+        if weights is not None:
+            self.copy_from(weights)
+
+    @classmethod
+    def from_param(cls, param, where: str = "net") -> Net:
+        """A net from a NetParameter whose `state` is set; `where` names it in errors."""
+        net = cls.__new__(cls)
+        net._build(param, where)
+        return net
+
+    # -- construction ---------------------------------------------------------------------
+
+    def _build(self, param, where: str) -> None:
+        try:
+            param = insert_splits(filter_layers(param))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        self._param = param
+        self._where = where
+        self.name = param.name
+        self.phase = param.state.phase
+        self.layers = []
+        self._layer_names: list[str] = []
+        self._blobs: list[Blob] = []
+        self._blob_names: list[str] = []
+        self._blob_needs_backward: list[bool] = []
+        self._bottom_ids: list[list[int]] = []
+        self._top_ids: list[list[int]] = []
+        self._bottom_needs: list[list[bool]] = []
+        self._layer_needs: list[bool] = []
+        self._inputs: list[int] = []
+        self._by_name: dict[str, int] = {}
+        self._loss_counts: dict[tuple[int, int], int] = {}
+        self._learnable = Learnable()
+        self._callbacks = {
+            key: []
+            for key in ("before_forward", "after_forward", "before_backward", "after_backward")
+        }
+        unread: set[str] = set()  # blobs made and not read so far
+        for layer_param in param.layer:
+            try:
+                self._add_layer(layer_param, unread)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+        self._find_backward_needs()
+        if param.force_backward:
+            self._force_backward()
+        self._outputs = [self._by_name[name] for name in sorted(unread)]
+        self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
+        self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
+        self._make_views()
+
+    def _add_layer(self, layer_param, unread: set[str]) -> None:
+        if not layer_param.HasField("phase"):
+            layer_param.phase = self.phase
+        if layer_param.propagate_down and len(layer_param.propagate_down) != len(
+            layer_param.bottom
+        ):
+            raise InputError(
+                f"layer '{layer_param.name}': propagate_down is given "
+                f"{len(layer_param.propagate_down)} times for {len(layer_param.bottom)} bottoms"
+            )
+        layer = create(layer_param, layer_param.phase)
+        for proto in layer_param.blobs:
+            self._blob_from_proto(layer, proto)
+        del layer_param.blobs[:]
+        bottom_ids, needs, needs_backward = [], [], False
+        for i, name in enumerate(layer_param.bottom):
+            if name not in unread:
+                raise layer.fail(f"bottom blob '{name}' is not there or already read")
+            index = self._by_name[name]
+            bottom_ids.append(index)
+            unread.discard(name)
+            need = self._blob_needs_backward[index]
+            needs_backward |= need
+            if layer_param.propagate_down:
+                need = layer_param.propagate_down[i]
+            needs.append(need)
+        top_ids = [self._add_top(layer, i, unread) for i in range(len(layer_param.top))]
+        if layer.auto_tops:
+            while len(top_ids) < max(layer.num_top[0], layer.equal_bottoms_tops * len(bottom_ids)):
+                top_ids.append(self._new_blob(ANONYMOUS))
+        if layer_param.type == "Input":
+            self._inputs.extend(top_ids)
+        self.layers.append(layer)
+        self._layer_names.append(layer_param.name)
+        self._bottom_ids.append(bottom_ids)
+        self._top_ids.append(top_ids)
+        self._set_up(layer, bottom_ids, top_ids)
+        specs = self._learnable.add_layer(layer)
+        needs_backward |= any(lr != 0 for lr in specs)
+        layer.param_propagate_down = [lr != 0 for lr in specs]
+        for index in top_ids:
+            self._blob_needs_backward[index] = needs_backward
+        self._bottom_needs.append(needs)
+        self._layer_needs.append(needs_backward)
+
+    def _blob_from_proto(self, layer, proto) -> None:
+        shape = tuple(proto.shape.dim) if proto.HasField("shape") else None
+        if shape is None:
+            shape = (proto.num, proto.channels, proto.height, proto.width)
+        values = np.array(proto.data or proto.double_data, dtype=np.float32)
+        blob = layer.blobs.add_blob(*shape)
+        if values.size != blob.count:
+            raise layer.fail(f"a blob of shape {shape} is given {values.size} values")
+        blob.data[...] = values.reshape(shape)
+
+    def _new_blob(self, name: str) -> int:
+        self._blobs.append(Blob())
+        self._blob_names.append(name)
+        self._blob_needs_backward.append(False)
+        return len(self._blobs) - 1
+
+    def _add_top(self, layer, i: int, unread: set[str]) -> int:
+        param = layer.layer_param
+        name = param.top[i]
+        if i < len(param.bottom) and param.bottom[i] == name:  # in place
+            unread.add(name)
+            return self._by_name[name]
+        if name in self._by_name:
+            raise layer.fail(
+                f"top blob '{name}' is made by an earlier layer too; rename one of them"
+            )
+        self._by_name[name] = self._new_blob(name)
+        unread.add(name)
+        return self._by_name[name]
+
+    def _set_up(self, layer, bottom_ids, top_ids) -> None:
+        bottom = [self._blobs[i] for i in bottom_ids]
+        top = [self._blobs[i] for i in top_ids]
+        for what, blobs, (least, most) in (
+            ("bottom", bottom, layer.num_bottom),
+            ("top", top, layer.num_top),
+        ):
+            if len(blobs) < least or (most is not None and len(blobs) > most):
+                wanted = str(least) if least == most else f"{least} to {most or 'any number'}"
+                raise layer.fail(f"takes {wanted} {what} blobs, is given {len(blobs)}")
+        if layer.equal_bottoms_tops and len(bottom) != len(top):
+            raise layer.fail(f"takes as many tops as bottoms, not {len(top)} for {len(bottom)}")
+        layer.setup(bottom, top)
+        layer.reshape(bottom, top)
+        given = layer.layer_param.loss_weight
+        if given and len(given) != len(top):
+            raise layer.fail(f"loss_weight is given {len(given)} times for {len(top)} tops")
+        weights = list(given) or [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(top))]
+        layer.loss_weights = weights
+        for i, (blob, weight) in enumerate(zip(top, weights)):
+            if weight:
+                blob.write_diff().fill_(weight)
+                self._loss_counts[len(self.layers) - 1, i] = blob.count
+
+    def _find_backward_needs(self) -> None:
+        """Leave out of backward what no loss depends on and what no parameter asks for."""
+        under_loss: set[int] = set()
+        skipped: set[int] = set()
+        for i in reversed(range(len(self.layers))):
+            weights = self.layers[i].loss_weights
+            tops = self._top_ids[i]
+            contributes, skip = False, True
+            for top, weight in zip(tops, weights):
+                contributes |= bool(weight) or top in under_loss
+                skip &= top in skipped
+            if self._layer_needs[i] and skip:
+                self._layer_needs[i] = False
+                self._bottom_needs[i] = [False] * len(self._bottom_ids[i])
+            if not contributes:
+                self._layer_needs[i] = False
+            for j, bottom in enumerate(self._bottom_ids[i]):
+                if contributes:
+                    under_loss.add(bottom)
+                else:
+                    self._bottom_needs[i][j] = False
+                if not self._bottom_needs[i][j]:
+                    skipped.add(bottom)
+
+    def _force_backward(self) -> None:
+        for i, layer in enumerate(self.layers):
+            self._layer_needs[i] = True
+            allowed = layer.allow_force_backward
+            for j, bottom in enumerate(self._bottom_ids[i]):
+                if j >= len(allowed) or allowed[j]:
+                    self._bottom_needs[i][j] = True
+                if self._bottom_needs[i][j]:
+                    self._blob_needs_backward[bottom] = True
+            layer.param_propagate_down = [True] * len(layer.blobs)
+
+    def _make_views(self) -> None:
+        names = self._blob_names
+        self.blobs = OrderedDict(zip(names, self._blobs))
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
+        self.params = OrderedDict(
+            (name, layer.blobs) for name, layer in zip(self._layer_names, self.layers) if layer.blobs
+        )
+        self.inputs = [names[i] for i in self._inputs]
+        self.outputs = [names[i] for i in self._outputs]
+        self.bottom_names = OrderedDict(
+            (name, [names[i] for i in ids]) for name, ids in zip(self._layer_names, self._bottom_ids)
+        )
+        self.top_names = OrderedDict(
+            (name, [names[i] for i in ids]) for name, ids in zip(self._layer_names, self._top_ids)
+        )
+        weights = [0.0] * len(self._blobs)
+        for layer, ids in zip(self.layers, self._top_ids):
+            for i, weight in zip(ids, layer.loss_weights):
+                weights[i] = weight
+        self.blob_loss_weights = OrderedDict(zip(names, weights))
+
+    # -- running --------------------------------------------------------------------------
+
+    def reshape(self) -> None:
+        """Carry the input blobs' present shapes through all layers."""
+        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
+            layer.reshape(bottom, top)
+
+    def _forward(self, start: int, end: int) -> float:
+        """Run layers start..end (inclusive); return the weighted sum of their losses."""
+        loss = 0.0
+        for i in range(start, end + 1):
+            for callback in self._callbacks["before_forward"]:
+                callback(i)
+            layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
+            layer.reshape(bottom, top)
+            layer.forward(bottom, top)
+            for j, weight in enumerate(layer.loss_weights):
+                if weight:
+                    loss = loss + self._weighted(i, j, top[j], weight)
+            for callback in self._callbacks["after_forward"]:
+                callback(i)
+        return float(loss)
+
+    def _weighted(self, i: int, j: int, blob: Blob, weight: float):
+        if self._loss_counts[i, j] != blob.count:  # a reshape may have brought new memory
+            blob.write_diff().fill_(weight)
+            self._loss_counts[i, j] = blob.count
+        return (blob.read() * blob.read_diff()).sum()
+
+    def _backward(self, start: int, end: int) -> None:
+        """Run backward through layers start down to end (inclusive)."""
+        for i in range(start, end - 1, -1):
+            for callback in self._callbacks["before_backward"]:
+                callback(i)
+            if self._layer_needs[i]:
+                self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
+            for callback in self._callbacks["after_backward"]:
+                callback(i)
+
+    def _index(self, layer_name: str) -> int:
+        try:
+            return self._layer_names.index(layer_name)
+        except ValueError:
+            raise InputError(f"{self._where}: no layer '{layer_name}'") from None
+
+    def _assign(self, arrays: dict, names: list[str], attribute: str, what: str) -> None:
+        if set(arrays) != set(names):
+            raise ValueError(f"{what} do not match the net's: {sorted(arrays)} for {names}")
+        for name, array in arrays.items():
+            target = getattr(self.blobs[name], attribute)
+            if np.shape(array)[:1] != target.shape[:1]:
+                raise ValueError(f"'{name}' is not of the batch size {target.shape[:1]}")
+            target[...] = array
+
+    def forward(self, blobs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
+        """Run forward, wholly or between two named layers (both included).
+
+        Keywords are arrays for the input blobs. Returns {name: data view} of the net's outputs
+        (with `end`: of that layer's tops) and of the blobs named in `blobs`.
+        """
+        first = 0 if start is None else self._index(start)
+        last = len(self.layers) - 1 if end is None else self._index(end)
+        wanted = self.outputs if end is None else self.top_names[end]
+        if kwargs:
+            self._assign(kwargs, self.inputs, "data", "input blob arguments")
+        self._forward(first, last)
+        return {name: self.blobs[name].data for name in [*wanted, *(blobs or [])]}
+
+    def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
+        """Run backward, wholly or from layer `start` down to layer `end` (both included).
+
+        Keywords are arrays for the output blobs' diffs. Returns {name: diff view} of the inputs
+        (with `end`: of that layer's bottoms) and of the blobs named in `diffs`.
+        """
+        first = len(self.layers) - 1 if start is None else self._index(start)
+        last = 0 if end is None else self._index(end)
+        wanted = self.inputs if end is None else self.bottom_names[end]
+        if kwargs:
+            self._assign(kwargs, self.outputs, "diff", "top diff arguments")
+        self._backward(first, last)
+        return {name: self.blobs[name].diff for name in [*wanted, *(diffs or [])]}
+
+    def clear_param_diffs(self) -> None:
+        """Zero the diffs of all learnable parameters."""
+        for blob in self._learnable.blobs:
+            blob.write_diff().zero_()
+
+    def share_with(self, other: Net) -> None:
+        """Use the parameter memory of `other`'s layers of the same names from now on."""
+        for name, theirs in other.params.items():
+            if name not in self.params:
+                continue
+            for i, (mine, blob) in enumerate(self._pair_blobs(name, theirs)):
+                if mine.shape != blob.shape:
+                    raise InputError(
+                        f"layer '{name}': cannot share parameter {i}: "
+                        f"shape {blob.shape} there, {mine.shape} here"
+                    )
+                mine.share_data(blob)
+
+    def _pair_blobs(self, name: str, theirs: list):
+        mine = self.params[name]
+        if len(mine) != len(theirs):
+            raise InputError(
+                f"layer '{name}': {len(theirs)} parameter blobs there, {len(mine)} here"
+            )
+        return list(zip(mine, theirs))
+
+    def before_forward(self, callback) -> None:
+        """Call `callback(layer index)` before each layer's forward."""
+        self._callbacks["before_forward"].append(callback)
+
+    def after_forward(self, callback) -> None:
+        self._callbacks["after_forward"].append(callback)
+
+    def before_backward(self, callback) -> None:
+        self._callbacks["before_backward"].append(callback)
+
+    def after_backward(self, callback) -> None:
+        self._callbacks["after_backward"].append(callback)
+
+    # -- batches --------------------------------------------------------------------------
+
+    def set_input_arrays(self, data, labels) -> None:
+        """Give a MemoryData net its arrays."""
+        layer = self.layers[0]
+        if not hasattr(layer, "set_arrays"):
+            raise InputError(f"{self._where}: the first layer is no MemoryData layer")
+        layer.set_arrays(data, labels)
+
+    def _batches(self, arrays: dict):
+        """Split arrays into batches of the net's size, the last one padded with zeros."""
+        total = len(next(iter(arrays.values())))
+        size = next(iter(self.blobs.values())).shape[0]
+        for at in range(0, total, size):
+            batch = {}
+            for name, array in arrays.items():
+                part = np.asarray(array[at : at + size], dtype=np.float32)
+                fill = np.zeros((size - len(part), *part.shape[1:]), dtype=np.float32)
+                batch[name] = np.concatenate([part, fill])
+            yield batch, min(size, total - at)
+
+    def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
+        """`forward` over any number of inputs, batch by batch; returns whole arrays."""
+        collected: dict[str, list] = {}
+        for batch, count in self._batches(kwargs):
+            for name, array in self.forward(blobs=blobs, **batch).items():
+                collected.setdefault(name, []).append(array[:count].copy())
+        return {name: np.concatenate(parts) for name, parts in collected.items()}
+
+    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
+        """`forward` and `backward` over any number of inputs (and output diffs), by batches."""
+        outs: dict[str, list] = {}
+        grads: dict[str, list] = {}
+        for batch, count in self._batches(kwargs):
+            inputs = {k: v for k, v in batch.items() if k in self.inputs}
+            tops = {k: v for k, v in batch.items() if k in self.outputs}
+            for name, array in self.forward(blobs=blobs, **inputs).items():
+                outs.setdefault(name, []).append(array[:count].copy())
+            for name, array in self.backward(diffs=diffs, **tops).items():
+                grads.setdefault(name, []).append(array[:count].copy())
+        return (
+            {name: np.concatenate(parts) for name, parts in outs.items()},
+            {name: np.concatenate(parts) for name, parts in grads.items()},
+        )

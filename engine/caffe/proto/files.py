@@ -1,0 +1,85 @@
+"""Files that are never half written, and bytes of files that need not fit in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+
+from caffe.errors import Error, InputError
+
+
+def reason(err: Exception) -> str:
+    """The system's own words for an OSError, without the errno and the path."""
+    return getattr(err, "strerror", None) or str(err).split("\n", 1)[0] or type(err).__name__
+
+
+def _sync_folder(path: str) -> None:
+    # Not every file system lets a folder be opened or synced; the rename itself has happened.
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Context: a name beside ``path`` to write to; it takes ``path``'s place at the end.
+
+    The file is synced, renamed, and its folder synced. If the block fails, the new file is
+    removed and what stood at ``path`` stays as it was. OSErrors become ``caffe.errors.Error``.
+    """
+    target = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(target)
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    try:
+        try:
+            yield beside
+            handle = os.open(beside, os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(beside, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+    except OSError as err:
+        raise Error(f"cannot write {os.fspath(path)}: {reason(err)}") from err
+    _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """Context: a binary file object whose content takes ``path``'s place at the end."""
+    with atomic_path(path) as beside, open(beside, "wb") as file:
+        yield file
+
+
+def check_regular(path) -> int:
+    """Size in bytes of the regular file ``path``; InputError if it is none or empty."""
+    name = os.fspath(path)
+    try:
+        size = os.stat(name).st_size
+    except (OSError, ValueError) as err:
+        raise InputError(f"cannot read {name}: {reason(err)}") from err
+    if os.path.isdir(name):
+        raise InputError(f"cannot read {name}: it is a folder, not a file")
+    if not os.path.isfile(name):
+        raise InputError(f"cannot read {name}: it is not a regular file")
+    return size
+
+
+def map_file(path) -> memoryview:
+    """Read-only view of a file's bytes, mapped, not read; alive as long as any view of it."""
+    name = os.fspath(path)
+    if check_regular(name) == 0:
+        raise InputError(f"{name}: the file is empty")
+    try:
+        with open(name, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as err:
+        raise InputError(f"cannot read {name}: {reason(err)}") from err

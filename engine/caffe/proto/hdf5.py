@@ -1,0 +1,227 @@
+"""Caffe's HDF5 caffemodels and solverstates (``snapshot_format: HDF5``).
+
+A caffemodel holds ``/data/<layer>/<index>`` (and ``/diff/...``), a solverstate ``iter``,
+``learned_net``, ``current_step`` and ``/history/<index>``. A blob shared by several layers is
+stored with its owner alone. h5py is imported when the first such file is met.
+
+A file may point to other files (external links, external or virtual storage) or claim arrays far
+larger than itself; neither is what Caffe writes, and both are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffe.errors import Error, InputError
+from caffe.proto.encoding import MAX_AXES, Damaged
+from caffe.proto.files import atomic_path, check_regular, reason
+from caffe.proto.wire import LayerWeights, SolverState
+
+# No deflated array is smaller than this share of its size.
+_DEFLATE_LIMIT = 1032
+
+
+def is_hdf5(path) -> bool:
+    """Caffe tells the formats apart by the name alone: HDF5 ends in ``.h5``."""
+    return os.fspath(path).endswith(".h5")
+
+
+def _h5py():
+    try:
+        import h5py
+    except ImportError:
+        raise Error("HDF5 files need the package h5py: pip install h5py") from None
+    return h5py
+
+
+@contextlib.contextmanager
+def _opened(path, what: str):
+    name = os.fspath(path)
+    check_regular(name)
+    h5py = _h5py()
+    try:
+        with h5py.File(name, "r") as file:
+            yield file
+    except Damaged as err:
+        raise InputError(f"{name}: {err}") from None
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as err:
+        if isinstance(err, (Error, InputError)):
+            raise
+        raise InputError(f"{name}: is not an HDF5 {what}, or it is damaged: {reason(err)}") from err
+
+
+def _children(group) -> list[tuple[str, object]]:
+    """The group's members by name; only those that lie in this file."""
+    h5py = _h5py()
+    found = []
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise Damaged(f"'{group.name}/{name}' is a link to elsewhere, which is not followed")
+        found.append((name, group[name]))
+    return found
+
+
+def _member(file, name: str):
+    for found, member in _children(file):
+        if found == name:
+            return member
+    return None
+
+
+def _check_storage(dataset) -> None:
+    where = f"'{dataset.name}'"
+    if dataset.is_virtual or dataset.external:
+        raise Damaged(f"{where} keeps its numbers in another file, which is not followed")
+    if dataset.shape is None or dataset.ndim > MAX_AXES:
+        raise Damaged(f"{where} is not an array of at most {MAX_AXES} axes")
+    stored = dataset.id.get_storage_size()
+    most = stored * (_DEFLATE_LIMIT if dataset.compression else 1)
+    if dataset.size * dataset.dtype.itemsize > most:
+        raise Damaged(f"{where} has shape {dataset.shape} but only {stored} bytes")
+
+
+def _array(dataset) -> np.ndarray:
+    if dataset.dtype.kind != "f":
+        raise Damaged(f"'{dataset.name}' holds {dataset.dtype}, not floats")
+    _check_storage(dataset)
+    array = np.asarray(dataset[()], dtype=np.float32)
+    array.flags.writeable = False
+    return array
+
+
+def _indexed(group) -> list:
+    """A group's arrays by their index; None where an index is missing (a shared blob)."""
+    found: dict[int, np.ndarray] = {}
+    for name, member in _children(group):
+        # An index beyond the members would only be a gap; it must not become a huge list.
+        if not name.isdecimal() or int(name) > 2 * len(group) + MAX_AXES:
+            raise Damaged(f"'{group.name}/{name}' is not a blob's index")
+        found[int(name)] = _array(member)
+    return [found.get(i) for i in range(max(found, default=-1) + 1)]
+
+
+def _is_group(member) -> bool:
+    return isinstance(member, _h5py().Group)
+
+
+def _layers(group, prefix: str, depth: int = 0):
+    """(layer name, arrays) of all groups that hold arrays; a name may contain slashes."""
+    if depth > MAX_AXES:
+        raise Damaged(f"'{group.name}' is nested too deep")
+    for name, member in _children(group):
+        if not _is_group(member):
+            raise Damaged(f"'{group.name}/{name}' is not a group")
+        inner = _children(member)
+        if any(_is_group(child) for _, child in inner):
+            yield from _layers(member, f"{prefix}{name}/", depth + 1)
+        else:
+            yield prefix + name, _indexed(member)
+
+
+def read_weights_hdf5(path) -> list[LayerWeights]:
+    """The layers of an HDF5 caffemodel: (name, "", [(shape, float32 array)]), read into memory.
+
+    The type is not stored. An index that the file leaves out, because another layer owns that
+    blob, gives None in the pair's place. Raises InputError naming the file and the array.
+    """
+    with _opened(path, "caffemodel") as file:
+        data = _member(file, "data")
+        if data is None or not _is_group(data):
+            raise Damaged("has no group 'data'; is it a caffemodel?")
+        return [
+            LayerWeights(name, "", [None if a is None else (a.shape, a) for a in arrays])
+            for name, arrays in _layers(data, "")
+        ]
+
+
+@contextlib.contextmanager
+def _created(path):
+    h5py = _h5py()
+    try:
+        with atomic_path(path) as beside, h5py.File(beside, "w") as file:
+            yield file
+    except RuntimeError as err:  # how h5py reports a failed flush
+        if isinstance(err, Error):
+            raise
+        raise Error(f"cannot write {os.fspath(path)}: {reason(err)}") from err
+
+
+def _put(group, name: str, array) -> None:
+    values = np.asarray(array, dtype="<f4")
+    group.create_dataset(name, data=values)
+
+
+def write_weights_hdf5(
+    path, layers: Sequence[tuple[str, Sequence]], diffs: Sequence[tuple[str, Sequence]] = ()
+) -> None:
+    """Write an HDF5 caffemodel from pairs (layer name, arrays), stored as float32.
+
+    ``diffs`` are the gradients in the same form, where they are to be stored too. An entry None
+    among the arrays (a blob that another layer owns) is left out. Atomic; Error where it fails.
+    """
+    with _created(path) as file:
+        for root, pairs in (("data", layers), ("diff", diffs)):
+            if root == "diff" and not pairs:
+                continue
+            top = file.create_group(root)
+            for name, arrays in pairs:
+                group = top.require_group(name)
+                for i, array in enumerate(arrays):
+                    if array is not None:
+                        _put(group, str(i), array)
+
+
+def _integer(file, name: str) -> int:
+    member = _member(file, name)
+    if member is None or _is_group(member) or member.dtype.kind not in "iu" or member.size != 1:
+        raise Damaged(f"has no whole number '{name}'; is it a solverstate?")
+    _check_storage(member)
+    value = int(np.asarray(member[()]).reshape(-1)[0])
+    if not 0 <= value < 1 << 31:
+        raise Damaged(f"'{name}' is {value}, out of range")
+    return value
+
+
+def _string(file, name: str) -> str:
+    member = _member(file, name)
+    if member is None:
+        return ""
+    if _is_group(member) or member.dtype.kind != "S" or member.size != 1:
+        raise Damaged(f"'{name}' is not a string of fixed length")
+    _check_storage(member)
+    try:
+        return bytes(np.asarray(member[()]).reshape(-1)[0]).split(b"\0")[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise Damaged(f"'{name}' is not UTF-8 text") from None
+
+
+def read_solverstate_hdf5(path) -> SolverState:
+    """An HDF5 solverstate, its history as read-only float32 arrays in memory."""
+    with _opened(path, "solverstate") as file:
+        history = _member(file, "history")
+        if history is None or not _is_group(history):
+            raise Damaged("has no group 'history'; is it a solverstate?")
+        arrays = _indexed(history)
+        if any(array is None for array in arrays):
+            raise Damaged("its history has gaps")
+        iteration, step = _integer(file, "iter"), _integer(file, "current_step")
+        return SolverState(iteration, _string(file, "learned_net"), arrays, step)
+
+
+def write_solverstate_hdf5(
+    path, iter: int, learned_net: str, history: Sequence[np.ndarray], current_step: int = 0
+) -> None:
+    """Write an HDF5 solverstate; atomic, Error where it fails."""
+    text = learned_net.encode("utf-8")
+    with _created(path) as file:
+        file.create_dataset("iter", data=np.array([iter], np.int32))
+        file.create_dataset("current_step", data=np.array([current_step], np.int32))
+        # Read by C code, which looks for the closing zero byte.
+        file.create_dataset("learned_net", data=np.array(text, dtype=f"S{len(text) + 1}"))
+        group = file.create_group("history")
+        for i, array in enumerate(history):
+            _put(group, str(i), array)

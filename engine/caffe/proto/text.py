@@ -1,0 +1,128 @@
+"""Prototxt files: Caffe's text format, read with the upgrade applied, and written."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+
+from google.protobuf import text_format
+
+from caffe.errors import InputError
+from caffe.proto import caffe_pb2
+from caffe.proto.files import atomic_write, check_regular, reason
+from caffe.proto.upgrade import upgrade_net, upgrade_solver
+
+# Far above any net's; a caffemodel given by mistake is refused before it is read.
+_LARGEST_TEXT = 64 << 20
+
+_POSITION = re.compile(r"^\d+:\d+ : ")
+_QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])", re.DOTALL)
+_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) "?([\w+-]*)')
+_TWICE = re.compile(r'Message type "([\w.]+)" should not have multiple "(\w+)" fields')
+
+
+def _suggestion(word: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _short(full_name: str) -> str:
+    return full_name.partition(".")[2]
+
+
+def _explain(message: str) -> str:
+    """protobuf's words for a parse error, in the words of the prototxt's writer."""
+    message = _POSITION.sub("", message)
+    message = _QUOTED_LINE.sub("", message)
+    pool = caffe_pb2.DESCRIPTOR.pool
+    found = _NO_FIELD.search(message)
+    if found:
+        fields = [field.name for field in pool.FindMessageTypeByName(found[1]).fields]
+        hint = _suggestion(found[2], fields)
+        return f"{_short(found[1])} has no field '{found[2]}'{hint}"
+    found = _NO_VALUE.search(message)
+    if found:
+        values = [value.name for value in pool.FindEnumTypeByName(found[1]).values]
+        return f"{_short(found[1])} has no value '{found[2]}'; it knows {', '.join(values)}"
+    found = _TWICE.search(message)
+    if found:
+        return f"{_short(found[1])} has field '{found[2]}' more than once"
+    return " ".join(message.split())
+
+
+def parse(text: str, message, source: str = "text"):
+    """Read text format into ``message`` and return it; InputError with the line otherwise."""
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as err:
+        line = err.GetLine()
+        where = source if line is None else f"{source}:{line}"
+        raise InputError(f"{where}: {_explain(str(err))}") from None
+    except RecursionError:
+        raise InputError(f"{source}: messages are nested too deep") from None
+    except (UnicodeError, ValueError, OverflowError) as err:
+        raise InputError(f"{source}: {' '.join(str(err).split())}") from None
+    missing = message.FindInitializationErrors()
+    if missing:
+        raise InputError(f"{source}: required field '{missing[0]}' is missing")
+    return message
+
+
+def read_text(path) -> str:
+    """A prototxt's text; InputError if it is not there, not text, or far too large."""
+    name = os.fspath(path)
+    size = check_regular(name)
+    if size > _LARGEST_TEXT:
+        raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
+    try:
+        with open(name, "rb") as file:
+            data = file.read(_LARGEST_TEXT)
+    except OSError as err:
+        raise InputError(f"cannot read {name}: {reason(err)}") from err
+    if b"\0" in data:
+        raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        line = data.count(b"\n", 0, err.start) + 1
+        raise InputError(f"{name}:{line}: is not UTF-8 text; is it a prototxt?") from None
+
+
+def parse_net(text: str, source: str = "text"):
+    """NetParameter of a prototxt's text, upgraded to the current schema."""
+    return upgrade_net(parse(text, caffe_pb2.NetParameter(), source), source)
+
+
+def read_net(path):
+    """NetParameter of a prototxt file, upgraded to the current schema."""
+    return parse_net(read_text(path), os.fspath(path))
+
+
+def parse_solver(text: str, source: str = "text"):
+    """SolverParameter of a solver prototxt's text, upgraded; paths in it are left alone."""
+    return upgrade_solver(parse(text, caffe_pb2.SolverParameter(), source), source)
+
+
+def read_solver(path):
+    """SolverParameter of a solver prototxt file, upgraded; ``net`` paths in it are left alone.
+
+    A ``snapshot_prefix`` that is missing becomes the solver file's own name without its ending;
+    one that is a folder gets that name's last part added. So BVLC Caffe has it.
+    """
+    name = os.fspath(path)
+    solver = parse_solver(read_text(name), name)
+    stem = os.path.splitext(name)[0]
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = stem
+    elif os.path.isdir(solver.snapshot_prefix):
+        solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
+    return solver
+
+
+def write_text(message, path) -> None:
+    """Write a message in text format; what stood at ``path`` is replaced at once or not at all."""
+    text = text_format.MessageToString(message)
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))

@@ -1,0 +1,52 @@
+"""The engine's random numbers: one seeded generator per device.
+
+Caffe draws from Boost's and cuRAND's generators; these draw from PyTorch's, so the numbers differ
+while the distributions agree.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import device as _device
+
+_generators: dict[str, torch.Generator] = {}
+_seed: int | None = None
+
+
+def generator(device: torch.device | None = None) -> torch.Generator:
+    """The generator of `device` (default: the current one), seeded from the system until
+    `set_random_seed` is called."""
+    device = _device.current() if device is None else device
+    key = str(device)
+    if key not in _generators:
+        made = torch.Generator(device=device)
+        if _seed is None:
+            made.seed()
+        else:
+            made.manual_seed(_seed)
+        _generators[key] = made
+    return _generators[key]
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed every generator, those not made yet included."""
+    global _seed
+    _seed = int(seed)
+    for made in _generators.values():
+        made.manual_seed(_seed)
+
+
+def get_state() -> dict[str, bytes]:
+    """The state of every generator in use, by device name."""
+    return {key: bytes(made.get_state().numpy().tobytes()) for key, made in _generators.items()}
+
+
+def set_state(state: dict[str, bytes]) -> None:
+    """Undo of `get_state`; devices that this machine lacks are left out."""
+    for key, value in state.items():
+        device = torch.device(key)
+        if device.type == "cuda" and (device.index or 0) >= _device.cuda_device_count():
+            continue
+        made = generator(device)
+        made.set_state(torch.frombuffer(bytearray(value), dtype=torch.uint8))

@@ -1,0 +1,136 @@
+"""Snapshots of a solver: caffemodel, solverstate, and a side file for exact resumption.
+
+BVLC Caffe's solverstate has no place for the position of the data layers and the state of the
+random generators. They go into `<prefix>_iter_<N>.position.json`, which BVLC Caffe ignores. The
+solverstate is written last: where it is, the other files are complete.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+
+import numpy as np
+import torch
+
+from . import rng
+from .errors import InputError
+from .log import WARNING, log
+from .proto import caffe_pb2, hdf5, wire
+from .proto.files import atomic_write
+
+
+def position_path(state_path: str) -> str:
+    """The side file of a solverstate."""
+    for ending in (".solverstate.h5", ".solverstate"):
+        if state_path.endswith(ending):
+            return state_path[: -len(ending)] + ".position.json"
+    return state_path + ".position.json"
+
+
+def save(solver) -> str:
+    """Write the snapshot of `solver`'s present iteration; return the solverstate's path."""
+    prefix = solver.param.snapshot_prefix
+    if not prefix:
+        raise InputError("snapshot_prefix is not set in the solver: no place for a snapshot")
+    stem = f"{prefix}_iter_{solver.iter}"
+    as_hdf5 = solver.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
+    ending = ".h5" if as_hdf5 else ""
+    model, state = f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}"
+    log(f"Snapshotting to {'HDF5' if as_hdf5 else 'binary proto'} file {model}")
+    (solver.net.save_hdf5 if as_hdf5 else solver.net.save)(model)
+    _write_position(solver, position_path(state))
+    log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
+    history = [h.cpu().numpy() for h in solver._history]
+    write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
+    write(state, solver.iter, model, history, solver._current_step)
+    return state
+
+
+def _write_position(solver, path: str) -> None:
+    layers = {
+        name: layer.state()
+        for name, layer in zip(solver.net._layer_names, solver.net.layers)
+        if hasattr(layer, "restore_state")
+    }
+    generators = {
+        key: base64.b64encode(value).decode("ascii") for key, value in rng.get_state().items()
+    }
+    position = {
+        "iter": solver.iter,
+        "layers": layers,
+        "generators": generators,
+        "losses": list(solver._losses),
+    }
+    with atomic_write(path) as file:
+        file.write(json.dumps(position).encode("utf-8"))
+
+
+def restore(solver, path: str) -> None:
+    """Bring `solver` to where the solverstate `path` was written.
+
+    Raises InputError, naming the file, when it or the caffemodel is missing, broken or of
+    another net; the solver's parameters are then unchanged.
+    """
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file")
+    read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
+    iteration, model, history, current_step = read(path)
+    _check_history(solver, path, history)
+    if model:
+        solver.net.copy_from(_find_model(path, model))
+    with torch.no_grad():
+        for mine, stored in zip(solver._history, history):
+            values = np.array(stored, dtype=np.float32).reshape(tuple(mine.shape))
+            mine.copy_(torch.from_numpy(values))
+    solver.iter = iteration
+    solver._current_step = current_step
+    _restore_position(solver, position_path(path))
+
+
+def _find_model(state: str, model: str) -> str:
+    """The caffemodel as the solverstate names it, or else beside the solverstate."""
+    beside = os.path.join(os.path.dirname(state), os.path.basename(model))
+    for candidate in (model, beside):
+        if os.path.exists(candidate):
+            return candidate
+    raise InputError(f"{state}: its caffemodel {model} is not there")
+
+
+def _check_history(solver, path: str, history) -> None:
+    names = solver.net._learnable.names * solver.histories
+    if len(history) != len(solver._history):
+        raise InputError(
+            f"{path}: holds {len(history)} history blobs, this solver has "
+            f"{len(solver._history)}; is it of another net or solver type?"
+        )
+    for name, mine, stored in zip(names, solver._history, history):
+        if mine.numel() != stored.size:
+            raise InputError(
+                f"{path}: the history of {name} has {stored.size} values, the net's "
+                f"parameter {mine.numel()}"
+            )
+
+
+def _restore_position(solver, path: str) -> None:
+    if not os.path.exists(path):
+        log(f"{path} is not there: the data start again from their beginning", WARNING)
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            position = json.load(file)
+        layers = position["layers"]
+        generators = {k: base64.b64decode(v) for k, v in position["generators"].items()}
+        losses = [float(value) for value in position["losses"]]
+        if position["iter"] != solver.iter:
+            raise ValueError(f"it is of iteration {position['iter']}, not {solver.iter}")
+        for name, state in layers.items():
+            if name in solver.net.layer_dict:
+                solver.net.layer_dict[name].restore_state(state)
+        rng.set_state(generators)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path}: broken ({error}); remove it to start the data anew") from None
+    solver._losses.clear()
+    solver._losses.extend(losses)
+    solver._restored_losses = True

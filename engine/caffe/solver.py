@@ -1,0 +1,327 @@
+"""Solver: the training loop, and SGD with momentum."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+import torch
+
+from . import device as _device
+from . import lr_policy, rng, snapshots
+from .errors import Error, InputError
+from .layer import TEST, TRAIN
+from .log import log
+from .net import Net
+from .proto import caffe_pb2, text
+
+STOP, SNAPSHOT = "stop", "snapshot"
+
+
+class Solver:
+    """What all solvers share: nets, the loop, display, tests, snapshots.
+
+    A subclass says how many history blobs a parameter has (`histories`) and how they and the
+    gradient make an update (`update_value`).
+    """
+
+    type = ""
+    histories = 1
+
+    def __init__(self, param_file):
+        path = os.fspath(param_file)
+        self.param = text.read_solver(path)
+        self._where = path
+        try:
+            self._check()
+            if self.param.random_seed >= 0:
+                rng.set_random_seed(self.param.random_seed)
+            self.net = self._train_net()
+            self.test_nets = self._test_nets()
+        except InputError as error:
+            message = str(error)
+            raise InputError(message if path in message else f"{path}: {message}") from None
+        for weights in self.param.weights:
+            for name in weights.split(","):
+                self.net.copy_from(name.strip())
+        self.iter = 0
+        self._current_step = 0
+        self._losses: deque = deque()
+        self._smoothed = 0.0
+        self._restored_losses = False  # the losses are of the run that was just restored
+        self._stopped_early = False
+        self._callbacks: list = []
+        self._action = None
+        self._timer = (0, time.perf_counter())
+        learnable = self.net._learnable
+        self._history = [
+            torch.zeros(blob.count, device=_device.current()).view(blob.shape)
+            for _ in range(self.histories)
+            for blob in learnable.blobs
+        ]
+
+    def _check(self) -> None:
+        param = self.param
+        lr_policy.check(param)
+        if param.regularization_type not in ("L1", "L2"):
+            raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
+        if param.iter_size < 1 or param.average_loss < 1:
+            raise InputError("iter_size and average_loss must be at least 1")
+
+    # -- nets -----------------------------------------------------------------------------
+
+    def _state(self, net_state, extra, phase: int):
+        state = caffe_pb2.NetState(phase=phase)
+        state.MergeFrom(net_state)
+        if extra is not None:
+            state.MergeFrom(extra)
+        return state
+
+    def _make(self, source, extra, phase: int) -> Net:
+        param = caffe_pb2.NetParameter()
+        where = self._where
+        if isinstance(source, str):
+            param, where = text.read_net(source), source
+        else:
+            param.CopyFrom(source)
+        param.state.CopyFrom(self._state(param.state, extra, phase))
+        return Net.from_param(param, where)
+
+    def _train_net(self) -> Net:
+        param = self.param
+        fields = ("net", "net_param", "train_net", "train_net_param")
+        given = [field for field in fields if param.HasField(field)]
+        if len(given) != 1:
+            raise InputError(
+                f"give the training net in one of the fields {', '.join(fields)}; "
+                f"given: {', '.join(given) or 'none'}"
+            )
+        state = param.train_state if param.HasField("train_state") else None
+        return self._make(getattr(param, given[0]), state, TRAIN)
+
+    def _test_nets(self) -> list[Net]:
+        param = self.param
+        sources = [*param.test_net_param, *param.test_net]
+        wanted = len(param.test_iter)
+        if param.HasField("net_param") or param.HasField("net"):
+            common = param.net_param if param.HasField("net_param") else param.net
+            sources += [common] * (wanted - len(sources))
+        if len(sources) != wanted:
+            raise InputError(f"{wanted} test_iter entries for {len(sources)} test nets")
+        if param.test_state and len(param.test_state) != len(sources):
+            raise InputError(f"{len(param.test_state)} test_state for {len(sources)} test nets")
+        if sources and param.test_interval <= 0:
+            raise InputError("test_interval must be above 0 where there are test nets")
+        states = list(param.test_state) or [None] * len(sources)
+        return [self._make(source, state, TEST) for source, state in zip(sources, states)]
+
+    def share_weights(self, net: Net) -> None:
+        """Make `net` use the training net's parameters."""
+        net.share_with(self.net)
+
+    # -- the loop -------------------------------------------------------------------------
+
+    def add_callback(self, on_start, on_gradients_ready=None) -> None:
+        """Call `on_start()` before each iteration and `on_gradients_ready()` before its update."""
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def set_action_function(self, function) -> None:
+        """`function()` is asked after each iteration for "stop", "snapshot" or None."""
+        self._action = function
+
+    def learning_rate(self) -> float:
+        """The learning rate of the present iteration."""
+        if self.param.lr_policy == "multistep":
+            reached = lr_policy.multistep_index(self.param, self.iter, self._current_step)
+            if reached != self._current_step:
+                self._current_step = reached
+                log(f"MultiStep Status: Iteration {self.iter}, step = {reached}")
+        return lr_policy.learning_rate(self.param, self.iter, self._current_step)
+
+    def _displays(self) -> bool:
+        return self.param.display > 0 and self.iter % self.param.display == 0
+
+    def step(self, iterations: int) -> None:
+        """Run `iterations` updates (fewer when the action function says "stop")."""
+        stop = self.iter + int(iterations)
+        self._stopped_early = False
+        if not self._restored_losses:
+            self._losses.clear()
+        self._restored_losses = False
+        self._timer = (self.iter, time.perf_counter())
+        while self.iter < stop:
+            self.net.clear_param_diffs()
+            interval = self.param.test_interval
+            if (
+                interval
+                and self.iter % interval == 0
+                and (self.iter > 0 or self.param.test_initialization)
+            ):
+                self._test_all()
+            for on_start, _ in self._callbacks:
+                on_start()
+            loss = 0.0
+            for _ in range(self.param.iter_size):
+                loss += self.net._forward(0, len(self.net.layers) - 1)
+                self.net._backward(len(self.net.layers) - 1, 0)
+            self._smooth(loss / self.param.iter_size)
+            if self._displays():
+                self._display()
+            for _, on_gradients_ready in self._callbacks:
+                if on_gradients_ready is not None:
+                    on_gradients_ready()
+            self.apply_update()
+            self.iter += 1
+            action = self._action() if self._action else None
+            every = self.param.snapshot
+            if action == SNAPSHOT or (every and self.iter % every == 0):
+                self.snapshot()
+            if action == STOP:
+                self._stopped_early = True
+                break
+
+    def _smooth(self, loss: float) -> None:
+        """The mean over the last `average_loss` iterations."""
+        self._losses.append(loss)
+        while len(self._losses) > self.param.average_loss:
+            self._losses.popleft()
+        self._smoothed = sum(self._losses) / len(self._losses)
+
+    def _display(self) -> None:
+        since, then = self._timer
+        now = time.perf_counter()
+        done, seconds = self.iter - since, now - then
+        rate = done / seconds if seconds > 0 and done else 0.0
+        self._timer = (self.iter, now)
+        log(
+            f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
+            f"iters), loss = {self._smoothed:.6g}"
+        )
+        self._display_outputs(self.net, "Train")
+
+    def _display_outputs(self, net: Net, what: str, means=None) -> None:
+        number = 0
+        for index in net._outputs:
+            name, weight = net._blob_names[index], net.blob_loss_weights[net._blob_names[index]]
+            values = net._blobs[index].data if means is None else means[name]
+            for value in values.flat:
+                of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
+                log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
+                number += 1
+
+    def solve(self, resume_file=None) -> None:
+        """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
+        log(f"Solving {self.net.name}")
+        log(f"Learning Rate Policy: {self.param.lr_policy}")
+        if resume_file is not None:
+            log(f"Restoring previous solver status from {resume_file}")
+            self.restore(resume_file)
+        self.step(self.param.max_iter - self.iter)
+        every = self.param.snapshot
+        if self.param.snapshot_after_train and (not every or self.iter % every):
+            self.snapshot()
+        if self._stopped_early:
+            log("Optimization stopped early.")
+            return
+        if self._displays():
+            loss = self.net._forward(0, len(self.net.layers) - 1)
+            self._smooth(loss)
+            log(f"Iteration {self.iter}, loss = {self._smoothed:.6g}")
+        if self.param.test_interval and self.iter % self.param.test_interval == 0:
+            self._test_all()
+        log("Optimization Done.")
+
+    def _test_all(self) -> None:
+        for index, net in enumerate(self.test_nets):
+            self._test(index, net)
+
+    def _test(self, index: int, net: Net) -> None:
+        log(f"Iteration {self.iter}, Testing net (#{index})")
+        net.share_with(self.net)
+        totals: dict = {}
+        loss, rounds = 0.0, self.param.test_iter[index]
+        for _ in range(rounds):
+            loss += net._forward(0, len(net.layers) - 1)
+            for output in net._outputs:
+                name = net._blob_names[output]
+                totals[name] = totals.get(name, 0.0) + net._blobs[output].data.astype("float64")
+        if self.param.test_compute_loss:
+            log(f"Test loss: {loss / rounds:.6g}")
+        means = {name: total / rounds for name, total in totals.items()}
+        self._display_outputs(net, "Test", means)
+
+    # -- the update -----------------------------------------------------------------------
+
+    def apply_update(self) -> None:
+        """Turn the parameters' diffs into updates and subtract them."""
+        rate = self.learning_rate()
+        if self._displays():
+            log(f"Iteration {self.iter}, lr = {rate:.6g}")
+        learnable = self.net._learnable
+        self._clip(learnable.blobs)
+        multipliers = zip(learnable.lr_mult, learnable.decay_mult)
+        for i, (blob, (lr_mult, decay_mult)) in enumerate(zip(learnable.blobs, multipliers)):
+            data, diff = blob.write(), blob.write_diff()
+            if self.param.iter_size > 1:
+                diff.mul_(1.0 / self.param.iter_size)
+            self._regularize(data, diff, self.param.weight_decay * decay_mult)
+            self.update_value(i, diff, rate * lr_mult)
+            data.sub_(diff)
+
+    def _clip(self, blobs) -> None:
+        """Scale all gradients down when their joint L2 norm is above clip_gradients."""
+        limit = self.param.clip_gradients
+        if limit < 0:
+            return
+        diffs = [blob.write_diff() for blob in blobs]
+        norms = torch.stack([diff.norm() for diff in diffs])
+        norm = float(norms.norm())
+        if norm > limit:
+            for diff in diffs:
+                diff.mul_(limit / norm)
+
+    def _regularize(self, data, diff, decay: float) -> None:
+        if not decay:
+            return
+        if self.param.regularization_type == "L2":
+            diff.add_(data, alpha=decay)
+        else:
+            diff.add_(data.sign(), alpha=decay)
+
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+        """Replace parameter `index`'s gradient in `diff` by what is to be subtracted."""
+        raise Error(f"{type(self).__name__} has no update rule")
+
+    # -- snapshots ------------------------------------------------------------------------
+
+    def snapshot(self) -> str:
+        """Write caffemodel, solverstate and the engine's side file; return the solverstate's
+        path. Each file is complete or not there."""
+        return snapshots.save(self)
+
+    def restore(self, filename) -> None:
+        """Go on from a solverstate and the caffemodel that it names."""
+        snapshots.restore(self, os.fspath(filename))
+
+
+class SGDSolver(Solver):
+    """V ← momentum·V + rate·gradient, W ← W − V (Caffe's form: the rate is inside V)."""
+
+    type = "SGD"
+
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+        history = self._history[index]
+        history.mul_(self.param.momentum).add_(diff, alpha=rate)
+        diff.copy_(history)
+
+
+SOLVERS = {"SGD": SGDSolver}
+
+
+def get_solver(param_file) -> Solver:
+    """The solver whose `type` the file names."""
+    kind = text.read_solver(os.fspath(param_file)).type
+    if kind not in SOLVERS:
+        raise InputError(f"{param_file}: solver type '{kind}' is not one of {', '.join(SOLVERS)}")
+    return SOLVERS[kind](param_file)
