@@ -1,0 +1,104 @@
+"""Write the net files: train, val, deploy and solver prototxt of every task and net.
+
+    python -m prototxt.generate                            prototxt/nets/<task>/<net>/*.prototxt
+    python -m prototxt.generate --data /where/the/data/is  the same, reading data from there
+    python -m prototxt.generate --own my.toml              runs/<name>/<net>/*.prototxt
+
+Paths in the files are relative to the folder that training is started from: the checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import posixpath
+import sys
+
+from prototxt import build, own
+from prototxt.tasks import TASKS
+
+NETS_FOLDER = "prototxt/nets"
+
+
+def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
+    """{path: text} for the built-in tasks; paths are relative to the repository's root."""
+    made = {}
+    for task in TASKS.values():
+        for net in task.nets:
+            if task.name in (task_names or TASKS) and net in (nets or task.nets):
+                folder = posixpath.join(out, task.name, net)
+                prefix = f"runs/{task.name}/{net}/train"
+                for name, text in build.files(task, net, folder, prefix, data).items():
+                    made[posixpath.join(folder, name)] = text
+    return made
+
+
+def own_files(toml, nets=None, out=None, root=None):
+    """{path: text} for a user's TOML; snapshots go beside the nets. Raises own.TomlError."""
+    task = own.load(toml, root)
+    made_by = f"Made from {os.path.basename(toml)} by `python -m prototxt.generate --own`."
+    made = {}
+    for net in nets or task.nets:
+        folder = posixpath.join(out or f"runs/{task.name}", net)
+        prefix = posixpath.join(folder, "train")
+        for name, text in build.files(task, net, folder, prefix, "", made_by).items():
+            made[posixpath.join(folder, name)] = text
+    return made
+
+
+def write(path, text):
+    """Write `text` as the file `path`, whole or not at all; a file that already is so stays."""
+    data = text.encode()
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            if file.read() == data:
+                return
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path + ".part", "wb") as file:
+        file.write(data)
+    os.replace(path + ".part", path)
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m prototxt.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--own", metavar="TOML", help="make the nets of your own data set")
+    parser.add_argument("--task", action="append", choices=sorted(TASKS), help="only this task")
+    parser.add_argument("--net", action="append", choices=sorted(build.NETS), help="only this net")
+    parser.add_argument("--out", help=f"default: {NETS_FOLDER}, or runs/<name> with --own")
+    parser.add_argument(
+        "--data", help="folder that holds voc, sbd, … (default: data); with --own: your data set's"
+    )
+    options = parser.parse_args(arguments)
+    if options.own and options.task:
+        parser.error("--task chooses among the built-in tasks; leave it out with --own")
+    return options
+
+
+def main(arguments=None):
+    """Returns the exit code: 0, 1 if a file cannot be written, 2 if the TOML is wrong."""
+    options = parse(arguments)
+    try:
+        if options.own:
+            made = own_files(options.own, options.net, options.out, options.data)
+        else:
+            out, data = options.out or NETS_FOLDER, options.data or "data"
+            made = task_files(options.task, options.net, out, data)
+        for path, text in made.items():
+            write(path, text)
+    except own.TomlError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return err.exit_code
+    except OSError as err:
+        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
+        return 1
+    for folder in sorted({posixpath.dirname(path) for path in made}):
+        print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""A user's own data set: a TOML file → a `Task`. docs/own-data.md describes every key."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+
+from prototxt import dilated_fcn2s, vgg
+from prototxt.build import NETS
+from prototxt.tasks import TASKS, VOC_MEAN, VOID, Schedule, Source, Task
+
+NUMBER = (int, float)
+
+KEYS = {
+    # table: {key: type it must have}
+    "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
+    "data": dict(
+        root=str, images=str, labels=str, splits=str, train=str, val=str, val_images=int,
+        shrink=int, mirror=bool,
+    ),
+    "training": dict(
+        base_lr=NUMBER, iterations=int, momentum=NUMBER, weight_decay=NUMBER, iter_size=int,
+        display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
+        lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
+        freeze=list, loss_normalize=bool, score_filler=dict,
+    ),
+    "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
+}  # fmt: skip
+
+LR_POLICIES = {
+    # policy: the parameters it needs (SolverParameter fields)
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+}
+
+FILLERS = {
+    # filler: the parameters it needs (FillerParameter fields)
+    "constant": ("value",),
+    "gaussian": ("std",),
+    "msra": (),
+    "uniform": ("min", "max"),
+    "xavier": (),
+}
+
+FOLDERS = dict(images="image_dir", labels="label_dir", splits="split_dir")
+"""TOML key → entry of the data layer's param_str; without them it reads the VOC layout."""
+
+WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number",
+         bool: "true or false", NUMBER: "a number"}  # fmt: skip
+
+
+class TomlError(ValueError):
+    """The data set's TOML is wrong; the message names file and key."""
+
+    exit_code = 2
+
+
+def read_toml(path):
+    """The parsed file. Raises TomlError if it is missing or is not TOML."""
+    try:
+        import tomllib
+    except ImportError:
+        try:
+            import tomli as tomllib
+        except ImportError:
+            raise TomlError(
+                f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
+            ) from None
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as err:
+        raise TomlError(f"{path}: {err.strerror}") from None
+    except ValueError as err:
+        raise TomlError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
+
+
+def _fits(value):
+    """False for a number that a field of 32 bits cannot hold."""
+    if isinstance(value, float):
+        return math.isfinite(value) and abs(value) < 3e38
+    return not isinstance(value, int) or abs(value) < 2**31
+
+
+class _Table:
+    """One table of the file, its keys and types checked; errors name file and key."""
+
+    def __init__(self, path, name, values):
+        self.path, self.name, self.values = path, name, values
+        for key, value in values.items():
+            if key not in KEYS[name]:
+                near = difflib.get_close_matches(key, KEYS[name], 1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(KEYS[name])}"
+                self.fail(key, f"unknown key; {hint}")
+            kind = KEYS[name][key]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                self.fail(key, f"must be {WORDS[kind]}, is {value!r}")
+            if kind is str and not value.strip():
+                self.fail(key, "is empty")
+            if not _fits(value):
+                self.fail(key, f"{value} is out of range")
+
+    def fail(self, key, problem):
+        place = f"{self.name}.{key}" if self.name else key
+        raise TomlError(" ".join(f"{self.path}: {place}: {problem}".split()))
+
+    def get(self, key, default=None):
+        return self.values.get(key, default)
+
+    def need(self, key, what):
+        if key not in self.values:
+            self.fail(key, f"is missing: {what}")
+        return self.values[key]
+
+    def table(self, key):
+        return _Table(self.path, f"{self.name}.{key}".lstrip("."), self.values.get(key, {}))
+
+    def strings(self, key, allowed=None, default=()):
+        """A list of strings without repeats, each one of `allowed` if that is given."""
+        values = self.values.get(key, default)
+        for value in values:
+            if not isinstance(value, str) or not value.strip():
+                self.fail(key, f"must be a list of strings, holds {value!r}")
+            if allowed is not None and value not in allowed:
+                near = difflib.get_close_matches(value, allowed, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(allowed)}"
+                self.fail(key, f"unknown {value!r}; {hint}")
+            if list(values).count(value) > 1:
+                self.fail(key, f"{value!r} stands there twice")
+        return tuple(values)
+
+    def numbers(self, key, default):
+        values = self.values.get(key, default)
+        for value in values:
+            if not isinstance(value, NUMBER) or isinstance(value, bool) or not _fits(value):
+                self.fail(key, f"must be a list of numbers, holds {value!r}")
+        return tuple(values)
+
+    def at_least(self, key, least):
+        value = self.values.get(key)
+        if value is not None and value < least:
+            self.fail(key, f"must be at least {least}, is {value}")
+        return value
+
+    def choice(self, key, value, table):
+        """`value` must be a key of `table`, whose entry lists the parameters it needs.
+
+        Returns those, and refuses the parameters of the other choices.
+        """
+        if value not in table:
+            self.fail(key, f"unknown {value!r}; known: {', '.join(table)}")
+        for other in sorted(set().union(*table.values())):
+            if other in table[value]:
+                self.need(other, f"{value!r} needs it")
+            elif other in self.values:
+                self.fail(other, f"{value!r} does not use it")
+        return table[value]
+
+
+def _count(table, folder, split):
+    """Images of the val split: `val_images`, or the lines of its split file."""
+    if table.get("val_images") is not None:
+        return table.at_least("val_images", 1)
+    splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
+    listed = os.path.join(splits, f"{split}.txt")
+    try:
+        with open(listed, encoding="utf-8") as file:
+            count = sum(1 for line in file if line.strip())
+    except (OSError, ValueError) as err:
+        why = getattr(err, "strerror", None) or "not text"
+        table.fail("val_images", f"is not given, and {listed} cannot be counted: {why}")
+    if not count:
+        table.fail("val", f"{listed} names no image")
+    return count
+
+
+def _sources(table, root, classes):
+    """The train and the val Source, with what the data layer must know of the folders."""
+    folder = root or table.need("root", "the folder of the data set")
+    train, val = table.get("train", "train"), table.get("val", "val")
+    # The data layers draw at random only from splits with "train" in their name.
+    if "train" not in train:
+        table.fail("train", f"the split's name must contain 'train', is {train!r}")
+    extra = {FOLDERS[key]: table.get(key) for key in FOLDERS if table.get(key)}
+    extra["classes"] = classes
+    if table.get("shrink") is not None:
+        extra["shrink"] = table.at_least("shrink", 1)
+    only_train = {"mirror": True} if table.get("mirror") else {}
+    only_val = {"randomize": False} if "train" in val else {}
+
+    def source(split, images, only):
+        entries = tuple({**extra, **only}.items())
+        return Source("voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries)
+
+    # Nothing needs the number of training images.
+    return source(train, 0, only_train), source(val, _count(table, folder, val), only_val)
+
+
+def _schedule(table):
+    policy = table.get("lr_policy", Schedule.lr_policy)
+    needed = table.choice("lr_policy", policy, LR_POLICIES)
+    table.at_least("stepsize", 1)
+    steps = table.numbers("stepvalue", ())
+    if any(not isinstance(step, int) for step in steps) or list(steps) != sorted(set(steps)):
+        table.fail("stepvalue", "must be rising whole numbers")
+    parameters = tuple((k, steps if k == "stepvalue" else table.get(k)) for k in needed)
+    table.need("base_lr", "the learning rate, such as 1e-10 for a summed loss")
+    table.need("iterations", "how long to train")
+    limits = dict(base_lr=0, iterations=1, momentum=0, weight_decay=0, iter_size=1, display=0,
+                  average_loss=1, snapshot=0, clip_gradients=0, random_seed=0)  # fmt: skip
+    given = {k: table.at_least(k, least) for k, least in limits.items() if k in table.values}
+    return Schedule(lr_policy=policy, policy=parameters, **given)
+
+
+def _score_filler(table):
+    if not table.values:
+        return ()
+    kind = table.need("type", f"one of {', '.join(FILLERS)}")
+    return (("type", kind), *((k, table.get(k)) for k in table.choice("type", kind, FILLERS)))
+
+
+def load(path, root=None):
+    """The Task that the TOML file `path` describes.
+
+    `root` is the data set's folder, in place of the file's. Raises TomlError (one line, naming
+    file and key).
+    """
+    path = os.fspath(path)
+    top = _Table(path, "", read_toml(path))
+    name = top.need("name", "the task's name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        top.fail("name", f"{name!r} must be letters, digits, '.', '_' and '-' (it names a folder)")
+    if name in TASKS:
+        top.fail("name", f"{name!r} is a built-in task; choose another")
+    top.need("classes", "the list of class names; the first is label 0")
+    classes = top.strings("classes")
+    if not classes:
+        top.fail("classes", "is empty: name at least one class")
+    if len(classes) > VOID:
+        top.fail("classes", f"{len(classes)} classes; at most {VOID}, label {VOID} being void")
+    mean = top.numbers("mean", VOC_MEAN)
+    if len(mean) != len(VOC_MEAN):
+        top.fail("mean", f"must be {len(VOC_MEAN)} numbers (B, G, R), has {len(mean)}")
+    nets = top.strings("nets", tuple(NETS), default=tuple(NETS))
+    if not nets:
+        top.fail("nets", f"is empty; known: {', '.join(NETS)}")
+    train, val = _sources(top.table("data"), root, len(classes))
+    training = top.table("training")
+    return Task(
+        name=name,
+        classes=classes,
+        mean=mean,
+        train=train,
+        val=val,
+        schedule=_schedule(training),
+        nets=nets,
+        freeze=training.strings("freeze", vgg.STAGES + dilated_fcn2s.STAGES),
+        loss_normalize=training.get("loss_normalize", False),
+        score_filler=_score_filler(training.table("score_filler")),
+    )

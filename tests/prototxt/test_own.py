@@ -1,0 +1,254 @@
+"""A user's TOML becomes nets; a mistake in it becomes one line that names file and key."""
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from prototxt import generate, own
+from prototxt.build import NETS
+from prototxt.tasks import VOC_MEAN
+
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
+
+MINIMAL = """
+name = "cells"
+classes = ["background", "cell"]
+[data]
+root = "{root}"
+[training]
+base_lr = 1e-9
+iterations = 500
+"""
+
+EXAMPLE = Path(__file__).parents[2] / "prototxt/examples/camvid.toml"
+
+
+@pytest.fixture
+def data(tmp_path):
+    splits = tmp_path / "cells" / "ImageSets" / "Segmentation"
+    splits.mkdir(parents=True)
+    (splits / "train.txt").write_text("a\nb\nc\n")
+    (splits / "val.txt").write_text("d\ne\n\n")
+    return tmp_path / "cells"
+
+
+@pytest.fixture
+def toml(tmp_path, data):
+    """Writes a TOML file: MINIMAL with `changes` replaced, then `more` lines appended."""
+
+    def write(*more, **changes):
+        text = MINIMAL.format(root=data)
+        for old, new in changes.items():
+            line = next(line for line in text.splitlines() if line.startswith(f"{old} "))
+            text = text.replace(line, new)
+        path = tmp_path / "cells.toml"
+        path.write_text(text + "\n".join(more))
+        return str(path)
+
+    return write
+
+
+def nets(path, out="out", net="dilated-fcn2s-vgg16", **keywords):
+    """{phase: NetParameter} and the SolverParameter of the files made from a TOML."""
+    made = generate.own_files(path, out=out, **keywords)
+    protos = {
+        phase: text_format.Parse(made[f"{out}/{net}/{phase}.prototxt"], caffe_pb2.NetParameter())
+        for phase in ("train", "val", "deploy")
+    }
+    solver = made[f"{out}/{net}/solver.prototxt"]
+    return protos, text_format.Parse(solver, caffe_pb2.SolverParameter())
+
+
+def parameters(net):
+    return ast.literal_eval(net.layer[0].python_param.param_str)
+
+
+def layer(net, name):
+    return next(layer for layer in net.layer if layer.name == name)
+
+
+def test_a_minimal_toml_makes_every_net_with_its_classes_and_its_folder(toml, data):
+    made = generate.own_files(toml(), out="out")
+    assert {path.split("/")[1] for path in made} == set(NETS)
+    protos, _ = nets(toml())
+    for net in protos.values():
+        assert layer(net, "score_fr").convolution_param.num_output == 2
+        assert layer(net, "upscore_2").convolution_param.num_output == 2
+    expected = {"voc_dir": str(data), "split": "train", "mean": VOC_MEAN, "seed": 1337}
+    expected["classes"] = 2
+    assert parameters(protos["train"]) == expected
+    assert parameters(protos["val"]) == {**expected, "split": "val"}
+
+
+def test_the_solver_has_the_toml_schedule_and_counts_the_val_images(toml):
+    _, solver = nets(toml())
+    assert (solver.max_iter, list(solver.test_iter)) == (500, [2])
+    assert np.float32(solver.base_lr) == np.float32(1e-9)
+    assert np.float32(solver.momentum) == np.float32(0.99)
+    assert solver.snapshot_prefix == "out/dilated-fcn2s-vgg16/train"
+    assert solver.train_net == "out/dilated-fcn2s-vgg16/train.prototxt"
+
+
+def test_every_training_key_reaches_the_solver(toml):
+    _, solver = nets(
+        toml(
+            "momentum = 0.9", "weight_decay = 0", "iter_size = 2", "display = 1",
+            "average_loss = 5", "snapshot = 50", "clip_gradients = 10.0", "random_seed = 7",
+            'lr_policy = "multistep"', "gamma = 0.1", "stepvalue = [100, 200]",
+        )
+    )  # fmt: skip
+    given = [solver.iter_size, solver.display, solver.average_loss, solver.snapshot]
+    assert given == [2, 1, 5, 50]
+    assert (solver.clip_gradients, solver.random_seed, solver.weight_decay) == (10, 7, 0)
+    assert solver.HasField("weight_decay")
+    assert (solver.lr_policy, list(solver.stepvalue)) == ("multistep", [100, 200])
+    assert np.float32(solver.gamma) == np.float32(0.1)
+    assert np.float32(solver.momentum) == np.float32(0.9)
+
+
+def test_frozen_stages_get_multipliers_of_0_and_the_others_keep_theirs(toml):
+    protos, _ = nets(toml('freeze = ["conv1", "fc7"]'))
+    for made in protos["train"].layer:
+        if made.type == "Convolution":
+            frozen = made.name.startswith("conv1_") or made.name == "fc7"
+            expected = [(0, 0), (0, 0)] if frozen else [(1, 1), (2, 0)]
+            assert [(p.lr_mult, p.decay_mult) for p in made.param] == expected, made.name
+
+
+def test_loss_normalize_averages_over_pixels(toml):
+    protos, _ = nets(toml("loss_normalize = true"))
+    assert protos["train"].layer[-1].loss_param.normalize
+    assert not nets(toml())[0]["train"].layer[-1].loss_param.normalize
+
+
+def test_a_score_filler_is_given_to_the_score_layers_only(toml):
+    protos, _ = nets(toml('score_filler = { type = "gaussian", std = 0.01 }'))
+    filled = [m for m in protos["train"].layer if m.convolution_param.HasField("weight_filler")]
+    names = ["score_fr", "score_pool4", "score_pool3", "score_pool2", "score_pool1"]
+    assert [made.name for made in filled] == names
+    for made in filled:
+        filler = made.convolution_param.weight_filler
+        assert (filler.type, np.float32(filler.std)) == ("gaussian", np.float32(0.01))
+
+
+def test_other_folders_are_passed_to_the_data_layer(toml, data):
+    (data / "lists").mkdir()
+    (data / "lists" / "test.txt").write_text("x\n")
+    (data / "lists" / "train.txt").write_text("y\n")
+    folders = ['images = "frames"', 'labels = "/masks"', 'splits = "lists"', 'val = "test"']
+    protos, solver = nets(toml(root="\n".join([f'root = "{data}"', *folders])))
+    given = parameters(protos["val"])
+    assert (given["image_dir"], given["label_dir"]) == ("frames", "/masks")
+    assert (given["split_dir"], given["split"]) == ("lists", "test")
+    assert list(solver.test_iter) == [1]
+
+
+def test_scoring_on_the_train_split_keeps_its_order(toml, data):
+    protos, _ = nets(toml(root=f'root = "{data}"\nval = "train"'))
+    assert parameters(protos["val"])["randomize"] is False
+    assert "randomize" not in parameters(protos["train"])
+
+
+def test_images_are_shrunk_for_both_nets_and_mirrored_for_training_only(toml, data):
+    protos, _ = nets(toml(root=f'root = "{data}"\nshrink = 2\nmirror = true'))
+    train, val = parameters(protos["train"]), parameters(protos["val"])
+    assert (train["shrink"], train["mirror"]) == (2, True)
+    assert val["shrink"] == 2 and "mirror" not in val
+
+
+def test_data_on_the_command_line_replaces_the_root(toml, data, tmp_path):
+    moved = data.rename(tmp_path / "moved")
+    protos, _ = nets(toml(), root=str(moved))
+    assert parameters(protos["train"])["voc_dir"] == str(moved)
+
+
+def test_the_camvid_example_has_the_data_sets_own_classes(shared):
+    task = own.load(EXAMPLE, root=str(shared / "data" / "camvid"))
+    listed = (shared / "data" / "camvid" / "classes.txt").read_text().split()
+    assert list(task.classes) == listed
+    assert task.val.images == 101
+
+
+def test_the_command_writes_the_files_beside_the_snapshots(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert generate.main(["--own", toml()]) == 0
+    folder = tmp_path / "runs" / "cells" / "dilated-fcn2s-vgg19"
+    names = ["deploy.prototxt", "solver.prototxt", "train.prototxt", "val.prototxt"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+
+
+LAST = "iterations"
+WRONG = [
+    # (line to replace, its replacement, the key that is named, a word of the remedy)
+    ("classes", 'clases = ["a"]', "clases", "did you mean classes?"),
+    ("classes", "classes = []", "classes", "empty"),
+    ("classes", "", "classes", "missing"),
+    ("classes", "classes = 3", "classes", "must be a list"),
+    ("classes", 'classes = ["a", 3]', "classes", "strings"),
+    ("classes", 'classes = ["a", "a"]', "classes", "twice"),
+    ("classes", f"classes = {[f'c{i}' for i in range(256)]}", "classes", "at most 255"),
+    ("classes", 'classes = ["a"]\nmean = [1, 2]', "mean", "3 numbers"),
+    ("classes", 'classes = ["a"]\nmean = [1, 2, "3"]', "mean", "list of numbers"),
+    ("classes", 'classes = ["a"]\nmean = [1, 2, nan]', "mean", "list of numbers"),
+    ("classes", 'classes = ["a"]\nnets = ["dilated-fcn2s-vgg61"]', "nets", "did you mean"),
+    ("classes", 'classes = ["a"]\nnets = []', "nets", "empty"),
+    ("name", 'name = "../up"', "name", "letters"),
+    ("name", 'name = "voc"', "name", "built-in"),
+    ("name", 'name = ""', "name", "empty"),
+    ("name", 'name = "a"\n"two\\nlines" = 1', "two lines", "unknown key"),
+    ("root", "", "data.root", "missing"),
+    ("root", 'root = "/no/such/folder"', "data.val_images", "No such file"),
+    ("root", 'root = "x"\nval_images = 0', "data.val_images", "at least 1"),
+    ("root", 'root = "x"\nval_images = 9\ntrain = "fit"', "data.train", "contain 'train'"),
+    ("root", 'root = "x"\nval_images = 9\nshrink = 0', "data.shrink", "at least 1"),
+    ("base_lr", 'base_lr = "1e-9"', "training.base_lr", "must be a number"),
+    ("base_lr", "base_lr = true", "training.base_lr", "must be a number"),
+    ("base_lr", "base_lr = inf", "training.base_lr", "out of range"),
+    ("base_lr", "base_lr = -1", "training.base_lr", "at least 0"),
+    ("base_lr", "", "training.base_lr", "missing"),
+    (LAST, "iterations = 1e5", "training.iterations", "whole number"),
+    (LAST, "iterations = 3000000000", "training.iterations", "out of range"),
+    (LAST, "", "training.iterations", "missing"),
+    (LAST, 'iterations = 9\nfreeze = ["conv9"]', "training.freeze", "did you mean conv"),
+    (LAST, 'iterations = 9\nlr_policy = "steps"', "training.lr_policy", "known"),
+    (LAST, 'iterations = 9\nlr_policy = "step"', "training.gamma", "needs it"),
+    (LAST, "iterations = 9\npower = 2", "training.power", "does not use it"),
+    (LAST, "iterations = 9\nloss_normalize = 1", "training.loss_normalize", "true or false"),
+    (LAST, 'iterations = 9\nscore_filler = {type = "gauss"}', "score_filler.type", "known"),
+    (LAST, 'iterations = 9\nscore_filler = {type = "gaussian"}', "score_filler.std", "needs"),
+    (LAST, 'iterations = 9\nscore_filler = {typ = "msra"}', "score_filler.typ", "mean type"),
+]
+
+
+@pytest.mark.parametrize(("line", "new", "key", "remedy"), WRONG)
+def test_a_mistake_is_one_line_naming_file_and_key_and_exit_2(
+    toml, capsys, tmp_path, monkeypatch, line, new, key, remedy
+):
+    monkeypatch.chdir(tmp_path)
+    path = toml(**{line: new})
+    assert generate.main(["--own", path]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {path}: ") and err.count("\n") == 1
+    assert f"{key}: " in err and remedy in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_missing_or_is_not_toml_is_one_line(tmp_path, capsys):
+    assert generate.main(["--own", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: No such file" in capsys.readouterr().err
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = \n")
+    assert generate.main(["--own", str(broken)]) == 2
+    err = capsys.readouterr().err
+    assert "broken.toml: not TOML: " in err and err.count("\n") == 1
+
+
+def test_an_empty_val_split_is_refused(toml, data, capsys):
+    (data / "ImageSets/Segmentation/val.txt").write_text("\n")
+    assert generate.main(["--own", toml()]) == 2
+    assert "names no image" in capsys.readouterr().err
