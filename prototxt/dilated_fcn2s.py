@@ -11,11 +11,11 @@ from caffe.coord_map import crop
 from prototxt.vgg import conv_relu, learned
 
 SKIPS = (
-    # pool, fixed scale, layer that upsamples the fused scores
-    ("pool4", 1e-2, "upscore_pool4"),
-    ("pool3", 1e-4, "upscore_pool3"),
-    ("pool2", 1e-6, "upscore_pool2"),
-    ("pool1", 1e-8, "upscore_2"),
+    # pool, layer that upsamples the fused scores
+    ("pool4", "upscore_pool4"),
+    ("pool3", "upscore_pool3"),
+    ("pool2", "upscore_pool2"),
+    ("pool1", "upscore_2"),
 )
 
 STAGES = ("fc6", "fc7")
@@ -27,7 +27,7 @@ SECTIONS = {
     "score": "scores of every pixel of the image",
     "loss": "summed over all pixels that are not void",
 }
-SECTIONS.update({f"scale_{pool}": f"skip from {pool}" for pool, _, _ in SKIPS})
+SECTIONS.update({f"scale_{pool}": f"skip from {pool}" for pool, _ in SKIPS})
 
 
 def score_layer(bottom, task):
@@ -73,7 +73,7 @@ def head(n, data, task):
     n.score_fr = score_layer(n.drop7, task)
     n.upscore2 = up = upsample(n.score_fr, task)
 
-    for pool, scale, upscore in SKIPS:
+    for (pool, upscore), scale in zip(SKIPS, task.skip_scales):
         # The published nets call all four crops "Cropping" and all four sums "fuse".
         scaled = L.Scale(
             n[pool],

@@ -24,7 +24,7 @@ KEYS = {
         base_lr=NUMBER, iterations=int, momentum=NUMBER, weight_decay=NUMBER, iter_size=int,
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
-        freeze=list, loss_normalize=bool, score_filler=dict,
+        freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
     ),
     "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
 }  # fmt: skip
@@ -226,6 +226,14 @@ def _score_filler(table):
     return (("type", kind), *((k, table.get(k)) for k in table.choice("type", kind, FILLERS)))
 
 
+def _skip_scales(table):
+    scales = table.numbers("skip_scales", Task.skip_scales)
+    if len(scales) != len(dilated_fcn2s.SKIPS):
+        pools = ", ".join(pool for pool, _ in dilated_fcn2s.SKIPS)
+        table.fail("skip_scales", f"must be one number for each of {pools}; has {len(scales)}")
+    return scales
+
+
 def load(path, root=None):
     """The Task that the TOML file `path` describes.
 
@@ -264,4 +272,5 @@ def load(path, root=None):
         freeze=training.strings("freeze", vgg.STAGES + dilated_fcn2s.STAGES),
         loss_normalize=training.get("loss_normalize", False),
         score_filler=_score_filler(training.table("score_filler")),
+        skip_scales=_skip_scales(training),
     )

@@ -136,6 +136,18 @@ def test_a_score_filler_is_given_to_the_score_layers_only(toml):
         assert (filler.type, np.float32(filler.std)) == ("gaussian", np.float32(0.01))
 
 
+def test_skip_scales_are_the_fillers_of_the_scale_layers(toml):
+    protos, _ = nets(toml("skip_scales = [4, 1.5, 0.6, 0.3]"))
+    found = [layer(protos["train"], f"scale_pool{s}") for s in (4, 3, 2, 1)]
+    values = [made.scale_param.filler.value for made in found]
+    np.testing.assert_allclose(values, [4, 1.5, 0.6, 0.3], rtol=1e-6)
+
+
+def test_too_few_skip_scales_are_refused(toml):
+    with pytest.raises(own.TomlError, match="skip_scales: must be one number for each of pool4"):
+        own.load(toml("skip_scales = [1, 2]"))
+
+
 def test_other_folders_are_passed_to_the_data_layer(toml, data):
     (data / "lists").mkdir()
     (data / "lists" / "test.txt").write_text("x\n")
