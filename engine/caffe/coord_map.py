@@ -123,9 +123,7 @@ def coord_map_from_to(top_from, top_to):
     for ancestor, to_map in _walk(top_to):
         if ancestor in from_maps:
             return compose(to_map, inverse(from_maps[ancestor]))
-    raise RuntimeError(
-        "Could not compute map between tops; are they connected by spatial layers?"
-    )
+    raise RuntimeError("Could not compute map between tops; are they connected by spatial layers?")
 
 
 def crop(top_from, top_to):

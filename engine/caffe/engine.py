@@ -30,8 +30,10 @@ def load_torch_weights(path) -> dict:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # torch raises many kinds for a broken or unsafe file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a file of plain tensors ({reason})") from None
+        raise InputError(
+            f"{path}: not a file of plain tensors that can be read without running its code "
+            f"({type(error).__name__}); save a state_dict, or convert it to safetensors"
+        ) from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise InputError(f"{path}: holds no dictionary of tensors")

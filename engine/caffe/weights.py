@@ -66,7 +66,7 @@ class WeightFiles:
         # A shared parameter is written with its owner only.
         own = {id(blob) for blob in self._learnable.blobs}
         blobs = [[b.data if id(b) in own else None for b in la.blobs] for la in self.layers]
-        hdf5.write_weights_hdf5(os.fspath(filename), self._layer_names, blobs)
+        hdf5.write_weights_hdf5(os.fspath(filename), list(zip(self._layer_names, blobs)))
 
     def load_hdf5(self, filename) -> None:
         """Copy parameters from HDF5; as `copy_from`."""

@@ -130,8 +130,7 @@ class Pooling(Layer):
             spread = _aten.avg_pool2d_backward(
                 dy / self._areas(x), padded, self.kernel, self.stride, [0, 0], False, True, 1
             )
-            (top_pad, left_pad), (h, w) = self.pad, x.shape[2:]
-            dx.copy_(spread[:, :, top_pad : top_pad + h, left_pad : left_pad + w])
+            dx.copy_(pad_tensor(spread, [-amount for amount in self._padding(x)]))
 
     def _torch_geometry(self):
         return self.kernel, self.stride, self.pad, [1, 1], self.ceil

@@ -61,7 +61,13 @@ def _children(group) -> list[tuple[str, object]]:
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise Damaged(f"'{group.name}/{name}' is a link to elsewhere, which is not followed")
-        found.append((name, group[name]))
+        member = group[name]
+        if not isinstance(member, (h5py.Group, h5py.Dataset)):
+            raise Damaged(f"'{group.name}/{name}' is neither a group nor an array")
+        found.append((name, member))
+    # One object under several names could be a ring, or many times the file's size to read.
+    if len({member.id for _, member in found} | {group.id}) != len(found) + 1:
+        raise Damaged(f"'{group.name}' holds one object under several names")
     return found
 
 
@@ -108,16 +114,20 @@ def _is_group(member) -> bool:
     return isinstance(member, _h5py().Group)
 
 
-def _layers(group, prefix: str, depth: int = 0):
-    """(layer name, arrays) of all groups that hold arrays; a name may contain slashes."""
-    if depth > MAX_AXES:
-        raise Damaged(f"'{group.name}' is nested too deep")
+def _layers(group, prefix: str, above: set):
+    """(layer name, arrays) of all groups that hold arrays; a name may contain slashes.
+
+    ``above`` is the set of groups met so far.
+    """
     for name, member in _children(group):
         if not _is_group(member):
             raise Damaged(f"'{group.name}/{name}' is not a group")
+        if member.id in above:
+            raise Damaged(f"'{group.name}/{name}' is a group that the file has elsewhere too")
+        above.add(member.id)
         inner = _children(member)
         if any(_is_group(child) for _, child in inner):
-            yield from _layers(member, f"{prefix}{name}/", depth + 1)
+            yield from _layers(member, f"{prefix}{name}/", above)
         else:
             yield prefix + name, _indexed(member)
 
@@ -134,7 +144,7 @@ def read_weights_hdf5(path) -> list[LayerWeights]:
             raise Damaged("has no group 'data'; is it a caffemodel?")
         return [
             LayerWeights(name, "", [None if a is None else (a.shape, a) for a in arrays])
-            for name, arrays in _layers(data, "")
+            for name, arrays in _layers(data, "", {data.id})
         ]
 
 

@@ -273,7 +273,7 @@ def upgrade_net(net, source: str = "net"):
         if net.layer:
             raise InputError(
                 f"{source}: has both 'layers' (old format) and 'layer' fields; "
-                "write all as layer { type: \"Name\" }"
+                'write all as layer { type: "Name" }'
             )
         for layer in net.layers:
             _move_transform(layer)

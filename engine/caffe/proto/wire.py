@@ -10,9 +10,9 @@ import numpy as np
 
 from caffe.errors import Error, InputError
 from caffe.proto import caffe_pb2, encoding
+from caffe.proto.encoding import Damaged
 from caffe.proto.files import atomic_write
 from caffe.proto.upgrade import V0_TYPES, V1_TYPES
-from caffe.proto.encoding import Damaged
 
 # What protobuf's C++ readers, BVLC Caffe's among them, accept for one message.
 _LARGEST_MESSAGE = (1 << 31) - 1
@@ -180,7 +180,9 @@ def read_solverstate(path) -> SolverState:
     try:
         for field in encoding.fields(buf, 0, len(buf)):
             if field.number in (_STATE["iter"], _STATE["current_step"]):
-                numbers[field.number] = encoding.signed(encoding.expect(field, encoding.VARINT).value)
+                numbers[field.number] = encoding.signed(
+                    encoding.expect(field, encoding.VARINT).value
+                )
             elif field.number == _STATE["learned_net"]:
                 learned_net = encoding.text_of(buf, field)
             elif field.number == _STATE["history"]:

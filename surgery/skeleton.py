@@ -1,0 +1,107 @@
+"""A net's prototxt without its data: Input layers in place of the layers that would read images."""
+
+import ast
+import os
+import tempfile
+
+from google.protobuf import text_format
+
+import caffe
+from caffe.proto import caffe_pb2
+from surgery.errors import SurgeryError
+
+# Layers that make their tops from nothing and read no files.
+SOURCES_KEPT = ("Input", "DummyData", "Parameter")
+
+# Input sizes: a net that pads its image (FCNs pad by 100) takes any, VGG without padding 224.
+PADDED_SIDE, PLAIN_SIDE, WIDE_PAD = 64, 224, 32
+
+
+def parse(path):
+    """The NetParameter in a .prototxt of any age. Raises SurgeryError where it is no net."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return text_format.Parse(file.read(), caffe_pb2.NetParameter())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise SurgeryError(f"{path}: {error}") from None
+    except OSError as error:
+        raise SurgeryError(f"{path}: {error.strerror}") from None
+
+
+def read_prototxt(path):
+    """The NetParameter of a net to be initialised: it has layers, and they are not in V1."""
+    net = parse(path)
+    if net.layers:
+        raise SurgeryError(
+            f"{path}: a V1 net (layers {{}}); upgrade it with upgrade_net_proto_text"
+        )
+    if not net.layer:
+        raise SurgeryError(f"{path}: the net has no layers")
+    return net
+
+
+def is_data_layer(layer):
+    """Whether a layer reads data: it has tops, no bottoms, and makes nothing up itself."""
+    return bool(layer.top) and not layer.bottom and layer.type not in SOURCES_KEPT
+
+
+def data_mean(net):
+    """The mean that the data layer's param_str names, as a tuple, or None."""
+    for layer in filter(is_data_layer, net.layer):
+        try:
+            mean = ast.literal_eval(layer.python_param.param_str).get("mean")
+        except (ValueError, SyntaxError, AttributeError):
+            continue
+        if isinstance(mean, (tuple, list)):
+            return tuple(mean)
+    return None
+
+
+def without_data(net):
+    """A copy of a NetParameter with Input layers in place of its data layers.
+
+    Labels (tops that a loss or Accuracy compares with) get 1 channel, as do tops called depth;
+    a single other top gets as many as the data layer's mean has numbers; all others 3.
+    """
+    convolutions = [layer.convolution_param for layer in net.layer if layer.type == "Convolution"]
+    padded = any(max(list(c.pad) + [c.pad_h, c.pad_w]) >= WIDE_PAD for c in convolutions)
+    side = PADDED_SIDE if padded else PLAIN_SIDE
+    labels = {"label"}
+    for layer in net.layer:
+        if "Loss" in layer.type or layer.type == "Accuracy":
+            labels.update(layer.bottom[1:2])
+    mean = data_mean(net)
+    made = caffe_pb2.NetParameter()
+    made.CopyFrom(net)
+    for layer in filter(is_data_layer, made.layer):
+        images = [top for top in layer.top if top not in labels]
+        entry = caffe_pb2.LayerParameter(name=layer.name, type="Input", top=layer.top)
+        entry.include.extend(layer.include)
+        entry.exclude.extend(layer.exclude)
+        for top in layer.top:
+            channels = 3
+            if top in labels or top == "depth":
+                channels = 1
+            elif mean is not None and images == [top]:
+                channels = len(mean)
+            entry.input_param.shape.add(dim=[1, channels, side, side])
+        layer.CopyFrom(entry)
+    return made
+
+
+def build(net, path):
+    """The caffe.Net (TRAIN) of a NetParameter, without its data: no data set is needed.
+
+    path: the file that the net was read from, which an error of the engine's then names.
+    """
+    handle, part = tempfile.mkstemp(suffix=".prototxt")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text_format.MessageToString(without_data(net)))
+        return caffe.Net(part, caffe.TRAIN)
+    except RuntimeError as error:
+        if getattr(error, "exit_code", None) != SurgeryError.exit_code:
+            raise
+        raise SurgeryError(str(error).replace(part, path)) from error
+    finally:
+        os.unlink(part)
