@@ -1,0 +1,268 @@
+"""What all segmentation data layers share: one photograph and its label map per forward.
+
+A data set's layer class says which parameters it takes (`schema`), which tops it has, and how one
+id becomes arrays (`open_source`). This module orders the ids, reads ahead, checks, shrinks,
+mirrors, subtracts means, fills the tops, and saves and restores the position.
+
+Parameters every layer takes:
+  split      the split's name
+  randomize  default True: draw ids at random (with replacement) if the split's name holds
+             'train'; other splits always come in order
+  seed       of the random order; None, the default, is another order at every start
+  prefetch   items that a background thread reads ahead; default 2, 0 reads when needed
+  shrink     whole factor, default 1: images are box-averaged and labels taken nearest
+  mirror     default False: flip every item left-right with an even chance (train splits only)
+
+If several solvers train together (`caffe.solver_count()`), they share one order: solver r of n
+takes its items r, r + n, r + 2n, ...
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import namedtuple
+
+import numpy as np
+from segmentation_files import check_labels, check_sizes
+from segmentation_order import Ahead, Ended, Order, flips
+from segmentation_params import REQUIRED, DataError, boolean, integer, parse, seed, string
+
+import caffe
+
+COMMON = {
+    "split": (string, REQUIRED),
+    "randomize": (boolean, True),
+    "seed": (seed, None),
+    "prefetch": (integer(0, 64), 2),
+    "shrink": (integer(1, 64), 1),
+    "mirror": (boolean, False),
+}
+
+Source = namedtuple("Source", "ids where find read")
+Source.__doc__ = """One split of a data set.
+
+ids    the ids in file order
+where  the split file, for messages
+find   find(id) -> {top: path}; raises DataError if a file is missing
+read   read(paths) -> {top: H x W x C or H x W array} in the blob's channel order, means not yet
+       subtracted
+"""
+
+
+class SegmentationLayer(caffe.Layer):
+    """Base of the data layers. A subclass sets `schema`, `open_source`, and `means`."""
+
+    schema = COMMON
+
+    @classmethod
+    def open_source(cls, params):
+        """Source for `params`. Raises DataError."""
+        raise NotImplementedError
+
+    @classmethod
+    def top_names(cls, params):
+        """What each top carries; the name 'label' is checked and kept as class numbers."""
+        return ("data", "label")
+
+    @classmethod
+    def means(cls, params):
+        """{top: one number per channel}, subtracted from that top."""
+        return {"data": params["mean"]}
+
+    @classmethod
+    def parse(cls, params):
+        """A param_str or a dict of parameters, checked and with defaults. Raises DataError."""
+        return parse(params, cls.__name__, cls.schema)
+
+    @classmethod
+    def ids(cls, params):
+        """The ids of the split, in file order, with no net built."""
+        return list(cls.open_source(cls.parse(params)).ids)
+
+    @classmethod
+    def check(cls, params):
+        """Raise DataError at the first file of the split that is missing."""
+        source = cls.open_source(cls.parse(params))
+        missing = []
+        for name in source.ids:
+            try:
+                source.find(name)
+            except DataError as error:
+                missing.append(str(error))
+        if missing:
+            more = f" (and {len(missing) - 1} more of {source.where})" if len(missing) > 1 else ""
+            raise DataError(missing[0] + more)
+
+    def setup(self, bottom, top):
+        params = self.parse(self.param_str)
+        name = type(self).__name__
+        tops = self.top_names(params)
+        if len(bottom) != 0:
+            raise DataError(f"{name}: takes no bottoms, but has {len(bottom)}")
+        if len(top) != len(tops):
+            raise DataError(f"{name}: has {len(top)} tops, but needs {len(tops)}: {tops}")
+        self.source = self.open_source(params)
+        self.randomize = params["randomize"] and "train" in params["split"]
+        self.seed = params["seed"]
+        if self.seed is None:
+            # Drawn here, so that state() can name it and a resumed run repeats it.
+            self.seed = random.SystemRandom().getrandbits(32)
+        self.params, self.item, self.ahead = params, None, None
+        self.step, self.position = 1, 0
+        if getattr(self, "phase", caffe.TEST) == caffe.TRAIN:
+            self.step, self.position = _group("solver_count", 1), _group("solver_rank", 0)
+        self.load = self._loader()
+
+    def _loader(self):
+        """load(k) -> tuple of top arrays of the k-th item; holds no reference to the layer."""
+        params, source, seed_ = self.params, self.source, self.seed
+        tops, means = self.top_names(params), self.means(params)
+        mirror = params["mirror"] and "train" in params["split"]
+        order = Order(len(source.ids), self.randomize, seed_)
+
+        def load(k):
+            paths = source.find(source.ids[order(k)])
+            arrays = source.read(paths)
+            check_sizes({paths[top]: arrays[top] for top in tops})
+            if "label" in arrays:
+                check_labels(paths["label"], arrays["label"], params.get("classes", 255))
+            flip = mirror and flips(seed_, k)
+            return tuple(prepare(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
+
+        return load
+
+    def reshape(self, bottom, top):
+        # Caffe calls reshape before every forward, and at other times too: an item stays until a
+        # forward has consumed it.
+        if self.item is None:
+            self.item = self._take()
+        for i, array in enumerate(self.item):  # pycaffe's blob lists are indexed, not iterated
+            top[i].reshape(*array.shape)
+
+    def _take(self):
+        if self.ahead is not None and self.ahead.next == self.position and self.ahead.alive():
+            try:
+                return self.ahead.take()
+            except Ended:
+                pass
+            except BaseException:
+                self._drop_ahead()  # what it held is read again: nothing is skipped
+                raise
+        self._drop_ahead()
+        return self.load(self.position)
+
+    def _drop_ahead(self):
+        if self.ahead is not None:
+            self.ahead.stop()
+            self.ahead = None
+            self.load = self._loader()  # the old one may still be at work in the thread
+
+    def forward(self, bottom, top):
+        if self.item is None:
+            self.reshape(bottom, top)
+        for i, array in enumerate(self.item):
+            top[i].data[...] = array
+        self.item = None
+        self.position += self.step
+        if self.ahead is None and self.params["prefetch"]:
+            # Not before the first forward: a net that is only built costs no thread.
+            self.ahead = Ahead(self.load, self.position, self.step, self.params["prefetch"])
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+    def state(self):
+        """The position in the order as a JSON-able dict; what is only read ahead does not count.
+
+        The same for every solver of a group, and independent of their number.
+        """
+        return {
+            "consumed": self.position // self.step * self.step,
+            "seed": self.seed,
+            "randomize": self.randomize,
+            "ids": len(self.source.ids),
+            "ids_crc32": _fingerprint(self.source.ids),
+        }
+
+    def restore_state(self, state):
+        """Go on where `state()` was taken: the next forward yields what it would have then.
+
+        Raises DataError if the split or its randomization is not the same any more.
+        """
+        name, where = type(self).__name__, self.source.where
+        try:
+            consumed, seed_ = state["consumed"], state["seed"]
+            same = state["ids"], state["ids_crc32"]
+            randomize = state["randomize"]
+            wrong = not isinstance(consumed, int) or consumed < 0
+        except (KeyError, TypeError):
+            wrong = True
+        if wrong:
+            raise DataError(f"{name}: the saved position is damaged; start from the weights alone")
+        if same != (len(self.source.ids), _fingerprint(self.source.ids)):
+            raise DataError(
+                f"{where}: holds other ids than at the snapshot ({len(self.source.ids)} now, "
+                f"{same[0]} then); restore the list, or start from the weights alone"
+            )
+        if randomize != self.randomize:
+            raise DataError(
+                f"{name}: randomize is {self.randomize}, but was {randomize} at the snapshot; "
+                "set it back, or start from the weights alone"
+            )
+        if self.ahead is not None:
+            self.ahead.stop()
+        self.ahead = self.item = None
+        self.seed = seed_
+        self.position = consumed // self.step * self.step + self.position % self.step
+        self.load = self._loader()
+
+
+def _group(name, alone):
+    return getattr(caffe, name, lambda: alone)()
+
+
+def _fingerprint(ids):
+    return zlib.crc32("\n".join(ids).encode())
+
+
+def prepare(array, mean, shrink, flip):
+    """H x W (x C) -> 1 x C x h x w float32, shrunk, flipped, `mean` (C numbers) subtracted.
+
+    With a mean the array is an image and shrinks by box averages; without, it is a label map and
+    keeps its values: the nearest pixel is taken. h = ceil(H / shrink).
+    """
+    if shrink > 1:
+        array = shrink_label(array, shrink) if mean is None else shrink_image(array, shrink)
+    if array.ndim == 2:
+        array = array[..., None]
+    if flip:
+        array = array[:, ::-1]
+    out = np.empty((1, array.shape[2], *array.shape[:2]), np.float32)
+    for channel in range(array.shape[2]):
+        # In float64 and rounded once, as NumPy does it for `image -= mean`.
+        shift = 0.0 if mean is None else mean[channel]
+        np.subtract(array[..., channel], shift, out[0, channel], dtype=float, casting="same_kind")
+    return out
+
+
+def shrink_image(array, factor):
+    """Means of factor x factor boxes (smaller at the lower and right edges), as float32."""
+    height, width = array.shape[:2]
+    size = (-(-height // factor), -(-width // factor))
+    sums = np.zeros(size + array.shape[2:], np.float32)
+    for i in range(factor):
+        for j in range(factor):
+            part = array[i::factor, j::factor]
+            sums[: part.shape[0], : part.shape[1]] += part
+    sides = [np.minimum(factor, n - np.arange(0, n, factor)) for n in (height, width)]
+    counts = np.multiply.outer(*sides).astype(np.float32)
+    return sums / (counts if array.ndim == 2 else counts[..., None])
+
+
+def shrink_label(array, factor):
+    """The value at the middle of every factor x factor box."""
+    rows, columns = (
+        np.minimum(np.arange(0, n, factor) + factor // 2, n - 1) for n in array.shape[:2]
+    )
+    return array[rows][:, columns]

@@ -1,0 +1,236 @@
+"""Files of segmentation data sets: split lists, photographs, label maps; every error names one.
+
+Photographs are taken as they are stored: an EXIF orientation is not applied, since the labels of
+VOC and its kin are drawn on the stored pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+from segmentation_params import DataError
+
+VOID = 255
+MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
+MAX_MAT_BYTES = 1 << 28  # of one .mat file, decompressed
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
+# Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
+IMAGE_FORMATS = ("JPEG", "PNG")
+
+
+def read_split(path):
+    """The ids of a split file, one a line, in its order. Raises DataError."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such split file{_splits_beside(path)}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file; expected one image id a line") from None
+    ids = []
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if not name:
+            continue
+        if not _safe(name):
+            raise DataError(
+                f"{path}:{number}: {name[:60]!r} is not an image id; "
+                "expected a file name without folder tricks and extension"
+            )
+        ids.append(name)
+    if not ids:
+        raise DataError(f"{path}: the split is empty; expected one image id a line")
+    return ids
+
+
+def split_file(folder, split):
+    """`folder`/`split`.txt, where `split` is a plain name."""
+    if not _safe(split):
+        raise DataError(f"split {split!r} is not a name; expected one such as 'train' or 'val'")
+    return os.path.join(folder, split + ".txt")
+
+
+def _safe(name):
+    parts = name.split("/")
+    return not (
+        any(part in ("", ".", "..") for part in parts)
+        or "\\" in name
+        or any(ord(letter) < 32 for letter in name)
+    )
+
+
+def _splits_beside(path):
+    folder = os.path.dirname(path) or "."
+    try:
+        names = sorted(n[:-4] for n in os.listdir(folder) if n.endswith(".txt"))
+    except OSError:
+        return f" (nor its folder {folder}); is the data set's folder right?"
+    return f"; splits there: {', '.join(names[:8]) or 'none'}"
+
+
+def find(folder, name, extensions, what):
+    """The path of `name` with the first of `extensions` that exists. Raises DataError."""
+    for extension in extensions:
+        path = os.path.join(folder, name + extension)
+        if os.path.isfile(path):
+            return path
+    others = f" (nor {', '.join(extensions[1:])})" if len(extensions) > 1 else ""
+    raise DataError(f"{os.path.join(folder, name + extensions[0])}: no such {what}{others}")
+
+
+def read_rgb(path, formats=IMAGE_FORMATS, max_pixels=MAX_PIXELS):
+    """A picture as H x W x 3 uint8 RGB.
+
+    Gray and palette pictures become RGB, CMYK is converted, alpha is dropped, 16-bit gray keeps
+    its upper 8 bits. Raises DataError.
+    """
+
+    def decode(image):
+        if image.mode in ("RGB", "L"):
+            array = np.asarray(image)
+        elif image.mode.startswith("I;16") or image.mode == "I":
+            array = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        elif image.mode == "F":
+            raise DataError(f"{path}: float pixels; save it as an 8-bit picture")
+        else:
+            array = np.asarray(image.convert("RGB"))
+        return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+    return _read(path, formats, max_pixels, decode)
+
+
+def read_label(path, max_pixels=MAX_PIXELS):
+    """A label map as H x W uint8: a palette PNG's indices or a gray PNG's values.
+
+    Raises DataError; labels drawn in RGB are refused.
+    """
+
+    def decode(image):
+        if image.mode in ("P", "L", "1"):
+            return np.asarray(image).astype(np.uint8)
+        if image.mode.startswith("I"):
+            array = np.asarray(image)
+            if array.min() < 0 or array.max() > 255:
+                raise DataError(f"{path}: 16-bit label with values above 255; use classes 0 to 254")
+            return array.astype(np.uint8)
+        raise DataError(
+            f"{path}: label in {image.mode} colours; save it as a palette or gray PNG whose "
+            f"pixel values are the class numbers ({VOID} for void)"
+        )
+
+    return _read(path, ("PNG",), max_pixels, decode)
+
+
+def _read(path, formats, max_pixels, decode):
+    if any(kind not in Image.OPEN for kind in formats):
+        Image.init()
+    try:
+        with Image.open(path, formats=[k for k in formats if k in Image.OPEN]) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DataError(
+                    f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
+                )
+            image.load()  # here, since NumPy hides what goes wrong in asarray(image)
+            return decode(image)
+    except (DataError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: more than {max_pixels} pixels; scale it down") from None
+    except Image.UnidentifiedImageError:
+        if os.path.getsize(path) == 0:
+            raise DataError(f"{path}: the file is empty; fetch it again") from None
+        kinds = "/".join(f for f in formats if f != "MPO")
+        raise DataError(f"{path}: not a {kinds} picture, or damaged at its head") from None
+    except Exception as error:  # Pillow's decoders raise nearly every kind
+        raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
+
+
+def read_mat(path, *fields):
+    """The 2-D integer array `fields[0].fields[1]...` of a MATLAB 5 file. Raises DataError."""
+    from scipy.io import loadmat
+
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_MAT_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    if data[:8] == b"\x89HDF\r\n\x1a\n" or data[:10] == b"MATLAB 7.3":
+        raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7")
+    try:
+        plain = _inflate(path, data)
+        value = loadmat(io.BytesIO(plain), variable_names=fields[:1])[fields[0]]
+        for field in fields[1:]:
+            value = value[field]
+            while value.dtype == object:
+                value = value.flat[0]
+    except (DataError, MemoryError):
+        raise
+    except (KeyError, IndexError):
+        raise DataError(f"{path}: holds no {'.'.join(fields)}") from None
+    except Exception as error:
+        raise DataError(f"{path}: not a MATLAB 5 file, or damaged ({error})") from None
+    array = np.asarray(value)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif":
+        raise DataError(f"{path}: {'.'.join(fields)} is no label map ({array.shape} array)")
+    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
+        raise DataError(f"{path}: {'.'.join(fields)} holds fractions; expected class numbers")
+    return array
+
+
+def _inflate(path, data):
+    """A MATLAB 5 file with its compressed elements inflated, within MAX_MAT_BYTES."""
+    if len(data) > MAX_MAT_BYTES:
+        raise DataError(f"{path}: larger than {MAX_MAT_BYTES} bytes; is it a label file?")
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if order is None:
+        raise DataError(f"{path}: not a MATLAB 5 file")
+    parts, place, left = [data[:128]], 128, MAX_MAT_BYTES
+    while place + 8 <= len(data):
+        kind, size = struct.unpack(order + "II", data[place : place + 8])
+        element = data[place + 8 : place + 8 + size]
+        if len(element) < size:
+            raise DataError(f"{path}: cut off; fetch it again")
+        if kind == 15:  # miCOMPRESSED
+            stream = zlib.decompressobj()
+            element = stream.decompress(element, left)
+            if stream.unconsumed_tail:
+                raise DataError(f"{path}: larger than {MAX_MAT_BYTES} bytes when unpacked")
+            parts.append(element)
+        else:
+            parts.append(data[place : place + 8])
+            parts.append(element)
+        left = max(1, left - len(element))
+        place += 8 + size
+    return b"".join(parts)
+
+
+def check_labels(path, label, classes):
+    """Raise DataError if `label` (H x W integers) holds a value that is no class and not void."""
+    wrong = (label >= classes) & (label != VOID)
+    if label.dtype.kind != "u":
+        wrong |= label < 0
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise DataError(
+            f"{path}: label {int(label[row, column])} at row {row}, column {column} is not below "
+            f"the {classes} classes; mend the label, or set 'classes' in param_str"
+        )
+
+
+def check_sizes(sizes):
+    """Raise DataError unless all of {path: H x W array} have one height and width."""
+    (first, a), *others = sizes.items()
+    for path, b in others:
+        if a.shape[:2] != b.shape[:2]:
+            raise DataError(
+                f"{path}: {b.shape[1]}x{b.shape[0]} pixels, but {first} has "
+                f"{a.shape[1]}x{a.shape[0]}; they must be of one size"
+            )

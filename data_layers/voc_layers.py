@@ -1,0 +1,112 @@
+"""Data layers for PASCAL VOC (and any data set in its layout) and for SBD.
+
+    layer { name: "data" type: "Python" top: "data" top: "label"
+      python_param { module: "voc_layers" layer: "VOCSegDataLayer"
+        param_str: "{'voc_dir': 'data/voc', 'split': 'train', 'seed': 1337,
+                     'mean': (104.00698793, 116.66876762, 122.67891434)}" } }
+
+Tops: data, 1 x 3 x H x W, B, G, R minus `mean`; label, 1 x 1 x H x W, class numbers, 255 for void.
+Every item has its own H and W. See `segmentation` for the parameters that both layers take.
+"""
+
+from __future__ import annotations
+
+import os
+
+from segmentation import COMMON, SegmentationLayer, Source
+from segmentation_files import (
+    IMAGE_EXTENSIONS,
+    find,
+    read_label,
+    read_mat,
+    read_rgb,
+    read_split,
+    split_file,
+)
+from segmentation_params import REQUIRED, folder, integer, mean
+
+VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
+
+
+def read_bgr(path):
+    """A photograph as H x W x 3 uint8, channels B, G, R."""
+    return read_rgb(path)[..., ::-1]
+
+
+class VOCSegDataLayer(SegmentationLayer):
+    """VOC2012, or own data in its layout.
+
+    voc_dir    the folder with JPEGImages, SegmentationClass, ImageSets (VOCdevkit's VOC2012)
+    mean       B, G, R
+    image_dir, label_dir, split_dir
+               where images (.jpg, else .jpeg, .png), labels (palette or gray .png) and split
+               files (.txt) lie, if not there; relative to voc_dir or absolute
+    classes    labels must be below it or 255; default 21
+    """
+
+    schema = {
+        "voc_dir": (folder, REQUIRED),
+        "mean": (mean(3), REQUIRED),
+        "image_dir": (folder, "JPEGImages"),
+        "label_dir": (folder, "SegmentationClass"),
+        "split_dir": (folder, os.path.join("ImageSets", "Segmentation")),
+        "classes": (integer(1, 255), VOC_CLASSES),
+        **COMMON,
+    }
+
+    @classmethod
+    def open_source(cls, params):
+        images, labels, splits = (
+            os.path.join(params["voc_dir"], params[key])
+            for key in ("image_dir", "label_dir", "split_dir")
+        )
+        where = split_file(splits, params["split"])
+
+        def paths(name):
+            return {
+                "data": find(images, name, IMAGE_EXTENSIONS, "image"),
+                "label": find(labels, name, (".png",), "label"),
+            }
+
+        def read(paths):
+            return {"data": read_bgr(paths["data"]), "label": read_label(paths["label"])}
+
+        return Source(read_split(where), where, paths, read)
+
+
+class SBDDSegDataLayer(SegmentationLayer):
+    """The Semantic Boundaries Dataset (Hariharan et al. 2011), labels from MATLAB files.
+
+    sbdd_dir   the folder with img, cls, train.txt, val.txt (the release's `dataset`)
+    mean       B, G, R
+    classes    labels must be below it or 255; default 21
+    The split 'trainval' is train.txt followed by val.txt where there is no trainval.txt.
+    """
+
+    schema = {
+        "sbdd_dir": (folder, REQUIRED),
+        "mean": (mean(3), REQUIRED),
+        "classes": (integer(1, 255), VOC_CLASSES),
+        **COMMON,
+    }
+
+    @classmethod
+    def open_source(cls, params):
+        root = params["sbdd_dir"]
+        where = split_file(root, params["split"])
+        if params["split"] == "trainval" and not os.path.exists(where):
+            ids = [i for part in ("train", "val") for i in read_split(split_file(root, part))]
+        else:
+            ids = read_split(where)
+
+        def paths(name):
+            return {
+                "data": find(os.path.join(root, "img"), name, IMAGE_EXTENSIONS, "image"),
+                "label": find(os.path.join(root, "cls"), name, (".mat",), "label"),
+            }
+
+        def read(paths):
+            label = read_mat(paths["label"], "GTcls", "Segmentation")
+            return {"data": read_bgr(paths["data"]), "label": label}
+
+        return Source(ids, where, paths, read)

@@ -1,0 +1,47 @@
+"""Which snapshot a run goes on from."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from tools.cli import UserError, error_line, warn
+
+
+def snapshots(prefix):
+    """The solverstates with this snapshot prefix as (iteration, path), newest first."""
+    folder, name = os.path.split(prefix)
+    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.solverstate(\.h5)?$")
+    found = []
+    for entry in os.listdir(folder or ".") if os.path.isdir(folder or ".") else []:
+        match = pattern.match(entry)
+        if match:
+            found.append((int(match.group(1)), os.path.join(folder, entry)))
+    return sorted(found, reverse=True)
+
+
+def restore(solver, path):
+    """Restore `solver` from the solverstate `path`; UserError where it is not there."""
+    if not os.path.isfile(path):
+        raise UserError(f"--resume {path}: no such file")
+    solver.restore(path)
+
+
+def restore_newest(solver, prefix):
+    """Restore from the newest snapshot that can be read; return its path, None if there is none.
+
+    A snapshot that cannot be read is passed over with a warning; UserError where there are
+    snapshots and none can be read.
+    """
+    found = snapshots(prefix)
+    for _, path in found:
+        try:
+            solver.restore(path)
+            return path
+        except Exception as error:
+            if not hasattr(error, "exit_code"):
+                raise
+            warn(f"{path} is passed over: {error_line(error)}")
+    if found:
+        raise UserError(f"none of the {len(found)} snapshots {prefix}_iter_* can be read")
+    return None

@@ -1,0 +1,91 @@
+"""The solver's settings: the prototxt, what the command line changes in it, and checks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from difflib import get_close_matches
+
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from tools.cli import UserError
+
+
+def read_message(path, message):
+    """Parse the text file `path` into `message`; UserError, one line, names file and line."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return text_format.Parse(file.read(), message)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no text file; a prototxt is expected") from None
+    except text_format.ParseError as error:
+        raise UserError(f"{path}:{' '.join(str(error).split())}") from None
+
+
+def read_solver(path, changes=()):
+    """The SolverParameter in `path` with `field=value` changes applied.
+
+    A changed field replaces what the file says; a repeated one is replaced as a whole, its values
+    separated by commas.
+    """
+    param = read_message(path, caffe_pb2.SolverParameter())
+    for change in changes:
+        field, equals, value = change.partition("=")
+        if not equals or not field.strip():
+            raise UserError(f"--set {change}: write it as field=value")
+        _change(param, field.strip(), value.strip())
+    return param
+
+
+def _change(param, field, value):
+    known = param.DESCRIPTOR.fields_by_name
+    if field not in known:
+        near = get_close_matches(field, known, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UserError(f"--set {field}={value}: a solver has no field '{field}'{hint}")
+    descriptor = known[field]
+    if descriptor.message_type is not None:
+        raise UserError(f"--set {field}: is a message; change it in the solver's file")
+    quoted = descriptor.cpp_type == descriptor.CPPTYPE_STRING
+    values = [value]
+    if hasattr(getattr(param, field), "append"):  # a repeated field
+        values = [part.strip() for part in value.split(",") if part.strip()]
+    param.ClearField(field)
+    for part in values:
+        text = "'" + part.replace("\\", "\\\\").replace("'", "\\'") + "'" if quoted else part
+        try:
+            text_format.Merge(f"{field}: {text}", param)
+        except text_format.ParseError as error:
+            reason = str(error).split(": ", 1)[-1]
+            raise UserError(f"--set {field}={value}: {reason}") from None
+
+
+def train_net_path(param):
+    """The training net's file; UserError where the solver names none."""
+    for field in ("train_net", "net"):
+        if param.HasField(field):
+            return getattr(param, field)
+    raise UserError("the solver names no training net; set train_net")
+
+
+def require_files(param, where):
+    """Raise UserError for the first net file that the solver names and that is not there."""
+    for path in [train_net_path(param), *param.test_net]:
+        if not os.path.isfile(path):
+            raise UserError(
+                f"{where}: its net {path} is not there; paths are relative to the working folder"
+            )
+
+
+def write_effective(param, folder):
+    """Write the settings in force to `folder`/solver_in_force.prototxt; return its path."""
+    os.makedirs(folder or ".", exist_ok=True)
+    path = os.path.join(folder, "solver_in_force.prototxt")
+    handle, beside = tempfile.mkstemp(dir=folder or ".", prefix=".solver")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text_format.MessageToString(param))
+    os.replace(beside, path)
+    return path

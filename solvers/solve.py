@@ -1,0 +1,223 @@
+"""Train a net.
+
+    python solvers/solve.py --solver prototxt/nets/voc/dilated-fcn2s-vgg16/solver.prototxt \\
+        --weights init.caffemodel --gpu 0
+    python solvers/solve.py --solver … --resume auto          # after an interruption
+    python solvers/solve.py --solver … --weights … --set base_lr=1e-9 --iterations 1000 --cpu
+
+init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
+the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
+stops after the present iteration with a snapshot, SIGHUP writes one and goes on. A second Ctrl-C
+stops at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+import numpy as np
+
+import caffe
+from solvers import resume, settings
+from tools import score
+from tools.cli import Progress, UserError, add_device_arguments, run, select_device
+
+
+class Diverged(RuntimeError):
+    """The loss is no number any more."""
+
+    exit_code = 1
+
+
+class Signals:
+    """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
+
+    def __init__(self):
+        self.stop = 0
+        self.snapshot = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_snapshot)
+
+    def _on_stop(self, number, frame):
+        self.stop = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def _on_snapshot(self, number, frame):
+        self.snapshot = True
+
+    def action(self):
+        """For the solver's action function: "stop", "snapshot" or None."""
+        if self.stop:
+            return "stop"
+        wanted, self.snapshot = self.snapshot, False
+        return "snapshot" if wanted else None
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0],
+        usage="solve.py --solver SOLVER (--weights W | --resume STATE|auto) [options]",
+    )
+    parser.add_argument("--solver", required=True, help="solver.prototxt")
+    parser.add_argument("--weights", help="start from this caffemodel")
+    parser.add_argument(
+        "--resume",
+        metavar="STATE|auto",
+        help="go on from a solverstate; auto: the newest with the solver's snapshot_prefix "
+        "(with --weights too: from these where there is no snapshot yet)",
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
+    parser.add_argument(
+        "--score-every", type=int, default=0, metavar="N", help="score the test net every N"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
+    )
+    add_device_arguments(parser)
+    args = parser.parse_args(argv)
+    if args.weights is None and args.resume is None:
+        parser.error("one of --weights and --resume is needed")
+    if args.weights is not None and args.resume not in (None, "auto"):
+        parser.error("--weights goes with --resume auto only: a solverstate names its weights")
+    for name in ("iterations", "score_every"):
+        value = getattr(args, name)
+        if value is not None and value < (1 if name == "iterations" else 0):
+            parser.error(f"--{name.replace('_', '-')} {value}: is not above 0")
+    return args
+
+
+def prepare(args):
+    """The settings in force: read, changed and checked, before anything is built."""
+    changes = list(args.set)
+    if args.iterations is not None:
+        changes.append(f"max_iter={args.iterations}")
+    param = settings.read_solver(args.solver, changes)
+    settings.require_files(param, args.solver)
+    if not param.snapshot_prefix:
+        raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
+    if args.score_every and not param.test_net:
+        raise UserError(f"{args.solver}: --score-every needs a test_net")
+    if args.weights is not None and not os.path.isfile(args.weights):
+        raise UserError(f"--weights {args.weights}: no such file")
+    return param
+
+
+def check_upsampling(net, where):
+    """Deconvolutions that are all zero let nothing through, forward or backward."""
+    dead = [
+        name
+        for name, layer in zip(net._layer_names, net.layers)
+        if layer.type == "Deconvolution" and not np.any(net.params[name][0].data)
+    ]
+    if dead:
+        raise UserError(
+            f"{where}: {', '.join(dead)} would be all zero and the net could not learn; "
+            "make the starting weights with surgery/make_init.py"
+        )
+
+
+def start(solver, args, param):
+    """Give the solver its weights and, on resuming, its state."""
+    if args.resume == "auto":
+        path = resume.restore_newest(solver, param.snapshot_prefix)
+        if path is not None:
+            print(f"resumed from {path} at iteration {solver.iter}", file=sys.stderr)
+            return
+        if args.weights is None:
+            raise UserError(
+                f"--resume auto: no snapshot {param.snapshot_prefix}_iter_*.solverstate; "
+                "start with --weights"
+            )
+    elif args.resume is not None:
+        resume.restore(solver, args.resume)
+        return
+    solver.net.copy_from(args.weights)
+    check_upsampling(solver.net, args.weights)
+
+
+def watch(solver, bar, display):
+    """Callbacks that move the bar and stop a run whose loss is no number any more."""
+
+    def on_start():
+        if bar is not None:
+            bar.update(solver.iter - bar.count)
+
+    def on_gradients_ready():
+        if solver.iter % max(1, display):
+            return
+        for name in solver.net.outputs:
+            if not np.all(np.isfinite(solver.net.blobs[name].data)):
+                raise Diverged(
+                    f"iteration {solver.iter}: {name} is not finite; lower base_lr, and go on "
+                    "from an earlier snapshot with --resume"
+                )
+
+    solver.add_callback(on_start, on_gradients_ready)
+
+
+def train(solver, args, param, signals):
+    """Run to max_iter, scoring in between where asked; returns whether it got there."""
+    exact = hasattr(solver, "set_action_function")
+    if exact:
+        solver.set_action_function(signals.action)
+    ids = score.ids_of(param.test_net[0]) if args.score_every else None
+    while solver.iter < param.max_iter and not signals.stop:
+        until = param.max_iter
+        if args.score_every:
+            until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
+        if not exact:
+            # BVLC Caffe's loop cannot be stopped from Python: signals wait for its end.
+            until = min(until, solver.iter + max(1, param.display))
+        solver.step(until - solver.iter)
+        if signals.snapshot and not exact:
+            signals.snapshot = False
+            solver.snapshot()
+        if args.score_every and solver.iter % args.score_every == 0 and not signals.stop:
+            score.seg_tests(solver, False, ids)
+    return solver.iter >= param.max_iter
+
+
+def main(argv):
+    args = parse(argv)
+    param = prepare(args)
+    device = select_device(args)
+    param.solver_mode = param.CPU if device == "CPU" else param.GPU
+    if device != "CPU":
+        param.device_id = int(device.split()[-1])
+    folder = os.path.dirname(param.snapshot_prefix)
+    solver = caffe.get_solver(settings.write_effective(param, folder))
+    start(solver, args, param)
+    if solver.iter >= param.max_iter:
+        print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
+        return 0
+    signals = Signals()
+    bar = None
+    if sys.stderr.isatty():
+        bar = Progress(param.max_iter, "training", "iterations", start=solver.iter)
+    watch(solver, bar, param.display)
+    done = train(solver, args, param, signals)
+    if bar is not None:
+        bar.update(solver.iter - bar.count)
+        bar.close()
+    if not param.snapshot or solver.iter % param.snapshot:
+        solver.snapshot()
+    if done:
+        return 0
+    print(
+        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; "
+        "go on with --resume auto",
+        file=sys.stderr,
+    )
+    return 128 + signals.stop
+
+
+if __name__ == "__main__":
+    run(main)

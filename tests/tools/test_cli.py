@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tools import cli, files
+from tools.progress import Progress, duration, progress
+
+
+def outcome(capsys, error):
+    """(exit code, stderr) of a script whose main raises `error`."""
+
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main, [])
+    return caught.value.code, capsys.readouterr().err
+
+
+class OwnCode(ValueError):
+    exit_code = 2
+
+
+@pytest.mark.parametrize(
+    "error, code, line",
+    [
+        (cli.UserError("net.prototxt: no blob\n  'x'"), 2, "error: net.prototxt: no blob 'x'\n"),
+        (OwnCode("a.jpg: cut off"), 2, "error: a.jpg: cut off\n"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "w.h5"),
+            2,
+            "error: w.h5: No such file or directory\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "s.caffemodel"),
+            1,
+            "error: s.caffemodel: No space left on device\n",
+        ),
+        (MemoryError(), 1, "error: out of memory\n"),
+        (RuntimeError("odd"), 1, "error: RuntimeError: odd (TRACEBACK=1 shows where)\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_errors_become_one_line_and_an_exit_code(capsys, error, code, line):
+    assert outcome(capsys, error) == (code, line)
+
+
+def test_bugs_keep_their_traceback():
+    with pytest.raises(KeyError):
+        cli.run(lambda argv: {}["x"], [])
+
+
+def test_traceback_is_shown_when_asked_for(monkeypatch):
+    def main(argv):
+        raise cli.UserError("x")
+
+    monkeypatch.setenv("TRACEBACK", "1")
+    with pytest.raises(cli.UserError):
+        cli.run(main, [])
+
+
+@pytest.mark.parametrize("result, code", [(None, 0), (0, 0), (1, 1)])
+def test_result_of_main_is_the_exit_code(result, code):
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda argv: result, [])
+    assert caught.value.code == code
+
+
+def test_a_reader_that_goes_away_leaves_no_message(root):
+    code = (
+        "from tools.cli import run\n"
+        "def main(argv):\n"
+        "    for i in range(100000): print(i)\n"
+        "run(main)\n"
+    )
+    # A file descriptor whose reading end is closed already, as `| head` leaves it.
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def arguments(*argv):
+    parser = argparse.ArgumentParser()
+    cli.add_device_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def test_gpu_and_cpu_exclude_each_other():
+    with pytest.raises(SystemExit) as caught:
+        arguments("--gpu", "0", "--cpu")
+    assert caught.value.code == 2
+
+
+def test_cpu_is_taken_when_asked_for():
+    assert cli.select_device(arguments("--cpu")) == "CPU"
+
+
+@pytest.mark.parametrize("number", ["-1", "999"])
+def test_gpu_that_is_not_there_is_refused(number):
+    with pytest.raises(Exception) as caught:
+        cli.select_device(arguments("--gpu", number))
+    assert cli.exit_code(caught.value) == 2
+    assert "\n" not in cli.error_line(caught.value)
+    assert number in str(caught.value)
+
+
+def test_progress_in_a_pipe_is_plain_lines_with_rate_and_total():
+    out = io.StringIO()
+    assert list(progress(range(50), "reading", "files", file=out)) == list(range(50))
+    lines = out.getvalue().splitlines()
+    assert lines and len(lines) <= 2
+    assert lines[-1].startswith("reading 50/50 files") and "/s" in lines[-1]
+    assert "\r" not in out.getvalue()
+
+
+def test_progress_tells_the_time_left():
+    bar = Progress(100, "x", start=50, file=io.StringIO())
+    bar.count = 60
+    assert "0:08 left" in bar.line(bar.began + 2.0)
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61.4, "1:01"), (3725, "1:02:05")])
+def test_durations_read_as_clock_times(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_targets_are_checked_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cli.UserError, match="is a folder"):
+        files.check_target(str(tmp_path))
+    with pytest.raises(cli.UserError, match="cannot be made a folder"):
+        files.make_folder(str(tmp_path / "file" / "below"))

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import caffe
+from tools import cli, score
+
+MEAN = (104.0, 116.0, 122.0)
+SIZES = [(7, 9), (8, 6), (5, 11)]
+IDS = ["a_1", "b_2", "c_3"]
+CLASSES = 4
+
+
+def write_data(root):
+    """Three small images in VOC layout; returns their labels."""
+    rng = np.random.RandomState(0)
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    labels = []
+    for name, (height, width) in zip(IDS, SIZES):
+        image = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg")
+        label = rng.randint(0, 3, (height, width)).astype(np.uint8)
+        label[0, :3] = 255
+        Image.fromarray(label).save(root / "SegmentationClass" / f"{name}.png")
+        labels.append(label)
+    (root / "ImageSets/Segmentation/val.txt").write_text("\n".join(IDS))
+    return labels
+
+
+def net_text(params, head="loss"):
+    loss = (
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss"'
+        " loss_param { ignore_label: 255 normalize: false } }\n"
+    )
+    return (
+        'layer { name: "data" type: "Python" top: "data" top: "label" python_param {'
+        f' module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{params}" }} }}\n'
+        'layer { name: "score" type: "Convolution" bottom: "data" top: "score"'
+        f" convolution_param {{ num_output: {CLASSES} kernel_size: 1 }} }}\n"
+        + (loss if head == "loss" else 'layer { name: "s" type: "Silence" bottom: "label" }\n')
+    )
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A val net on real files, with weights: paths, params, labels, and `write(params)`."""
+    labels = write_data(tmp_path / "voc")
+    params = {"voc_dir": str(tmp_path / "voc"), "split": "val", "mean": MEAN, "classes": CLASSES}
+    path = tmp_path / "val.prototxt"
+
+    def write(head="loss", **more):
+        path.write_text(net_text({**params, **more}, head))
+
+    write()
+    caffe.set_mode_cpu()
+    net = caffe.Net(str(path), caffe.TEST)
+    rng = np.random.RandomState(1)
+    net.params["score"][0].data[...] = rng.randn(CLASSES, 3, 1, 1)
+    weights = str(tmp_path / "w.caffemodel")
+    net.save(weights)
+    return SimpleNamespace(
+        root=tmp_path, net=str(path), weights=weights, labels=labels, write=write, params=params
+    )
+
+
+def run(work, *more):
+    """(exit code) of score.py on the work's net."""
+    argv = ["--net", work.net, "--weights", work.weights, "--cpu", *map(str, more)]
+    with pytest.raises(SystemExit) as caught:
+        cli.run(score.main, argv)
+    return caught.value.code
+
+
+def edit(work, change):
+    path = Path(work.net)
+    path.write_text(change(path.read_text()))
+
+
+def by_hand(truth, prediction):
+    """The four metrics, pixel by pixel and class by class, as the formulas say."""
+    n = np.zeros((CLASSES, CLASSES))
+    for i, j in zip(truth, prediction):
+        if i < CLASSES:
+            n[i, j] += 1
+    t = n.sum(1)
+    ious = [
+        n[i, i] / (t[i] + n[:, i].sum() - n[i, i]) if t[i] + n[:, i].sum() else None
+        for i in range(CLASSES)
+    ]
+    accuracies = [n[i, i] / t[i] for i in range(CLASSES) if t[i]]
+    known = [u for u in ious if u is not None]
+    return (
+        sum(n[i, i] for i in range(CLASSES)) / t.sum(),
+        sum(accuracies) / len(accuracies),
+        sum(known) / len(known),
+        sum(t[i] * ious[i] for i in range(CLASSES) if t[i]) / t.sum(),
+    )
+
+
+FOUR = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+PIXELS = st.lists(
+    st.tuples(st.sampled_from([0, 1, 2, 3, 255]), st.integers(0, CLASSES - 1)), min_size=1
+)
+
+
+@settings(deadline=None)
+@given(PIXELS)
+def test_metrics_are_the_formulas(pixels):
+    truth, prediction = (np.array(p) for p in zip(*pixels))
+    hist = score.fast_hist(truth.astype(np.float32), prediction, CLASSES)
+    assert hist.dtype == np.int64 and hist.sum() == (truth < CLASSES).sum()
+    got = score.metrics(hist)
+    if not hist.sum():
+        assert all(np.isnan(got[key]) for key in FOUR[:3])
+        return
+    np.testing.assert_allclose([got[key] for key in FOUR], by_hand(truth, prediction))
+
+
+def test_class_that_is_nowhere_is_left_out_of_the_means():
+    got = score.metrics(np.diag([5, 0, 3]))
+    assert got["mean_iu"] == got["mean_accuracy"] == 1.0
+    assert np.isnan(got["iu"][1])
+
+
+def test_class_that_is_only_predicted_has_iu_zero():
+    got = score.metrics(np.array([[4, 1], [0, 0]]))
+    assert got["iu"].tolist() == [0.8, 0.0] and got["mean_iu"] == 0.4
+    assert got["mean_accuracy"] == 0.8
+
+
+def test_pixel_accuracy_does_not_overflow_on_many_pixels():
+    got = score.metrics(np.array([[2**40, 0], [0, 2**40]], np.int64))
+    assert [got[key] for key in FOUR] == [1.0] * 4
+
+
+def test_compute_hist_counts_every_image_once(work):
+    net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    hist, loss = score.compute_hist(net, None, IDS)
+    want = np.zeros((CLASSES, CLASSES), np.int64)
+    other = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    losses = []
+    for label in work.labels:
+        other.forward()
+        prediction = other.blobs["score"].data[0].argmax(0)
+        want += score.fast_hist(label.ravel(), prediction.ravel(), CLASSES)
+        losses.append(float(other.blobs["loss"].data))
+    np.testing.assert_array_equal(hist, want)
+    assert hist.sum() == sum((label < 255).sum() for label in work.labels)
+    assert loss == pytest.approx(np.mean(losses))
+
+
+def test_predictions_are_saved_as_palette_pngs_of_class_numbers(work, tmp_path):
+    net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    score.do_seg_tests(net, 7, str(tmp_path / "at-{}"), IDS)
+    again = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    for name in IDS:
+        again.forward()
+        with Image.open(tmp_path / "at-7" / f"{name}.png") as image:
+            assert image.mode == "P" and image.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+            np.testing.assert_array_equal(np.asarray(image), again.blobs["score"].data[0].argmax(0))
+
+
+def test_seg_tests_shares_the_training_nets_weights_and_prints_the_known_lines(work, capsys):
+    train = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    test = caffe.Net(work.net, caffe.TEST)
+    solver = SimpleNamespace(net=train, test_nets=[test], iter=40)
+    hist = score.seg_tests(solver, False, IDS)
+    np.testing.assert_array_equal(hist, score.compute_hist(train, "", IDS)[0])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and all(line.startswith(">>> ") for line in lines)
+    for line, words in zip(
+        lines[1:], ("loss", "overall accuracy", "mean accuracy", "mean IU", "fwavacc")
+    ):
+        text, value = line.rsplit(" ", 1)
+        assert text.endswith(f"Iteration 40 {words}") and float(value) >= 0
+
+
+def test_scores_that_are_not_finite_stop_the_scoring(work):
+    net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    net.params["score"][1].data[...] = np.nan
+    with pytest.raises(score.Diverged, match="a_1.*diverged"):
+        score.compute_hist(net, None, IDS)
+
+
+def test_missing_blob_is_named(work):
+    net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
+    with pytest.raises(cli.UserError, match="no blob 'scores'; it has data, label, score"):
+        score.compute_hist(net, None, IDS, layer="scores")
+
+
+def test_script_prints_a_table_and_writes_json(work, capsys):
+    out = work.root / "deep" / "scores.json"
+    assert run(work, "--json", out, "--save-dir", work.root / "masks") == 0
+    text = capsys.readouterr().out
+    got = json.loads(out.read_text())
+    assert got["images"] == IDS and len(got["classes"]) == CLASSES
+    want = score.metrics(np.array(got["hist"]))
+    for key, label in zip(FOUR, ("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU")):
+        assert got[key] == want[key]
+        (line,) = [line for line in text.splitlines() if line.startswith(label)]
+        assert line.split()[-1] == f"{100 * want[key]:.2f}"
+    assert sorted(p.stem for p in (work.root / "masks").iterdir()) == IDS
+
+
+def test_net_without_a_loss_is_scored_too(work, capsys):
+    work.write(head="none")
+    assert run(work, "--json", work.root / "s.json") == 0
+    assert json.loads((work.root / "s.json").read_text())["loss"] is None
+    assert "loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda w: (w.root / "voc/JPEGImages/b_2.jpg").unlink(), "b_2.jpg: no such image"),
+        (lambda w: (w.root / "voc/ImageSets/Segmentation/val.txt").write_text(""), "empty"),
+        (lambda w: w.write(split="test"), "test.txt: no such split file"),
+        (lambda w: w.write(spilt="val"), "did you mean 'split'"),
+        (lambda w: edit(w, lambda text: text + "layer { nmae: 'x' }"), "val.prototxt:.*nmae"),
+        (lambda w: edit(w, lambda text: "name: 'x'"), "no Python data layer"),
+        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: no such net"),
+        (lambda w: setattr(w, "weights", "no.caffemodel"), "no.caffemodel: no such weights"),
+        (lambda w: Path(w.weights).write_bytes(b""), "the weights file is empty"),
+        (lambda w: Path(w.weights).write_bytes(Path(w.weights).read_bytes()[:60]), "damaged"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(work, capsys, spoil, said):
+    spoil(work)
+    assert run(work) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1
+    assert err[0].startswith("error: ") and re.search(said, err[0]), err
+
+
+def test_random_order_is_refused(work, capsys):
+    splits = work.root / "voc/ImageSets/Segmentation"
+    (splits / "val.txt").rename(splits / "train.txt")
+    work.write(split="train")
+    assert run(work) == 2
+    assert "'randomize': False" in capsys.readouterr().err
+    work.write(split="train", randomize=False)
+    assert run(work) == 0
+
+
+def test_weights_of_zero_are_warned_of(work, capsys):
+    caffe.Net(work.net, caffe.TEST).save(work.weights)
+    assert run(work) == 0
+    assert "all weights of score are 0" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(caffe, "engine"), reason="BVLC Caffe imports any module")
+def test_modules_that_are_no_data_layers_are_not_imported(work, capsys):
+    edit(work, lambda text: text.replace('"voc_layers"', '"antigravity"'))
+    assert run(work) == 2
+    assert "antigravity" in capsys.readouterr().err
+    assert "antigravity" not in sys.modules

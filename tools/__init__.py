@@ -1,0 +1,1 @@
+"""What users run: scoring, inference and their shared command-line parts."""

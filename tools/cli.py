@@ -1,0 +1,149 @@
+"""What every script shares: one-line errors, exit codes, device choice, progress.
+
+A script ends with
+
+    if __name__ == "__main__":
+        run(main)
+
+where `main(argv)` takes the arguments after the script's name and returns an exit code (None
+is 0). Exit codes: 0 done, 1 the work failed, 2 the call or an input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tools.progress import Progress, duration, progress
+
+__all__ = [
+    "Progress",
+    "UserError",
+    "add_device_arguments",
+    "duration",
+    "error_line",
+    "exit_code",
+    "progress",
+    "run",
+    "select_device",
+    "warn",
+]
+
+WRONG_INPUT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+REPORTED = (OSError, ValueError, RuntimeError, MemoryError, ImportError)
+
+
+class UserError(Exception):
+    """The call or an input is wrong; the message says what, where, and what to do."""
+
+    exit_code = 2
+
+
+def exit_code(error):
+    """The exit code for an exception: its own `exit_code`, 2 for a path that is wrong, else 1."""
+    own = getattr(error, "exit_code", None)
+    return own if isinstance(own, int) else 2 if isinstance(error, WRONG_INPUT) else 1
+
+
+def error_line(error):
+    """An exception as one line, without the word `error:`."""
+    if isinstance(error, OSError) and error.strerror and not hasattr(error, "exit_code"):
+        places = [str(p) for p in (error.filename, error.filename2) if p is not None]
+        text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
+    else:
+        text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    if isinstance(error, MemoryError):
+        text = "out of memory" + (": " + text if text else "")
+    elif isinstance(error, ModuleNotFoundError):
+        text += "; run `make setup`, or set PYTHONPATH=engine:data_layers:. in the checkout"
+    elif not hasattr(error, "exit_code") and not isinstance(error, OSError):
+        # Not an error that was foreseen: name its kind, and say how to see where it arose.
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
+        text += " (TRACEBACK=1 shows where)"
+    return text or type(error).__name__
+
+
+def warn(text):
+    """Print `warning: ...` as one line on stderr."""
+    print("warning: " + " ".join(str(text).split("\n")), file=sys.stderr, flush=True)
+
+
+def run(main, argv=None):
+    """Call main(argv) and exit with its code; errors a user can cause become one line on stderr.
+
+    TRACEBACK=1 in the environment lets every exception through with its traceback.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if os.environ.get("TRACEBACK", "") not in ("", "0"):
+        sys.exit(main(argv) or 0)
+    try:
+        code = main(argv) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) went away: nothing more can be said to it, nor at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        if not (hasattr(error, "exit_code") or isinstance(error, REPORTED)):
+            raise
+        print("error: " + error_line(error), file=sys.stderr)
+        code = exit_code(error)
+    sys.exit(code)
+
+
+def add_device_arguments(parser):
+    """Add `--gpu N` and `--cpu`, which exclude each other."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--gpu", type=int, metavar="N", help="run on GPU number N")
+    group.add_argument("--cpu", action="store_true", help="run on the CPU")
+    parser.epilog = "Without --gpu or --cpu: the first GPU where there is one, else the CPU."
+
+
+def select_device(args):
+    """Set Caffe's mode and device from `args.gpu` and `args.cpu`; returns the choice in words.
+
+    Raises UserError (or the engine's own error, exit code 2) where the GPU does not exist.
+    """
+    import caffe
+
+    engine = getattr(caffe, "engine", None)
+    number = args.gpu
+    if number is None and not args.cpu and engine is not None and engine.cuda_device_count() > 0:
+        number = 0
+    if number is None:
+        caffe.set_mode_cpu()
+        return "CPU"
+    if number < 0:
+        raise UserError(f"--gpu {number}: a GPU's number is 0 or more; --cpu runs on the CPU")
+    if engine is None and not _set_device_survives(caffe, number):
+        raise UserError(
+            f"--gpu {number}: this Caffe ({os.path.dirname(caffe.__file__)}) has no such GPU, or "
+            "was built without GPU support; use --cpu"
+        )
+    caffe.set_device(number)
+    caffe.set_mode_gpu()
+    return f"GPU {number}"
+
+
+def _set_device_survives(caffe, number):
+    """Whether caffe.set_device(number) returns: BVLC Caffe aborts the whole process if not.
+
+    So it is tried in a forked child, whose output is thrown away.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            caffe.set_device(number)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0

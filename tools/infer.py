@@ -1,0 +1,229 @@
+"""Segment photographs: one palette PNG of class numbers per image, and an overlay if wanted.
+
+    python tools/infer.py --net NET/deploy.prototxt --weights W IMAGE|FOLDER... --out DIR \
+        [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu]
+
+Folders are searched recursively. Images are taken as stored: an EXIF orientation is not applied,
+so that masks fit the stored pixels. Images that cannot be read are named and skipped; the exit
+code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import namedtuple
+
+import numpy as np
+from segmentation import prepare, shrink_image
+from segmentation_files import read_rgb
+
+from prototxt.tasks import VOC_MEAN
+from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
+from tools.files import make_folder
+from tools.nets import find_task, load
+from tools.pictures import overlay, save_indexed, save_png
+from tools.score import predict
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MAX_SIDE = 1280
+
+Job = namedtuple("Job", "image mask overlay")
+Job.__doc__ = """Paths: the image, the mask and the overlay to write."""
+
+
+def find_images(paths, out):
+    """(image path, name below `out` without extension) for files and, sorted, folders' files.
+
+    What lies in `out` is left out. Raises UserError for a path that is not there, and for a
+    folder without images.
+    """
+    found, out = [], os.path.realpath(out)
+    for path in paths:
+        if os.path.isfile(path):
+            found.append((path, os.path.splitext(os.path.basename(path))[0]))
+            continue
+        if not os.path.isdir(path):
+            raise UserError(f"{path}: no such image or folder")
+        before = len(found)
+        for folder, inner, files in os.walk(path):
+            inner[:] = sorted(d for d in inner if os.path.realpath(os.path.join(folder, d)) != out)
+            below = os.path.relpath(folder, path)
+            for file in sorted(f for f in files if f.lower().endswith(EXTENSIONS)):
+                stem = os.path.splitext(file)[0]
+                name = stem if below == "." else os.path.join(below, stem)
+                found.append((os.path.join(folder, file), name))
+        if len(found) == before:
+            raise UserError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
+    return found
+
+
+def plan(images, out, with_overlay):
+    """A Job per (image, name); names that would collide get -2, -3, ...
+
+    Raises UserError if an output is one of the images.
+    """
+    inputs = {os.path.realpath(image) for image, _ in images}
+    taken, jobs = set(), []
+    for image, name in images:
+        for number in range(1, len(images) * 2 + 2):
+            stem = name if number == 1 else f"{name}-{number}"
+            paths = [os.path.join(out, stem + ".png")]
+            if with_overlay:
+                paths.append(os.path.join(out, stem + "_overlay.png"))
+            if not taken & {p.lower() for p in paths}:
+                break
+        for path in paths:
+            if os.path.realpath(path) in inputs:
+                raise UserError(f"{path}: is an image to segment; choose another --out")
+        taken |= {p.lower() for p in paths}
+        jobs.append(Job(image, paths[0], paths[1] if with_overlay else None))
+    return jobs
+
+
+def segment(net, rgb, mean, layer="score", max_side=0):
+    """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
+
+    An image whose longer side exceeds `max_side` (0: no limit) is box-averaged by a whole factor,
+    and its mask enlarged again.
+    """
+    height, width = rgb.shape[:2]
+    factor = -(-max(height, width) // max_side) if max_side else 1
+    bgr = rgb[..., ::-1]
+    data = prepare(shrink_image(bgr, factor) if factor > 1 else bgr, mean, 1, False)
+    blob = net.blobs[input_of(net)]
+    if blob.data.shape != data.shape:
+        blob.reshape(*data.shape)
+        net.reshape()
+    blob.data[...] = data
+    net.forward()
+    labels = predict(net.blobs[layer].data, "the image")
+    if labels.shape != data.shape[2:]:
+        raise UserError(f"blob {layer!r} is {labels.shape}, but the image {data.shape[2:]}")
+    return labels.repeat(factor, 0).repeat(factor, 1)[:height, :width]
+
+
+def input_of(net):
+    """The name of the net's one input. Raises UserError."""
+    inputs = list(net.inputs)
+    if len(inputs) != 1:
+        raise UserError(
+            f"the net has {len(inputs)} inputs ({', '.join(inputs) or 'none'}); "
+            "a deploy net with one image input is needed"
+        )
+    return inputs[0]
+
+
+def shares(labels, names):
+    """The classes in a mask by area, as text: `person 21 %, background 79 %`."""
+    counts = np.bincount(labels.ravel(), minlength=len(names)) * 100.0 / labels.size
+    order = sorted(np.flatnonzero(counts), key=lambda c: -counts[c])[:5]
+    return ", ".join(f"{names[c]} {counts[c]:.0f} %" for c in order)
+
+
+def read_names(path, count):
+    """Class names, one a line; there must be `count`. Raises UserError."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        names = [line.strip() for line in file if line.strip()]
+    if len(names) != count:
+        raise UserError(f"{path}: names {len(names)} classes, but the net has {count}")
+    return names
+
+
+def class_names(args, task, count):
+    if args.classes:
+        return read_names(args.classes, count)
+    if task is not None and len(task.classes) == count:
+        return list(task.classes)
+    if args.task:
+        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {count}")
+    return [f"class {c}" for c in range(count)]
+
+
+def bgr_mean(text):
+    """`B,G,R` as three floats."""
+    try:
+        values = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise argparse.ArgumentTypeError(f"expected three numbers B,G,R, not {text!r}")
+    return values
+
+
+def side(text):
+    value = int(text) if text.isdigit() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of pixels or 0, not {text!r}")
+    return value
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        prog="infer.py",
+        description="Segment photographs. EXIF orientation is not applied: masks fit the stored "
+        "pixels.",
+    )
+    p.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
+    p.add_argument("--net", required=True, metavar="PROTOTXT", help="NET/deploy.prototxt")
+    p.add_argument("--weights", required=True, help="its .caffemodel or .h5")
+    p.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
+    p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
+    p.add_argument("--classes", metavar="FILE", help="class names, one a line")
+    p.add_argument("--task", help="a task's name or TOML file: class names and mean")
+    p.add_argument("--mean", type=bgr_mean, metavar="B,G,R", help="default: the task's, or VOC's")
+    p.add_argument("--layer", default="score", help="blob of scores (default: score)")
+    p.add_argument(
+        "--max-side",
+        type=side,
+        default=MAX_SIDE,
+        metavar="N",
+        help=f"shrink larger images, 0: never (default: {MAX_SIDE})",
+    )
+    add_device_arguments(p)
+    return p
+
+
+def main(argv):
+    args = parser().parse_args(argv)
+    jobs = plan(find_images(args.images, args.out), args.out, args.overlay)
+    task = find_task(args.task, args.net)
+    mean = args.mean or (task.mean if task else VOC_MEAN)
+    if len(mean) != 3:
+        raise UserError(f"task {task.name}: its nets take {len(mean)} channels, not a photograph")
+    make_folder(args.out)
+    select_device(args)
+    net = load(args.net, args.weights)
+    channels = net.blobs[input_of(net)].data.shape[1]
+    if channels != 3:
+        raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
+    if args.layer not in net.blobs:
+        raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
+    names = class_names(args, task, net.blobs[args.layer].data.shape[1])
+    # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
+    background = 0 if names[0] in ("background", "class 0") else None
+    failed = 0
+    with Progress(len(jobs), "segmenting", "images") as bar:
+        for job in jobs:
+            try:
+                rgb = read_rgb(job.image, FORMATS)
+                labels = segment(net, rgb, mean, args.layer, args.max_side)
+            except (ValueError, RuntimeError, MemoryError) as error:
+                failed += 1
+                text = str(error) or type(error).__name__
+                bar.clear()
+                warn(f"skipped: {text if job.image in text else job.image + ': ' + text}")
+            else:
+                save_indexed(job.mask, labels)
+                if job.overlay:
+                    save_png(job.overlay, overlay(rgb, labels, background=background))
+                bar.write(f"{job.image} -> {job.mask}: {shares(labels, names)}")
+            bar.update()
+    if failed:
+        print(f"{failed} of {len(jobs)} images could not be segmented")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+"""Label maps as pictures: the VOC palette, indexed PNGs, overlays, captioned panels (Pillow)."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tools.files import write_atomic
+
+VOID = 255
+
+
+def voc_palette(count=256):
+    """The VOC colour map: count x 3 uint8 RGB.
+
+    Bits 0, 1, 2 of the class number are the top bits of red, green, blue, bits 3, 4, 5 the next
+    lower ones, and so on (PASCAL VOC development kit, `VOClabelcolormap`).
+    """
+    labels = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for level in range(3):
+        for channel in range(3):
+            bit = labels >> (3 * level + channel) & 1
+            colours[:, channel] |= (bit << (7 - level)).astype(np.uint8)
+    return colours
+
+
+def indexed(labels):
+    """H x W class numbers (0 to 255) as a palette picture with VOC's colours."""
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
+        raise ValueError(f"expected H x W labels from 0 to 255, not shape {labels.shape}")
+    image = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
+    image.putpalette(voc_palette().ravel().tolist())
+    return image
+
+
+def save_png(path, image):
+    """Write a Pillow image, or an H x W x 3 uint8 RGB array, as PNG, whole or not at all."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    write_atomic(path, stream.getvalue())
+
+
+def save_indexed(path, labels):
+    """Write H x W class numbers as a palette PNG: the pixel values are the class numbers."""
+    save_png(path, indexed(labels))
+
+
+def overlay(rgb, labels, alpha=0.6, background=0):
+    """The photograph (H x W x 3 uint8) with the classes' colours blended in by `alpha`.
+
+    The class `background` (None: no class) and void keep the photograph.
+    """
+    labels = np.asarray(labels)
+    if rgb.shape[:2] != labels.shape:
+        raise ValueError(f"photograph {rgb.shape[:2]} and labels {labels.shape} differ in size")
+    out = np.array(rgb, np.uint8)
+    drawn = labels != VOID
+    if background is not None:
+        drawn &= labels != background
+    colours = voc_palette()[labels[drawn].astype(np.intp)]
+    out[drawn] = np.rint(rgb[drawn] * (1.0 - alpha) + colours * alpha).astype(np.uint8)
+    return out
+
+
+def panel(images, captions=None, columns=None, gap=6):
+    """Pictures of any size in a grid, captions above them; returns a Pillow image.
+
+    `images` are Pillow images or uint8 arrays; `columns` defaults to all in one row.
+    """
+    pictures = [
+        (Image.fromarray(i) if isinstance(i, np.ndarray) else i).convert("RGB") for i in images
+    ]
+    if not pictures:
+        raise ValueError("a panel needs at least one picture")
+    captions = list(captions or [])
+    columns = min(columns or len(pictures), len(pictures))
+    font = ImageFont.load_default()
+    head = 16 if captions else 0
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    widths = [max(row[c].width for row in rows if c < len(row)) for c in range(columns)]
+    heights = [max(p.height for p in row) + head for row in rows]
+    size = (sum(widths) + gap * (columns + 1), sum(heights) + gap * (len(rows) + 1))
+    sheet = Image.new("RGB", size, (255, 255, 255))
+    draw = ImageDraw.Draw(sheet)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        x = gap + sum(widths[:column]) + gap * column
+        y = gap + sum(heights[:row]) + gap * row
+        if number < len(captions):
+            draw.text((x, y + 1), str(captions[number]), fill=(0, 0, 0), font=font)
+        sheet.paste(picture, (x, y + head))
+    return sheet
+
+
+def legend(names, labels=None, columns=4):
+    """Colour boxes with class names; only the classes in `labels` where it is given."""
+    present = range(len(names)) if labels is None else np.unique(labels)
+    entries = [int(c) for c in present if c < len(names)]
+    colours = voc_palette()
+    columns = max(1, min(columns, len(entries)))
+    width = 30 + 7 * max([len(names[c]) for c in entries] or [1])
+    sheet = Image.new("RGB", (columns * width, 18 * max(1, -(-len(entries) // columns))), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, c in enumerate(entries):
+        x, y = number % columns * width, number // columns * 18
+        draw.rectangle([x + 2, y + 2, x + 16, y + 15], fill=tuple(colours[c].tolist()))
+        draw.text((x + 21, y + 3), names[c], fill=(0, 0, 0), font=ImageFont.load_default())
+    return sheet

@@ -1,0 +1,79 @@
+"""Plot the loss curve of a training log (Caffe's own lines), with the learning rate.
+
+python tools/plot_log.py train.log [more.log …] --out loss.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+
+from tools.cli import UserError, run
+from tools.files import write_atomic
+
+_LOSS = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
+_RATE = re.compile(r"\] Iteration (\d+), lr = (\S+)")
+
+
+def read_log(path):
+    """({iteration: loss}, {iteration: learning rate}) of a log; a later line replaces an earlier
+    one, so that a resumed run's log reads as one run. Raises UserError."""
+    losses, rates = {}, {}
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                for pattern, found in ((_LOSS, losses), (_RATE, rates)):
+                    match = pattern.search(line)
+                    if match:
+                        found[int(match.group(1))] = float(match.group(2))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not losses:
+        raise UserError(f"{path}: no line `Iteration N, loss = …`; is it a training log?")
+    return losses, rates
+
+
+def plot(paths, out, title=""):
+    """Write the loss curves of `paths` as the PNG `out`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    right = axes.twinx()
+    for path in paths:
+        losses, rates = read_log(path)
+        name = os.path.basename(path)
+        line = axes.plot(list(losses), list(losses.values()), label=f"loss, {name}")[0]
+        right.plot(list(rates), list(rates.values()), ":", color=line.get_color(), alpha=0.6)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("loss (running mean)")
+    axes.set_ylim(bottom=0)
+    right.set_ylabel("learning rate (dotted)")
+    right.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper right")
+    if title:
+        axes.set_title(title)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=120, format="png")
+    pyplot.close(figure)
+    write_atomic(out, stream.getvalue())
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("log", nargs="+")
+    parser.add_argument("--out", required=True, help="the PNG to write")
+    parser.add_argument("--title", default="")
+    args = parser.parse_args(argv)
+    plot(args.log, args.out, args.title)
+    print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
