@@ -1,0 +1,108 @@
+"""Fillers: moments of what they draw, and the bilinear kernel."""
+
+import numpy as np
+import pytest
+
+from caffe import rng
+from caffe.blob import Blob
+from caffe.errors import InputError
+from caffe.fillers import fill
+from caffe.proto import caffe_pb2
+
+SHAPE = (40, 30, 5, 5)
+FAN_IN, FAN_OUT = 30 * 25, 40 * 25
+
+
+def filled(shape=SHAPE, **fields):
+    rng.set_random_seed(7)
+    blob = Blob(*shape)
+    fill(blob, caffe_pb2.FillerParameter(**fields))
+    return blob.data.copy()
+
+
+def assert_moments(values, mean, std):
+    """Within four standard errors (for the standard deviation: of a normal distribution)."""
+    assert abs(values.mean() - mean) < 4 * std / values.size**0.5
+    assert abs(values.std() - std) < 4 * std / (2 * values.size) ** 0.5
+
+
+def test_a_filler_without_fields_fills_zeros():
+    assert not filled().any()
+
+
+def test_constant_fills_its_value():
+    assert (filled(type="constant", value=0.25) == 0.25).all()
+
+
+def test_uniform_lies_between_min_and_max():
+    values = filled(type="uniform", min=-1, max=3)
+    assert -1 <= values.min() < -0.99 and 2.99 < values.max() <= 3
+    assert_moments(values, 1, 4 / 12**0.5)
+
+
+def test_gaussian_has_its_mean_and_std():
+    assert_moments(filled(type="gaussian", mean=1, std=2), 1, 2)
+
+
+def test_sparse_gaussian_feeds_so_many_outputs_from_each_input():
+    values = filled(type="gaussian", std=2, sparse=10)
+    assert_moments(values[values != 0], 0, 2)
+    per_input = (values != 0).sum(0)
+    assert abs(per_input.mean() - 10) < 4 * (10 * 0.75 / per_input.size) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("norm", "n"), [("FAN_IN", FAN_IN), ("FAN_OUT", FAN_OUT), ("AVERAGE", (FAN_IN + FAN_OUT) / 2)]
+)
+def test_xavier_and_msra_scale_by_the_fan(norm, n):
+    xavier = filled(type="xavier", variance_norm=norm)
+    assert_moments(xavier, 0, (1 / n) ** 0.5)
+    assert abs(xavier).max() <= (3 / n) ** 0.5 + 1e-7
+    assert_moments(filled(type="msra", variance_norm=norm), 0, (2 / n) ** 0.5)
+
+
+def test_the_fan_out_of_one_axis_is_its_size():
+    assert_moments(filled((5000,), type="msra", variance_norm="FAN_OUT"), 0, (2 / 5000) ** 0.5)
+
+
+def test_positive_unitball_sums_to_1_for_every_output():
+    values = filled(type="positive_unitball")
+    assert values.min() >= 0
+    np.testing.assert_allclose(values.reshape(40, -1).sum(1), 1, rtol=1e-5)
+    assert values.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("side", "ramp"), [(4, [0.25, 0.75, 0.75, 0.25]), (3, [0.5, 1, 0.5]), (2, [0.5, 0.5]), (1, [1])]
+)
+def test_bilinear_fills_every_channel_with_the_kernel(side, ramp):
+    values = filled((3, 2, side, side), type="bilinear")
+    np.testing.assert_allclose(values, np.broadcast_to(np.outer(ramp, ramp), values.shape))
+
+
+def test_the_seed_decides_the_numbers():
+    np.testing.assert_array_equal(filled(type="xavier"), filled(type="xavier"))
+    blob = Blob(*SHAPE)
+    fill(blob, caffe_pb2.FillerParameter(type="xavier"))
+    assert (blob.data != filled(type="xavier")).any()
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"type": "xaver"}, "'xaver'; did you mean 'xavier'"),
+        ({"type": "qqq"}, "known: bilinear, constant"),
+        ({"type": "uniform", "min": 2, "max": 1}, "min 2.0 is above max 1.0"),
+        ({"type": "gaussian", "std": -1}, "std -1.0 is negative"),
+        ({"type": "gaussian", "sparse": 41}, "sparse 41"),
+        ({"type": "xavier", "sparse": 3}, "only 'gaussian' can be sparse"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields, complaint):
+    with pytest.raises(InputError, match=complaint):
+        filled(**fields)
+
+
+def test_bilinear_refuses_kernels_that_are_not_square():
+    with pytest.raises(InputError, match="bilinear"):
+        filled((3, 2, 4, 5), type="bilinear")
