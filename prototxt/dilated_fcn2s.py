@@ -35,7 +35,7 @@ def score_layer(bottom, task):
     convolution = dict(num_output=len(task.classes), pad=0, kernel_size=1)
     if task.score_filler:
         convolution["weight_filler"] = dict(task.score_filler)
-    return L.Convolution(bottom, param=learned(), **convolution)
+    return L.Convolution(bottom, param=learned(lr_mult=task.score_lr_mult), **convolution)
 
 
 def upsample(bottom, task):

@@ -25,6 +25,7 @@ KEYS = {
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
+        score_lr_mult=NUMBER,
     ),
     "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
 }  # fmt: skip
@@ -261,6 +262,7 @@ def load(path, root=None):
         top.fail("nets", f"is empty; known: {', '.join(NETS)}")
     train, val = _sources(top.table("data"), root, len(classes))
     training = top.table("training")
+    training.at_least("score_lr_mult", 0)
     return Task(
         name=name,
         classes=classes,
@@ -273,4 +275,5 @@ def load(path, root=None):
         loss_normalize=training.get("loss_normalize", False),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
+        score_lr_mult=training.get("score_lr_mult", Task.score_lr_mult),
     )

@@ -20,11 +20,11 @@ SECTIONS = {f"conv{s}_1": f"VGG stage {s}" for s in range(1, 6)}
 """Layer → the comment above it in the net file."""
 
 
-def learned(frozen=False):
+def learned(frozen=False, lr_mult=1):
     """`param` entries (weights, bias) of a convolution: FCN's multipliers, or 0 if frozen."""
     if frozen:
         return [dict(lr_mult=0, decay_mult=0), dict(lr_mult=0, decay_mult=0)]
-    return [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+    return [dict(lr_mult=lr_mult, decay_mult=1), dict(lr_mult=2 * lr_mult, decay_mult=0)]
 
 
 def conv_relu(bottom, num_output, *, kernel_size=3, pad=1, frozen=False, **convolution):

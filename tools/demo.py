@@ -37,8 +37,9 @@ def demo_task(folder, iterations):
     """VOC's 21 classes, conditioned to learn within minutes from one photograph.
 
     In place of the published sum over pixels at 1e-10 with momentum 0.99: a mean over pixels, the
-    skips scaled to about the size of fc7's features, the early trunk kept as it is, a rate that
-    falls to 0.
+    skips scaled to about the size of fc7's features (which are large with msra's weights, so that
+    the scores take a smaller rate than the rest), the early trunk kept as it is, a rate that falls
+    to 0.
     """
 
     def source(split, images, **extra):
@@ -52,7 +53,7 @@ def demo_task(folder, iterations):
         train=source("train", CROPS, mirror=True),
         val=source("val", 1),
         schedule=Schedule(
-            base_lr=1e-5,
+            base_lr=1e-3,
             iterations=iterations,
             momentum=0.9,
             lr_policy="poly",
@@ -63,8 +64,9 @@ def demo_task(folder, iterations):
             random_seed=1,
         ),
         nets=(NET,),
-        freeze=("conv1", "conv2", "conv3", "conv4"),
+        freeze=("conv1", "conv2", "conv3"),
         loss_normalize=True,
+        score_lr_mult=0.02,
         skip_scales=(4.0, 1.5, 0.6, 0.3),
     )
 

@@ -143,6 +143,14 @@ def test_skip_scales_are_the_fillers_of_the_scale_layers(toml):
     np.testing.assert_allclose(values, [4, 1.5, 0.6, 0.3], rtol=1e-6)
 
 
+def test_score_lr_mult_is_given_to_the_score_layers_only(toml):
+    protos, _ = nets(toml("score_lr_mult = 0.01"))
+    mults = {made.name: [p.lr_mult for p in made.param] for made in protos["train"].layer}
+    for name in ("score_fr", "score_pool4", "score_pool1"):
+        np.testing.assert_allclose(mults[name], [0.01, 0.02], rtol=1e-6)
+    assert mults["fc7"] == mults["conv1_1"] == [1, 2]
+
+
 def test_too_few_skip_scales_are_refused(toml):
     with pytest.raises(own.TomlError, match="skip_scales: must be one number for each of pool4"):
         own.load(toml("skip_scales = [1, 2]"))
