@@ -1,0 +1,133 @@
+"""Scenarios of the generated nets, whole."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from google.protobuf import text_format
+
+import caffe
+from caffe.proto import caffe_pb2
+
+from .common import (
+    make_net,
+    parameters,
+    structure,
+    values,
+    write_text,
+)
+
+
+def without_chance(net_param, data_param_str=None, shape=None):
+    """The published net with nothing random in it: dropout ratio 0, and its data layer either
+    reading elsewhere (`data_param_str`) or replaced by Input layers for data of `shape`."""
+    kept = []
+    for layer in net_param.layer:
+        if layer.type == "Dropout":
+            layer.dropout_param.dropout_ratio = 0
+        if layer.type == "Python" and data_param_str:
+            layer.python_param.param_str = data_param_str
+        elif layer.type == "Python":
+            for top in layer.top:
+                made = caffe_pb2.LayerParameter(name=top, type="Input", top=[top])
+                channels = shape[1] if top == "data" else 1
+                made.input_param.shape.add().dim.extend([shape[0], channels] + shape[2:])
+                kept.append(made)
+            continue
+        kept.append(layer)
+    made = caffe_pb2.NetParameter()
+    made.CopyFrom(net_param)
+    del made.layer[:]
+    made.layer.extend(kept)
+    return made
+
+
+def read_net(path):
+    made = caffe_pb2.NetParameter()
+    with open(path) as file:
+        text_format.Merge(file.read(), made)
+    return made
+
+
+def bilinear(size):
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    row = 1 - np.abs(np.arange(size) - centre) / factor
+    return row[:, None] * row
+
+
+def fill_like_a_trained_net(net, layers, seed):
+    """Weights with which signals neither vanish nor explode, and every skip counts.
+
+    He's scale in the trunk; each score layer undoes the fixed scale before it; deconvolutions
+    upsample bilinearly; Scale layers keep what their filler gave them."""
+    stream = np.random.RandomState(seed)
+    by_name = {layer.name: layer for layer in layers}
+    scale_of = {
+        layer.top[0]: layer.scale_param.filler.value for layer in layers if layer.type == "Scale"
+    }
+    for name, blobs in net.params.items():
+        layer = by_name[name]
+        weights = blobs[0].data
+        if layer.type == "Deconvolution":
+            weights[...] = 0
+            for i in range(min(weights.shape[:2])):
+                weights[i, i] = bilinear(weights.shape[-1])
+        elif layer.type == "Convolution":
+            inputs = np.prod(weights.shape[1:])
+            scale = np.sqrt(2.0 / inputs)
+            if name.startswith("score"):
+                scale = 0.01 / scale_of.get(layer.bottom[0], 1.0) / np.sqrt(inputs)
+            weights[...] = scale * stream.standard_normal(weights.shape)
+            if len(blobs) > 1:
+                blobs[1].data[...] = 0.1 * stream.standard_normal(blobs[1].data.shape)
+
+
+def published_net(args, arrays):
+    """Write args["net"] without chance to args["folder"]/net.prototxt, and weights for it beside
+    it. Run once, by one side: both then read the same files."""
+    source = read_net(args["net"])
+    made = without_chance(source, args.get("param_str"), args.get("shape"))
+    path = os.path.join(args["folder"], "net.prototxt")
+    write_text(text_format.MessageToString(made), path)
+    if args.get("with_weights"):
+        net = caffe.Net(path, caffe.TRAIN)
+        fill_like_a_trained_net(net, made.layer, 0)
+        net.save(os.path.join(args["folder"], "w.caffemodel"))
+    return {}
+
+
+def published_pass(args, arrays):
+    """The net at args["file"] on the given image and label: blobs, and gradients if asked for."""
+    net = make_net(args)
+    for name, value in arrays.items():
+        if name in net.blobs:
+            net.blobs[name].reshape(*value.shape)
+            net.blobs[name].data[...] = value
+    net.forward()
+    if args["backward"]:
+        net.backward()
+    return dict(structure(net), **values(net, args["backward"], args["backward"]))
+
+
+def published_training(args, arrays):
+    """args["steps"] iterations of the solver file args["solver_file"], from args["weights"]."""
+    solver = caffe.get_solver(args["solver_file"])
+    solver.net.copy_from(args["weights"])
+    before = parameters(solver.net, "change of")
+    losses, sizes = [], []
+    for _ in range(args["steps"]):
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+        sizes.append(list(solver.net.blobs["data"].data.shape))
+    results = dict(parameters(solver.net), losses=np.array(losses), sizes=sizes)
+    for name, value in parameters(solver.net, "change of").items():
+        results[name] = value - before[name]
+    return results
+
+
+def crop_offsets(args, arrays):
+    """{top: offset} of the net's Crop layers."""
+    crops = [layer for layer in read_net(args["net"]).layer if layer.type == "Crop"]
+    return {layer.top[0]: layer.crop_param.offset[0] for layer in crops}
