@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import re
 from difflib import get_close_matches
 
 from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
 from tools.cli import UserError
+from tools.files import write_atomic
 
 
 def read_message(path, message):
@@ -37,6 +38,11 @@ def read_solver(path, changes=()):
         if not equals or not field.strip():
             raise UserError(f"--set {change}: write it as field=value")
         _change(param, field.strip(), value.strip())
+    if param.snapshot_prefix.endswith("/") or os.path.isdir(param.snapshot_prefix):
+        # Caffe then names snapshots after the solver's file; it is to be this one, not the copy
+        # that write_effective makes.
+        name = os.path.splitext(os.path.basename(path))[0]
+        param.snapshot_prefix = os.path.join(param.snapshot_prefix, name)
     return param
 
 
@@ -56,6 +62,8 @@ def _change(param, field, value):
     param.ClearField(field)
     for part in values:
         text = "'" + part.replace("\\", "\\\\").replace("'", "\\'") + "'" if quoted else part
+        if not quoted and not re.fullmatch(r"[\w.+-]+", part):
+            raise UserError(f"--set {field}={value}: '{part}' is not one value")
         try:
             text_format.Merge(f"{field}: {text}", param)
         except text_format.ParseError as error:
@@ -63,17 +71,13 @@ def _change(param, field, value):
             raise UserError(f"--set {field}={value}: {reason}") from None
 
 
-def train_net_path(param):
-    """The training net's file; UserError where the solver names none."""
-    for field in ("train_net", "net"):
-        if param.HasField(field):
-            return getattr(param, field)
-    raise UserError("the solver names no training net; set train_net")
-
-
 def require_files(param, where):
-    """Raise UserError for the first net file that the solver names and that is not there."""
-    for path in [train_net_path(param), *param.test_net]:
+    """Raise UserError unless the solver names one training net and all net files are there."""
+    given = [field for field in ("train_net", "net") if param.HasField(field)]
+    if len(given) != 1:
+        named = "both train_net and net" if given else "no training net"
+        raise UserError(f"{where}: names {named}; give the net in train_net")
+    for path in [getattr(param, given[0]), *param.test_net]:
         if not os.path.isfile(path):
             raise UserError(
                 f"{where}: its net {path} is not there; paths are relative to the working folder"
@@ -82,10 +86,6 @@ def require_files(param, where):
 
 def write_effective(param, folder):
     """Write the settings in force to `folder`/solver_in_force.prototxt; return its path."""
-    os.makedirs(folder or ".", exist_ok=True)
     path = os.path.join(folder, "solver_in_force.prototxt")
-    handle, beside = tempfile.mkstemp(dir=folder or ".", prefix=".solver")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text_format.MessageToString(param))
-    os.replace(beside, path)
+    write_atomic(path, text_format.MessageToString(param))
     return path

@@ -23,7 +23,7 @@ import numpy as np
 import caffe
 from solvers import resume, settings
 from tools import score
-from tools.cli import Progress, UserError, add_device_arguments, run, select_device
+from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 
 
 class Diverged(RuntimeError):
@@ -96,6 +96,11 @@ def parse(argv):
 
 def prepare(args):
     """The settings in force: read, changed and checked, before anything is built."""
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
+        raise UserError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
+            "supported; start solve.py without torchrun"
+        )
     changes = list(args.set)
     if args.iterations is not None:
         changes.append(f"max_iter={args.iterations}")
@@ -139,21 +144,26 @@ def start(solver, args, param):
     elif args.resume is not None:
         resume.restore(solver, args.resume)
         return
+    earlier = resume.snapshots(param.snapshot_prefix)
+    if earlier:
+        warn(
+            f"{earlier[0][1]} is of an earlier run; --resume auto takes the newest iteration, "
+            "whichever run it is of: remove the old ones or set another snapshot_prefix"
+        )
     solver.net.copy_from(args.weights)
     check_upsampling(solver.net, args.weights)
 
 
-def watch(solver, bar, display):
+def watch(solver, bar):
     """Callbacks that move the bar and stop a run whose loss is no number any more."""
+    weights = solver.net.blob_loss_weights
+    losses = [name for name in solver.net.outputs if weights[name]]
 
     def on_start():
-        if bar is not None:
-            bar.update(solver.iter - bar.count)
+        bar.update(solver.iter - bar.count)
 
     def on_gradients_ready():
-        if solver.iter % max(1, display):
-            return
-        for name in solver.net.outputs:
+        for name in losses:
             if not np.all(np.isfinite(solver.net.blobs[name].data)):
                 raise Diverged(
                     f"iteration {solver.iter}: {name} is not finite; lower base_lr, and go on "
@@ -199,15 +209,14 @@ def main(argv):
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
     signals = Signals()
-    bar = None
-    if sys.stderr.isatty():
-        bar = Progress(param.max_iter, "training", "iterations", start=solver.iter)
-    watch(solver, bar, param.display)
-    done = train(solver, args, param, signals)
-    if bar is not None:
+    shown = sys.stderr.isatty()  # elsewhere the log is enough
+    bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
+    with bar:  # closed before an error is printed
+        watch(solver, bar)
+        done = train(solver, args, param, signals)
         bar.update(solver.iter - bar.count)
-        bar.close()
-    if not param.snapshot or solver.iter % param.snapshot:
+    wanted = param.snapshot_after_train or not done
+    if wanted and (not param.snapshot or solver.iter % param.snapshot):
         solver.snapshot()
     if done:
         return 0

@@ -105,8 +105,10 @@ class Blob:
         if count > MAX_COUNT:
             raise InputError(f"a blob of shape {shape} has {count} elements; at most {MAX_COUNT}")
         self._shape, self._count = shape, count
+        # Each by itself: data may be shared with a larger blob while diff is not.
         if count > self._data.count:
             self._data = Memory(count)
+        if count > self._diff.count:
             self._diff = Memory(count)
 
     def reshape_like(self, other: Blob) -> None:

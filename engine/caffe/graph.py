@@ -79,9 +79,7 @@ def insert_splits(net):
             if readers[i, j] <= 1:
                 continue
             weight = layer.loss_weight[j] if j < len(layer.loss_weight) else 0
-            split = result.layer.add(
-                name=_split_name(net, (i, j)), type="Split", bottom=[name]
-            )
+            split = result.layer.add(name=_split_name(net, (i, j)), type="Split", bottom=[name])
             for k in range(readers[i, j]):
                 split.top.append(f"{split.name}_{k}")
                 if weight:

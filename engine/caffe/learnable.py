@@ -49,8 +49,10 @@ class Learnable:
         index = self._owner[spec.name]
         owner = self.blobs[index]
         permissive = caffe_pb2.ParamSpec.PERMISSIVE
-        same = owner.count == blob.count if spec.share_mode == permissive else (
-            owner.shape == blob.shape
+        same = (
+            owner.count == blob.count
+            if spec.share_mode == permissive
+            else (owner.shape == blob.shape)
         )
         if not same:
             raise layer.fail(

@@ -20,7 +20,7 @@ def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
     """Write `I1231 23:59:59.999999 <thread> <where>] <message>` to stderr."""
     least = _state["min_level"]
     if least is None:
-        text = os.environ.get("GLOG_minloglevel", "0")
+        text = os.environ.get("GLOG_minloglevel", "0")  # noqa: SIM112 (glog's own name)
         least = int(text) if text.isdigit() else 0
     if level < least:
         return

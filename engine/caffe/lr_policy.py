@@ -28,8 +28,10 @@ def check(param) -> None:
     for field in _NEEDS[policy]:
         if not param.HasField(field):
             raise InputError(f"lr_policy '{policy}' needs the field {field}")
-    if policy in ("step", "sigmoid") and param.stepsize <= 0:
-        raise InputError(f"lr_policy '{policy}' needs a stepsize above 0, not {param.stepsize}")
+    for field in ("stepsize", "max_iter"):
+        if field in _NEEDS[policy] and getattr(param, field) <= 0:
+            value = getattr(param, field)
+            raise InputError(f"lr_policy '{policy}' needs a {field} above 0, not {value}")
 
 
 def multistep_index(param, iteration: int, current: int) -> int:
@@ -37,6 +39,16 @@ def multistep_index(param, iteration: int, current: int) -> int:
     while current < len(param.stepvalue) and iteration >= param.stepvalue[current]:
         current += 1
     return current
+
+
+def _power(base: float, exponent: float) -> float:
+    """pow as C has it: a result beyond all numbers is infinite, an undefined one NaN."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
 
 
 def learning_rate(param, iteration: int, current_step: int = 0) -> float:
@@ -49,14 +61,14 @@ def learning_rate(param, iteration: int, current_step: int = 0) -> float:
     if policy == "fixed":
         return base
     if policy == "step":
-        return base * gamma ** (iteration // param.stepsize)
+        return base * _power(gamma, iteration // param.stepsize)
     if policy == "exp":
-        return base * gamma**iteration
+        return base * _power(gamma, iteration)
     if policy == "inv":
-        return base * (1 + gamma * iteration) ** -power
+        return base * _power(1 + gamma * iteration, -power)
     if policy == "multistep":
-        return base * gamma**current_step
+        return base * _power(gamma, current_step)
     if policy == "poly":
-        return base * max(0.0, 1 - iteration / param.max_iter) ** power
+        return base * _power(max(0.0, 1 - iteration / param.max_iter), power)
     exponent = -gamma * (iteration - param.stepsize)
     return base / (1 + math.exp(exponent)) if exponent < 700 else 0.0

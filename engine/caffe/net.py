@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .batches import Batches
 from .blob import Blob
 from .errors import InputError
 from .graph import filter_layers, insert_splits
@@ -20,7 +21,11 @@ from .weights import WeightFiles
 ANONYMOUS = "(automatic)"
 
 
-class Net(WeightFiles):
+def _shapes(blobs) -> str:
+    return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"
+
+
+class Net(WeightFiles, Batches):
     """A net from a prototxt, with pycaffe's interface.
 
     Net(network_file, phase, level=0, stages=None, weights=None)
@@ -85,7 +90,7 @@ class Net(WeightFiles):
         self._layer_needs: list[bool] = []
         self._inputs: list[int] = []
         self._by_name: dict[str, int] = {}
-        self._loss_counts: dict[tuple[int, int], int] = {}
+        self._loss_filled: dict[tuple[int, int], tuple] = {}  # (layer, top) -> diff memory, count
         self._learnable = Learnable()
         self._callbacks = {
             key: []
@@ -201,8 +206,7 @@ class Net(WeightFiles):
         layer.loss_weights = weights
         for i, (blob, weight) in enumerate(zip(top, weights)):
             if weight:
-                blob.write_diff().fill_(weight)
-                self._loss_counts[len(self.layers) - 1, i] = blob.count
+                self._fill_loss_weight(len(self.layers) - 1, i, blob, weight)
 
     def _find_backward_needs(self) -> None:
         """Leave out of backward what no loss depends on and what no parameter asks for."""
@@ -244,12 +248,15 @@ class Net(WeightFiles):
         self.blobs = OrderedDict(zip(names, self._blobs))
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
         self.params = OrderedDict(
-            (name, layer.blobs) for name, layer in zip(self._layer_names, self.layers) if layer.blobs
+            (name, layer.blobs)
+            for name, layer in zip(self._layer_names, self.layers)
+            if layer.blobs
         )
         self.inputs = [names[i] for i in self._inputs]
         self.outputs = [names[i] for i in self._outputs]
         self.bottom_names = OrderedDict(
-            (name, [names[i] for i in ids]) for name, ids in zip(self._layer_names, self._bottom_ids)
+            (name, [names[i] for i in ids])
+            for name, ids in zip(self._layer_names, self._bottom_ids)
         )
         self.top_names = OrderedDict(
             (name, [names[i] for i in ids]) for name, ids in zip(self._layer_names, self._top_ids)
@@ -284,10 +291,13 @@ class Net(WeightFiles):
         return float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
-        if self._loss_counts[i, j] != blob.count:  # a reshape may have brought new memory
-            blob.write_diff().fill_(weight)
-            self._loss_counts[i, j] = blob.count
+        if self._loss_filled[i, j] != (blob._diff, blob.count):  # it was reshaped
+            self._fill_loss_weight(i, j, blob, weight)
         return (blob.read() * blob.read_diff()).sum()
+
+    def _fill_loss_weight(self, i: int, j: int, blob: Blob, weight: float) -> None:
+        blob.write_diff().fill_(weight)
+        self._loss_filled[i, j] = blob._diff, blob.count
 
     def _backward(self, start: int, end: int) -> None:
         """Run backward through layers start down to end (inclusive)."""
@@ -349,24 +359,23 @@ class Net(WeightFiles):
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""
-        for name, theirs in other.params.items():
-            if name not in self.params:
+        pairs = []
+        for name, layer in zip(other._layer_names, other.layers):
+            if name not in self._layer_names:
                 continue
-            for i, (mine, blob) in enumerate(self._pair_blobs(name, theirs)):
-                if mine.shape != blob.shape:
-                    raise InputError(
-                        f"layer '{name}': cannot share parameter {i}: "
-                        f"shape {blob.shape} there, {mine.shape} here"
-                    )
-                mine.share_data(blob)
+            mine, theirs = self._layer_blobs(name), layer.blobs
+            if [blob.shape for blob in mine] != [blob.shape for blob in theirs]:
+                raise InputError(
+                    f"{self._where}: layer '{name}': cannot share parameters of shapes "
+                    f"{_shapes(theirs)} there, {_shapes(mine)} here"
+                )
+            pairs += zip(mine, theirs)
+        for mine, theirs in pairs:
+            mine.share_data(theirs)
 
-    def _pair_blobs(self, name: str, theirs: list):
-        mine = self.params[name]
-        if len(mine) != len(theirs):
-            raise InputError(
-                f"layer '{name}': {len(theirs)} parameter blobs there, {len(mine)} here"
-            )
-        return list(zip(mine, theirs))
+    def _layer_blobs(self, name: str) -> list:
+        """The parameter blobs of the first layer of this name, as Caffe looks layers up."""
+        return self.layers[self._layer_names.index(name)].blobs
 
     def before_forward(self, callback) -> None:
         """Call `callback(layer index)` before each layer's forward."""
@@ -381,47 +390,9 @@ class Net(WeightFiles):
     def after_backward(self, callback) -> None:
         self._callbacks["after_backward"].append(callback)
 
-    # -- batches --------------------------------------------------------------------------
-
     def set_input_arrays(self, data, labels) -> None:
         """Give a MemoryData net its arrays."""
         layer = self.layers[0]
         if not hasattr(layer, "set_arrays"):
             raise InputError(f"{self._where}: the first layer is no MemoryData layer")
         layer.set_arrays(data, labels)
-
-    def _batches(self, arrays: dict):
-        """Split arrays into batches of the net's size, the last one padded with zeros."""
-        total = len(next(iter(arrays.values())))
-        size = next(iter(self.blobs.values())).shape[0]
-        for at in range(0, total, size):
-            batch = {}
-            for name, array in arrays.items():
-                part = np.asarray(array[at : at + size], dtype=np.float32)
-                fill = np.zeros((size - len(part), *part.shape[1:]), dtype=np.float32)
-                batch[name] = np.concatenate([part, fill])
-            yield batch, min(size, total - at)
-
-    def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
-        """`forward` over any number of inputs, batch by batch; returns whole arrays."""
-        collected: dict[str, list] = {}
-        for batch, count in self._batches(kwargs):
-            for name, array in self.forward(blobs=blobs, **batch).items():
-                collected.setdefault(name, []).append(array[:count].copy())
-        return {name: np.concatenate(parts) for name, parts in collected.items()}
-
-    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
-        """`forward` and `backward` over any number of inputs (and output diffs), by batches."""
-        outs: dict[str, list] = {}
-        grads: dict[str, list] = {}
-        for batch, count in self._batches(kwargs):
-            inputs = {k: v for k, v in batch.items() if k in self.inputs}
-            tops = {k: v for k, v in batch.items() if k in self.outputs}
-            for name, array in self.forward(blobs=blobs, **inputs).items():
-                outs.setdefault(name, []).append(array[:count].copy())
-            for name, array in self.backward(diffs=diffs, **tops).items():
-                grads.setdefault(name, []).append(array[:count].copy())
-        return (
-            {name: np.concatenate(parts) for name, parts in outs.items()},
-            {name: np.concatenate(parts) for name, parts in grads.items()},
-        )

@@ -39,7 +39,8 @@ def save(solver) -> str:
     ending = ".h5" if as_hdf5 else ""
     model, state = f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}"
     log(f"Snapshotting to {'HDF5' if as_hdf5 else 'binary proto'} file {model}")
-    (solver.net.save_hdf5 if as_hdf5 else solver.net.save)(model)
+    save_net = solver.net.save_hdf5 if as_hdf5 else solver.net.save
+    save_net(model, diffs=solver.param.snapshot_diff)
     _write_position(solver, position_path(state))
     log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
     history = [h.cpu().numpy() for h in solver._history]
@@ -78,6 +79,7 @@ def restore(solver, path: str) -> None:
     read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
+    position = _read_position(position_path(path), iteration)
     if model:
         solver.net.copy_from(_find_model(path, model))
     with torch.no_grad():
@@ -86,7 +88,8 @@ def restore(solver, path: str) -> None:
             mine.copy_(torch.from_numpy(values))
     solver.iter = iteration
     solver._current_step = current_step
-    _restore_position(solver, position_path(path))
+    if position is not None:
+        _restore_position(solver, position, position_path(path))
 
 
 def _find_model(state: str, model: str) -> str:
@@ -113,24 +116,42 @@ def _check_history(solver, path: str, history) -> None:
             )
 
 
-def _restore_position(solver, path: str) -> None:
+def _read_position(path: str, iteration: int) -> dict | None:
+    """What the side file holds; None, with a warning, where there is none."""
     if not os.path.exists(path):
         log(f"{path} is not there: the data start again from their beginning", WARNING)
-        return
+        return None
     try:
         with open(path, encoding="utf-8") as file:
-            position = json.load(file)
-        layers = position["layers"]
-        generators = {k: base64.b64decode(v) for k, v in position["generators"].items()}
-        losses = [float(value) for value in position["losses"]]
-        if position["iter"] != solver.iter:
-            raise ValueError(f"it is of iteration {position['iter']}, not {solver.iter}")
-        for name, state in layers.items():
-            if name in solver.net.layer_dict:
-                solver.net.layer_dict[name].restore_state(state)
-        rng.set_state(generators)
+            stored = json.load(file)
+        position = {
+            "layers": dict(stored["layers"]),
+            "generators": {k: base64.b64decode(v) for k, v in stored["generators"].items()},
+            "losses": [float(value) for value in stored["losses"]],
+        }
+        if stored["iter"] != iteration:
+            raise ValueError(f"it is of iteration {stored['iter']}, not {iteration}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _broken(path, error) from None
+    return position
+
+
+def _restore_position(solver, position: dict, path: str) -> None:
+    try:
+        for name, state in position["layers"].items():
+            layer = solver.net.layer_dict.get(name)
+            if hasattr(layer, "restore_state"):
+                layer.restore_state(state)
+        rng.set_state(position["generators"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path}: broken ({error}); remove it to start the data anew") from None
+        if hasattr(error, "exit_code"):  # the layer's own words: other data, say
+            raise
+        raise _broken(path, error) from None
     solver._losses.clear()
-    solver._losses.extend(losses)
+    solver._losses.extend(position["losses"])
     solver._restored_losses = True
+
+
+def _broken(path: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{path}: broken ({reason}); remove it to start the data anew")

@@ -51,6 +51,7 @@ class Solver:
         self._smoothed = 0.0
         self._restored_losses = False  # the losses are of the run that was just restored
         self._stopped_early = False
+        self._announced = False
         self._callbacks: list = []
         self._action = None
         self._timer = (0, time.perf_counter())
@@ -132,12 +133,16 @@ class Solver:
 
     def learning_rate(self) -> float:
         """The learning rate of the present iteration."""
-        if self.param.lr_policy == "multistep":
+        if self.param.lr_policy == "step":  # a solverstate holds it, as Caffe's does
+            self._current_step = self.iter // self.param.stepsize
+        elif self.param.lr_policy == "multistep":
             reached = lr_policy.multistep_index(self.param, self.iter, self._current_step)
             if reached != self._current_step:
                 self._current_step = reached
                 log(f"MultiStep Status: Iteration {self.iter}, step = {reached}")
         return lr_policy.learning_rate(self.param, self.iter, self._current_step)
+
+    lr = property(learning_rate)
 
     def _displays(self) -> bool:
         return self.param.display > 0 and self.iter % self.param.display == 0
@@ -146,6 +151,7 @@ class Solver:
         """Run `iterations` updates (fewer when the action function says "stop")."""
         stop = self.iter + int(iterations)
         self._stopped_early = False
+        self._announce()
         if not self._restored_losses:
             self._losses.clear()
         self._restored_losses = False
@@ -210,10 +216,16 @@ class Solver:
                 log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
                 number += 1
 
+    def _announce(self) -> None:
+        """Caffe's first lines of a training log, which log parsers take the start time from."""
+        if not self._announced:
+            log(f"Solving {self.net.name}")
+            log(f"Learning Rate Policy: {self.param.lr_policy}")
+        self._announced = True
+
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
-        log(f"Solving {self.net.name}")
-        log(f"Learning Rate Policy: {self.param.lr_policy}")
+        self._announce()
         if resume_file is not None:
             log(f"Restoring previous solver status from {resume_file}")
             self.restore(resume_file)

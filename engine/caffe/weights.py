@@ -12,6 +12,36 @@ from .proto import caffe_pb2, hdf5, wire
 from .proto.encoding import shapes_match
 
 
+def _without_shared(blobs: list, targets: list, own: set) -> list:
+    """`blobs` with None for each of `targets` that the file leaves out and another layer owns."""
+    filled = [*blobs, *[None] * (len(targets) - len(blobs))]
+    if any(b is None and id(target) in own for b, target in zip(filled, targets)):
+        return [blob for blob in blobs if blob is not None]  # incomplete
+    return filled
+
+
+def _match(path: str, name: str, blobs: list, targets: list) -> list:
+    """Pairs (parameter blob, array for it); InputError where number or shape differ."""
+    if len(targets) != len(blobs):
+        raise InputError(
+            f"{path}: layer '{name}' has {len(blobs)} parameter blobs there, "
+            f"{len(targets)} in the net"
+        )
+    pairs = []
+    for i, (target, blob) in enumerate(zip(targets, blobs)):
+        if blob is None:
+            continue
+        stored, values = blob
+        if not shapes_match(stored, target.shape):
+            raise InputError(
+                f"{path}: cannot copy parameter {i} of layer '{name}': shape "
+                f"{tuple(stored)} there, {target.shape} in the net; to train the layer from "
+                "scratch, rename it"
+            )
+        pairs.append((target, values))
+    return pairs
+
+
 class WeightFiles:
     """The part of Net that copies parameters from files and saves them."""
 
@@ -25,48 +55,42 @@ class WeightFiles:
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
         read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
+        own = {id(blob) for blob in self._learnable.blobs}
         copies = []
         for name, _, blobs in read(path):
-            if name in self.params and blobs:
-                copies.extend(self._match(path, name, blobs))
-            elif blobs:
+            if name not in self._layer_names:
                 log(f"Ignoring source layer {name}", where="net.py:1")
+                continue
+            targets = self._layer_blobs(name)
+            if path.endswith(".h5"):  # leaves a shared parameter to its owner
+                blobs = _without_shared(blobs, targets, own)
+            copies.extend(_match(path, name, blobs, targets))
         if not copies and self.params:
             log(f"{path}: no layer of this net has parameters there", WARNING, "net.py:1")
         for blob, values in copies:
             blob.data[...] = np.asarray(values, dtype=np.float32).reshape(blob.shape)
 
-    def _match(self, path: str, name: str, blobs: list) -> list:
-        targets = self.params[name]
-        if len(targets) != len(blobs):
-            raise InputError(
-                f"{path}: layer '{name}' has {len(blobs)} parameter blobs there, "
-                f"{len(targets)} in the net"
-            )
-        pairs = [(target, blob) for target, blob in zip(targets, blobs) if blob is not None]
-        for i, (target, (stored, _)) in enumerate(pairs):
-            if not shapes_match(stored, target.shape):
-                raise InputError(
-                    f"{path}: cannot copy parameter {i} of layer '{name}': shape "
-                    f"{tuple(stored)} there, {target.shape} in the net; to train the layer from "
-                    "scratch, rename it"
-                )
-        return [(target, values) for target, (_, values) in pairs]
-
-    def save(self, filename) -> None:
-        """Write all parameters as a binary NetParameter (a caffemodel), atomically."""
+    def save(self, filename, diffs: bool = False) -> None:
+        """Write all parameters, with their diffs if asked, as a caffemodel, atomically."""
         net = caffe_pb2.NetParameter(name=self.name)
         for layer in self.layers:
             net.layer.add().CopyFrom(layer.layer_param)
-        blobs = [[blob.data for blob in layer.blobs] for layer in self.layers]
-        wire.write_net(os.fspath(filename), net, blobs)
+        data = [[blob.data for blob in layer.blobs] for layer in self.layers]
+        diff = [[blob.diff for blob in layer.blobs] for layer in self.layers] if diffs else None
+        wire.write_net(os.fspath(filename), net, data, diff)
 
-    def save_hdf5(self, filename) -> None:
-        """Write all parameters as HDF5 (`/data/<layer>/<index>`), atomically."""
-        # A shared parameter is written with its owner only.
+    def save_hdf5(self, filename, diffs: bool = False) -> None:
+        """Write all parameters, with their diffs if asked, as HDF5 (`/data/<layer>/<index>`),
+        atomically. A shared parameter is written with its owner only."""
         own = {id(blob) for blob in self._learnable.blobs}
-        blobs = [[b.data if id(b) in own else None for b in la.blobs] for la in self.layers]
-        hdf5.write_weights_hdf5(os.fspath(filename), list(zip(self._layer_names, blobs)))
+        owned = [[b if id(b) in own else None for b in layer.blobs] for layer in self.layers]
+
+        def named(attribute):
+            arrays = [[b and getattr(b, attribute) for b in blobs] for blobs in owned]
+            return list(zip(self._layer_names, arrays))
+
+        diff = named("diff") if diffs else ()
+        hdf5.write_weights_hdf5(os.fspath(filename), named("data"), diff)
 
     def load_hdf5(self, filename) -> None:
         """Copy parameters from HDF5; as `copy_from`."""

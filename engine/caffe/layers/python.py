@@ -13,11 +13,17 @@ from ..layer import Layer
 from . import register
 
 
-def _allowed(origin: str | None) -> bool:
-    if not origin:
-        return False
-    place = Path(origin).resolve()
-    return any(folder == place.parent or folder in place.parents for folder in python_path.folders())
+def _allowed(spec) -> bool:
+    """Whether a module, found and not imported, lies right in an allowed folder.
+
+    Not anywhere below one: site-packages often lies below the working folder (.venv).
+    """
+    if spec.submodule_search_locations is not None:  # a package, maybe in several folders
+        places = [Path(place).parent for place in spec.submodule_search_locations]
+    else:  # built-in and frozen modules have no location
+        places = [Path(spec.origin).parent] if spec.has_location else []
+    folders = python_path.folders()
+    return bool(places) and all(place.resolve() in folders for place in places)
 
 
 def _find_module(layer_name: str, name: str):
@@ -34,8 +40,7 @@ def _find_module(layer_name: str, name: str):
         raise InputError(
             f"{where}: no module '{name}'; add its folder to PYTHONPATH (data_layers/ holds ours)"
         )
-    origin = spec.origin or next(iter(spec.submodule_search_locations or []), None)
-    if not _allowed(origin):
+    if not _allowed(spec):
         raise InputError(
             f"{where}: module '{name}' is not in a folder that Python layers may come from; "
             "add its folder to PYTHONPATH or to caffe.engine.python_path"
@@ -54,14 +59,14 @@ def python_layer(layer_param, phase: int) -> Layer:
     if not param.module or not param.layer:
         raise InputError(f"{where}: python_param needs module and layer")
     module = _find_module(layer_param.name, param.module)
-    made = getattr(module, param.layer, None)
+    made = vars(module).get(param.layer)
     if not (isinstance(made, type) and issubclass(made, Layer)):
         raise InputError(
             f"{where}: '{param.layer}' in module '{param.module}' is no subclass of caffe.Layer"
         )
     layer = made.__new__(made)
-    Layer.__init__(layer, layer_param, phase)
-    layer.param_str = param.param_str
-    if type(layer).__init__ is not Layer.__init__:
-        type(layer).__init__(layer, layer_param, phase)
+    Layer.__init__(layer, layer_param, phase)  # a class's own __init__ need not call it
+    if made.__init__ is not Layer.__init__:
+        made.__init__(layer, layer_param)  # pycaffe passes nothing else
+    layer.phase, layer.param_str = phase, param.param_str
     return layer

@@ -11,6 +11,7 @@ larger than itself; neither is what Caffe writes, and both are refused.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from caffe.errors import Error, InputError
 from caffe.proto.encoding import MAX_AXES, Damaged
-from caffe.proto.files import atomic_path, check_regular, reason
+from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.wire import LayerWeights, SolverState
 
 # No deflated array is smaller than this share of its size.
@@ -150,14 +151,15 @@ def read_weights_hdf5(path) -> list[LayerWeights]:
 
 @contextlib.contextmanager
 def _created(path):
-    h5py = _h5py()
-    try:
-        with atomic_path(path) as beside, h5py.File(beside, "w") as file:
-            yield file
-    except RuntimeError as err:  # how h5py reports a failed flush
-        if isinstance(err, Error):
-            raise
-        raise Error(f"cannot write {os.fspath(path)}: {reason(err)}") from err
+    """Context: an HDF5 file made in memory; its bytes take ``path``'s place at the end.
+
+    Not made on disk: where a write fails, HDF5's library crashes the process when it closes.
+    """
+    buffer = io.BytesIO()
+    with _h5py().File(buffer, "w") as file:
+        yield file
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def _put(group, name: str, array) -> None:

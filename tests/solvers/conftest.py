@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+
+import pytest
+import tiny_run
+
+import caffe
+from solvers import solve as solve_module
+from tools.cli import run as run_main
+
+
+@pytest.fixture(scope="session")
+def laid_out(tmp_path_factory):
+    """The tiny run with starting weights, never trained in."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_run.lay_out(folder)
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        caffe.Net("train.prototxt", caffe.TEST).save("init.caffemodel")
+    return folder
+
+
+@pytest.fixture
+def folder(laid_out, tmp_path, monkeypatch):
+    """A fresh copy of the tiny run, as current folder."""
+    place = tmp_path / "run"
+    shutil.copytree(laid_out, place)
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def call(folder, capfd, monkeypatch):
+    """call(*args) -> (exit code, lines on stderr) of solve.py's main in this process."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("TRACEBACK", raising=False)
+    kept = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def call(*args, solver="solver.prototxt"):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_main(solve_module.main, ["--solver", solver, "--cpu", *args])
+        sys.stderr.flush()
+        return ended.value.code, capfd.readouterr().err.splitlines()
+
+    yield call
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -1,0 +1,308 @@
+"""solve.py as a user meets it: in this process for what is said, in its own for what is killed."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny_run
+
+import caffe
+from tools import score
+
+INIT = ("--weights", "init.caffemodel")
+
+
+def one_error(outcome, code, *words):
+    """The outcome is this exit code and one line on stderr, `error: ...` with all the words."""
+    assert outcome[0] == code, outcome
+    assert len(outcome[1]) == 1, outcome[1]
+    assert outcome[1][0].startswith("error: ")
+    for word in words:
+        assert word in outcome[1][0]
+
+
+def test_a_training_ends_with_a_snapshot_and_its_settings(call, folder):
+    assert call(*INIT) == (0, [])
+    assert tiny_run.snapshots(folder) == [5, 10, 12]
+    in_force = (folder / "out/solver_in_force.prototxt").read_text()
+    assert "max_iter: 12" in in_force and "solver_mode: CPU" in in_force
+
+
+def test_resuming_is_the_same_as_running_through(call, folder):
+    assert call(*INIT)[0] == 0
+    through = tiny_run.result(folder, 12)
+    for path in folder.glob("out/*_iter_1[02].*"):
+        path.unlink()
+    code, err = call("--resume", "auto")
+    assert code == 0
+    assert err == ["resumed from out/train_iter_5.solverstate at iteration 5"]
+    assert tiny_run.result(folder, 12) == through
+    assert call("--resume", "out/train_iter_10.solverstate") == (0, [])
+    assert tiny_run.result(folder, 12) == through
+
+
+def test_resume_auto_starts_from_the_weights_where_there_is_no_snapshot(call, folder):
+    assert call(*INIT, "--resume", "auto", "--iterations", "5") == (0, [])
+    code, err = call(*INIT, "--resume", "auto", "--iterations", "6")
+    assert code == 0 and "at iteration 5" in err[0]
+
+
+def test_a_run_that_is_done_says_so(call, folder):
+    call(*INIT)
+    code, err = call("--resume", "auto")
+    assert code == 0 and err[-1] == "iteration 12 of 12 is reached already"
+
+
+def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(call, folder):
+    call(*INIT)
+    through = tiny_run.result(folder, 12)
+    for kind in ("caffemodel", "solverstate"):
+        path = folder / f"out/train_iter_12.{kind}"
+        path.write_bytes(path.read_bytes()[:100])
+        code, err = call("--resume", "auto")
+        assert code == 0
+        assert err[0].startswith("warning: out/train_iter_12.solverstate is passed over: ")
+        assert kind in err[0]
+        assert err[1:] == ["resumed from out/train_iter_10.solverstate at iteration 10"]
+        assert tiny_run.result(folder, 12) == through
+
+
+def test_starting_over_beside_snapshots_of_an_earlier_run_is_warned_of(call, folder):
+    call(*INIT)
+    code, err = call(*INIT, "--iterations", "3")
+    assert code == 0 and len(err) == 1
+    assert err[0].startswith("warning: out/train_iter_12.solverstate is of an earlier run")
+
+
+def test_settings_can_be_changed_on_the_command_line(call, folder):
+    code, _ = call(
+        *INIT, "--set", "snapshot=3", "--set", "snapshot_prefix=new/s", "--iterations", "4"
+    )
+    assert code == 0
+    assert sorted(p.name for p in folder.glob("new/*.solverstate")) == [
+        "s_iter_3.solverstate", "s_iter_4.solverstate",
+    ]  # fmt: skip
+
+
+def test_no_last_snapshot_where_snapshot_after_train_is_false(call, folder):
+    assert call(*INIT, "--set", "snapshot_after_train=false") == (0, [])
+    assert tiny_run.snapshots(folder) == [5, 10]
+
+
+def test_a_prefix_that_is_a_folder_can_be_resumed_from(call, folder):
+    args = ("--set", "snapshot_prefix=snapshots/")
+    assert call(*INIT, *args, "--iterations", "5") == (0, [])
+    assert (folder / "snapshots/solver_iter_5.solverstate").exists()
+    code, err = call("--resume", "auto", *args)
+    assert code == 0 and "snapshots/solver_iter_5.solverstate" in err[0]
+
+
+def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, capfd, monkeypatch):
+    call(*INIT)
+    through = tiny_run.result(folder, 12)
+    for path in folder.glob("out/*_iter_*"):
+        path.unlink()
+    seen = []
+    seg_tests = score.seg_tests
+    monkeypatch.setattr(
+        score, "seg_tests", lambda s, *a: (seen.append((s.iter, *a)), seg_tests(s, *a))
+    )
+    assert call(*INIT, "--score-every", "5") == (0, [])
+    assert seen == [(5, False, ["p0", "p1", "p2"]), (10, False, ["p0", "p1", "p2"])]
+    assert tiny_run.result(folder, 12) == through
+
+
+# -- what is wrong with the call, the files or the machine
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        ([*INIT, "--set", "bas_lr=1"], ["--set", "base_lr"]),
+        ([*INIT, "--set", "base_lr"], ["--set", "field=value"]),
+        ([*INIT, "--set", "lr_policy=fixd"], ["lr_policy", "'fixed'"]),
+        ([*INIT, "--set", "snapshot_prefix="], ["snapshot_prefix"]),
+        ([*INIT, "--set", "train_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
+        ([*INIT, "--set", "net=train.prototxt"], ["solver.prototxt", "train_net and net"]),
+        ([*INIT, "--set", "test_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
+        (["--weights", "nowhere.caffemodel"], ["--weights nowhere.caffemodel"]),
+        (["--weights", "solver.prototxt"], ["solver.prototxt"]),
+        (["--resume", "nowhere.solverstate"], ["--resume nowhere.solverstate"]),
+        (["--resume", "init.caffemodel"], ["init.caffemodel"]),
+        (["--resume", "auto"], ["out/train_iter_*.solverstate", "--weights"]),
+    ],
+)
+def test_a_wrong_call_is_one_line(call, args, words):
+    one_error(call(*args), 2, *words)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        [*INIT, "--resume", "x.solverstate"],
+        [*INIT, "--iterations", "0"],
+        [*INIT, "--iterations", "many"],
+        [*INIT, "--score-every", "-1"],
+        [*INIT, "--gpu", "0"],
+    ],
+)
+def test_arguments_that_do_not_fit_end_with_2(call, args):
+    code, err = call(*args)
+    assert code == 2 and "error: " in err[-1] and "Traceback" not in "".join(err)
+
+
+@pytest.mark.parametrize(
+    "file, old, new, words",
+    [
+        ("solver.prototxt", "base_lr", "bse_lr", ["solver.prototxt:", "bse_lr"]),
+        ("solver.prototxt", 'train_net: "train.prototxt"', "", ["solver.prototxt", "train_net"]),
+        ("train.prototxt", "kernel_size: 3", "kernel_sice: 3", ["train.prototxt:", "kernel_sice"]),
+        ("train.prototxt", '"Dropout"', '"Dropuot"', ["train.prototxt", "'drop'", "Dropuot"]),
+        ("train.prototxt", 'bottom: "score"', 'bottom: "scor"', ["train.prototxt", "'loss'"]),
+        ("train.prototxt", "num_output: 4", "num_output: 5", ["'conv'", "(4, 3, 3, 3)"]),
+        ("train.prototxt", "'classes': 3", "'clases': 3", ["clases", "classes"]),
+        ("train.prototxt", "voc_layers", "os", ["train.prototxt", "'data'", "os"]),
+        ("voc/ImageSets/Segmentation/train.txt", "p", "q", ["q"]),
+        ("voc/ImageSets/Segmentation/train.txt", "p0\np1\np2\np3\np4\np5\n", "", ["train.txt"]),
+    ],
+)
+def test_a_wrong_file_is_one_line(call, folder, file, old, new, words):
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    one_error(call(*INIT), 2, *words)
+
+
+def test_a_missing_or_binary_solver_is_one_line(call, folder):
+    one_error(call(*INIT, solver="nowhere.prototxt"), 2, "nowhere.prototxt")
+    one_error(call(*INIT, solver="init.caffemodel"), 2, "init.caffemodel")
+    one_error(call(*INIT, solver="voc"), 2, "voc")
+
+
+def test_no_such_gpu_is_one_line(folder):
+    one_error(tiny_run.solve(folder, *INIT, "--gpu", "7"), 2, "7")
+
+
+def test_several_processes_are_refused(call, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    one_error(call(*INIT), 2, "WORLD_SIZE", "torchrun")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert call(*INIT, "--iterations", "1")[0] == 0
+
+
+def test_a_loss_that_is_no_number_stops_the_run_without_a_snapshot(call, folder):
+    outcome = call(*INIT, "--set", "base_lr=1e30", "--set", "snapshot=1000")
+    one_error(outcome, 1, "loss", "not finite", "base_lr")
+    assert tiny_run.snapshots(folder) == []
+
+
+def test_deconvolutions_that_are_all_zero_are_refused(call, folder):
+    up = (
+        'layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" '
+        "convolution_param { num_output: 3 kernel_size: 1 } }\n"
+    )
+    text = (folder / "train.prototxt").read_text()
+    (folder / "train.prototxt").write_text(
+        text.replace('layer { name: "loss"', up + 'layer { name: "loss"')
+    )
+    one_error(call(*INIT), 2, "up", "surgery/make_init.py")
+
+
+def test_a_snapshot_folder_that_cannot_be_made_is_one_line(call, folder):
+    (folder / "out").write_text("a file")
+    code, err = call(*INIT)
+    assert code in (1, 2) and len(err) == 1 and err[0].startswith("error: ") and "out" in err[0]
+
+
+# -- what happens to a process
+
+LONG = (*INIT, "--cpu", "--iterations", "400", "--set", "snapshot=25", "--set", "base_lr=1e-7")
+
+
+@pytest.fixture(scope="module")
+def long_run(laid_out, tmp_path_factory):
+    """What 400 iterations end with, never interrupted."""
+    place = tmp_path_factory.mktemp("long") / "run"
+    shutil.copytree(laid_out, place)
+    assert tiny_run.solve(place, *LONG) == (0, [])
+    return tiny_run.result(place, 400)
+
+
+def go_on(folder, expected):
+    args = ("--resume", "auto", *LONG[2:])
+    code, err = tiny_run.solve(folder, *args)
+    assert code == 0 and err[0].startswith("resumed from ")
+    assert tiny_run.result(folder, 400) == expected
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(folder, long_run):
+    process = tiny_run.start(folder, *LONG)
+    tiny_run.wait_for_snapshot(process, folder, random.randint(1, 5))
+    time.sleep(random.uniform(0, 0.1))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    go_on(folder, long_run)
+
+
+def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
+    process = tiny_run.start(folder, *LONG)
+    tiny_run.wait_for_snapshot(process, folder)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = re.fullmatch(
+        r"stopped at iteration (\d+) of 400, with a snapshot; go on with --resume auto\n", err
+    )
+    assert found and int(found.group(1)) == tiny_run.snapshots(folder)[-1] < 400
+    go_on(folder, long_run)
+
+
+def test_sighup_writes_a_snapshot_and_goes_on(folder, long_run):
+    process = tiny_run.start(folder, *LONG)
+    tiny_run.wait_for_snapshot(process, folder)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    extra = [i for i in tiny_run.snapshots(folder) if i % 25]
+    assert len(extra) == 1
+    assert tiny_run.result(folder, 400) == long_run
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1800, 1800))
+from solvers.solve import main
+from tools.cli import run
+run(main, sys.argv[1:])
+"""
+
+
+def test_a_full_disk_is_one_line_and_loses_no_earlier_snapshot(call, folder):
+    call(*INIT, "--iterations", "5")
+    before = {p.name: p.read_bytes() for p in folder.glob("out/*_iter_*")}
+    assert max(map(len, before.values())) > 1800
+    args = ["--solver", "solver.prototxt", "--cpu", "--resume", "auto", "--iterations", "7"]
+    found = subprocess.run(
+        [sys.executable, "-c", LIMITED, *args],
+        cwd=folder,
+        env=tiny_run.environment(),
+        capture_output=True,
+        text=True,
+    )
+    lines = found.stderr.splitlines()
+    one_error((found.returncode, lines[1:]), 1, "out/train_iter_7", "File too large")
+    assert {name: (folder / "out" / name).read_bytes() for name in before} == before
+    assert tiny_run.snapshots(folder) == [5] and not list(folder.glob("out/.*"))
+    weights = caffe.Net("train.prototxt", caffe.TEST, weights="out/train_iter_5.caffemodel")
+    assert np.isfinite(weights.params["conv"][0].data).all()
