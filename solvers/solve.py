@@ -81,6 +81,9 @@ def parse(argv):
         metavar="FIELD=VALUE",
         help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
     )
+    parser.add_argument(
+        "--log", metavar="FILE", help="write the log there (added to it) and show progress instead"
+    )
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.weights is None and args.resume is None:
@@ -92,6 +95,20 @@ def parse(argv):
         if value is not None and value < (1 if name == "iterations" else 0):
             parser.error(f"--{name.replace('_', '-')} {value}: is not above 0")
     return args
+
+
+def log_to(path):
+    """Let Caffe's log, which goes to file descriptor 2, go to the file `path` from now on.
+
+    `sys.stderr` stays what it was, for progress and errors.
+    """
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError as error:
+        raise UserError(f"--log {path}: {error.strerror}") from None
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def prepare(args):
@@ -160,11 +177,16 @@ def watch(solver, bar):
     losses = [name for name in solver.net.outputs if weights[name]]
 
     def on_start():
-        bar.update(solver.iter - bar.count)
+        bar.update(solver.iter - bar.count, note)
+
+    note = ""
 
     def on_gradients_ready():
+        nonlocal note
         for name in losses:
-            if not np.all(np.isfinite(solver.net.blobs[name].data)):
+            value = solver.net.blobs[name].data
+            note = f"{name} {float(value.sum()):.4g}"
+            if not np.all(np.isfinite(value)):
                 raise Diverged(
                     f"iteration {solver.iter}: {name} is not finite; lower base_lr, and go on "
                     "from an earlier snapshot with --resume"
@@ -198,6 +220,8 @@ def train(solver, args, param, signals):
 def main(argv):
     args = parse(argv)
     param = prepare(args)
+    if args.log:
+        log_to(args.log)
     device = select_device(args)
     param.solver_mode = param.CPU if device == "CPU" else param.GPU
     if device != "CPU":
@@ -209,7 +233,7 @@ def main(argv):
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
     signals = Signals()
-    shown = sys.stderr.isatty()  # elsewhere the log is enough
+    shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
         watch(solver, bar)

@@ -11,7 +11,9 @@ own, not the paper's: see `demo_task`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 import subprocess
@@ -81,6 +83,14 @@ def write_nets(task, folder, prefix):
         write_atomic(os.path.join(folder, name), text)
 
 
+class StepFailed(RuntimeError):
+    """A command of the demo ended with an error, which it has printed itself."""
+
+    def __init__(self, what, code):
+        super().__init__(f"the step `{what}` failed: see the line above")
+        self.exit_code = code
+
+
 class Steps:
     """Runs the toolkit's commands one after another, each announced."""
 
@@ -91,31 +101,14 @@ class Steps:
         self.done += 1
         print(f"\n[{self.done}/{self.count}] {what}", flush=True)
 
-    def command(self, what, *words, log=None):
+    def command(self, what, *words):
         self.announce(what)
         print("$ python " + " ".join(words), flush=True)
-        if log is None:
-            code = subprocess.call([sys.executable, *words])
-        else:
-            code = self._logged(words, log)
+        code = subprocess.call([sys.executable, *words])
+        if code < 0 or code >= 128:
+            raise KeyboardInterrupt
         if code:
-            if code < 0 or code == 130:
-                raise KeyboardInterrupt
-            raise UserError(f"the step `{what}` failed: see the line above")
-
-    def _logged(self, words, log):
-        """Run with stderr copied to the file `log`; only the loss lines are shown."""
-        with open(log, "w", encoding="utf-8") as file:
-            process = subprocess.Popen(
-                [sys.executable, *words], stderr=subprocess.PIPE, text=True, errors="replace"
-            )
-            for line in process.stderr:
-                file.write(line)
-                if "] Iteration" in line and "loss" in line:
-                    print("  " + line.split("] ", 1)[1].rstrip(), flush=True)
-                elif not line.startswith(("I", " ")):
-                    print(line.rstrip(), file=sys.stderr, flush=True)
-            return process.wait()
+            raise StepFailed(what, code)
 
 
 def pictures(folder, masks):
@@ -161,6 +154,11 @@ def main(argv):
     final = f"{prefix}_iter_{iterations}.caffemodel"
     log, curve = os.path.join(out, "train.log"), os.path.join(out, "loss.png")
 
+    if not os.path.isfile(os.path.join("surgery", "make_init.py")):
+        raise UserError("start the demo in the checkout: its steps are the scripts there")
+    for old in [*glob.glob(glob.escape(prefix) + "_iter_*"), log]:  # of an earlier demo
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(old)
     steps = Steps(6)
     steps.announce("data and nets: a real VOC photograph, cut; Dilated FCN-2s on VGG-16")
     demo_data.make(os.path.join(out, "data"), CROPS)
@@ -172,7 +170,8 @@ def main(argv):
     )  # fmt: skip
     steps.command(
         f"training: {iterations} iterations of the demo's own solver",
-        "solvers/solve.py", "--solver", at["solver"], "--weights", init, *device, log=log,
+        "solvers/solve.py", "--solver", at["solver"], "--weights", init, "--log", log,
+        *device,
     )  # fmt: skip
     plot([log], curve, "Dilated FCN-2s VGG-16, demo")
     scores = {}

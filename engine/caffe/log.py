@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 
@@ -17,7 +16,10 @@ def set_min_level(level: int | None) -> None:
 
 
 def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
-    """Write `I1231 23:59:59.999999 <thread> <where>] <message>` to stderr."""
+    """Write `I1231 23:59:59.999999 <thread> <where>] <message>` to file descriptor 2.
+
+    As glog does: what a program puts in `sys.stderr`'s place is not the log's.
+    """
     least = _state["min_level"]
     if least is None:
         text = os.environ.get("GLOG_minloglevel", "0")  # noqa: SIM112 (glog's own name)
@@ -27,5 +29,5 @@ def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
     now = time.time()
     stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1e6):06d}"
     thread = threading.get_native_id()
-    sys.stderr.write(f"{'IWE'[level]}{stamp} {thread:5d} {where}] {message}\n")
-    sys.stderr.flush()
+    line = f"{'IWE'[level]}{stamp} {thread:5d} {where}] {message}\n"
+    os.write(2, line.encode("utf-8", "replace"))

@@ -17,24 +17,24 @@ def everything(monkeypatch):
 
 
 @pytest.mark.parametrize("level, letter", [(INFO, "I"), (WARNING, "W"), (ERROR, "E")])
-def test_a_line_has_the_form_of_googles_logging_library(capsys, level, letter):
+def test_a_line_has_the_form_of_googles_logging_library(capfd, level, letter):
     log("Iteration 0, lr = 0.1", level)
-    found = LINE.fullmatch(capsys.readouterr().err)
+    found = LINE.fullmatch(capfd.readouterr().err)
     assert found and found.groups() == (letter, "Iteration 0, lr = 0.1")
 
 
 @pytest.mark.parametrize(
     "value, letters", [("0", "IWE"), ("1", "WE"), ("2", "E"), ("3", ""), ("x", "IWE")]
 )
-def test_glog_minloglevel_leaves_out_what_is_below_it(capsys, monkeypatch, value, letters):
+def test_glog_minloglevel_leaves_out_what_is_below_it(capfd, monkeypatch, value, letters):
     monkeypatch.setenv("GLOG_minloglevel", value)
     for level in (INFO, WARNING, ERROR):
         log("text", level)
-    assert "".join(line[0] for line in capsys.readouterr().err.splitlines()) == letters
+    assert "".join(line[0] for line in capfd.readouterr().err.splitlines()) == letters
 
 
-def test_set_min_level_is_stronger_than_the_environment(capsys, monkeypatch):
+def test_set_min_level_is_stronger_than_the_environment(capfd, monkeypatch):
     monkeypatch.setenv("GLOG_minloglevel", "0")
     log_module.set_min_level(ERROR)
     log("text", WARNING)
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""

@@ -214,7 +214,7 @@ def test_a_state_of_another_net_is_refused(make_solver):
             make_solver(net, SETTINGS).restore("s_iter_0.solverstate")
 
 
-def test_a_state_without_a_position_restores_with_a_warning(make_solver, tmp_path, capsys):
+def test_a_state_without_a_position_restores_with_a_warning(make_solver, tmp_path, capfd):
     """As BVLC Caffe's snapshots are."""
     solver = make_solver(CLASSIFIER, SETTINGS)
     solver.step(2)
@@ -227,7 +227,7 @@ def test_a_state_without_a_position_restores_with_a_warning(make_solver, tmp_pat
     finally:
         caffe.log.set_min_level(None)
     assert other.iter == 2
-    assert "s_iter_2.position.json is not there" in capsys.readouterr().err
+    assert "s_iter_2.position.json is not there" in capfd.readouterr().err
 
 
 def test_other_data_than_at_the_snapshot_are_refused_in_the_layers_own_words(

@@ -111,10 +111,10 @@ def test_the_rate_follows_the_policy_and_can_be_asked(make_solver):
 
 
 @pytest.fixture
-def lines(capsys):
+def lines(capfd):
     """lines() -> the log lines so far, without time and place."""
     log_module.set_min_level(0)
-    yield lambda: re.findall(r"(?m)^I\S+ \S+ +\d+ \S+\] (.*)$", capsys.readouterr().err)
+    yield lambda: re.findall(r"(?m)^I\S+ \S+ +\d+ \S+\] (.*)$", capfd.readouterr().err)
     log_module.set_min_level(None)
 
 

@@ -24,6 +24,19 @@ def _sync_folder(path: str) -> None:
             os.close(handle)
 
 
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what processes that were killed while writing `name` have left beside it."""
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            writer = entry[len(name) + 2 : -len(".part")]
+            if entry != f".{name}.{writer}.part" or not writer.isdigit():
+                continue
+            try:
+                os.kill(int(writer), 0)
+            except ProcessLookupError:
+                os.unlink(os.path.join(folder, entry))
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Context: a name beside ``path`` to write to; it takes ``path``'s place at the end.
@@ -34,6 +47,7 @@ def atomic_path(path):
     target = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(target)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    _remove_leftovers(folder, name)
     try:
         try:
             yield beside
