@@ -6,6 +6,8 @@ import base64
 import errno
 import os
 import resource
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -295,6 +297,20 @@ def test_a_disk_that_is_full_only_at_the_sync_loses_nothing(tmp_path, monkeypatc
         wire.write_net(path, *net_of(4))
     assert caught.value.exit_code == 1 and not isinstance(caught.value, InputError)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["snap.caffemodel"]
+
+
+def test_what_a_killed_writer_left_beside_a_file_goes_with_the_next_write(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    leftover = tmp_path / f".snap.caffemodel.{dead.pid}.part"
+    others = [
+        tmp_path / f".snap.caffemodel.{os.getppid()}.part",
+        tmp_path / ".snap.caffemodel.x.part",
+    ]
+    for path in (leftover, *others):
+        path.write_bytes(b"half")
+    wire.write_net(tmp_path / "snap.caffemodel", *net_of(4))
+    assert not leftover.exists() and all(path.exists() for path in others)
 
 
 def test_a_link_to_a_snapshot_stays_a_link(tmp_path):

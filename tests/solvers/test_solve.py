@@ -55,6 +55,21 @@ def test_resume_auto_starts_from_the_weights_where_there_is_no_snapshot(call, fo
     assert code == 0 and "at iteration 5" in err[0]
 
 
+def test_the_log_goes_to_its_file_and_progress_and_errors_to_stderr(folder):
+    code, err = tiny_run.solve(folder, *INIT, "--cpu", "--log", "train.log", GLOG_minloglevel="0")
+    log = (folder / "train.log").read_text()
+    assert code == 0 and "] Iteration 0, lr = " in log
+    assert "training 12/12 iterations" in err[-1] and "loss" in err[-1]
+    assert not any("] Iteration" in line for line in err)
+    code, err = tiny_run.solve(folder, "--resume", "no.solverstate", "--cpu", "--log", "train.log")
+    one_error((code, err), 2, "no.solverstate")
+    assert (folder / "train.log").read_text().startswith(log)
+
+
+def test_a_log_that_cannot_be_written_is_one_line(call, folder):
+    one_error(call(*INIT, "--log", "no/folder.log"), 2, "no/folder.log")
+
+
 def test_a_run_that_is_done_says_so(call, folder):
     call(*INIT)
     code, err = call("--resume", "auto")

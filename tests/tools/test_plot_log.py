@@ -1,0 +1,52 @@
+"""Loss curves out of logs with Caffe's own lines."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from tools import plot_log
+from tools.cli import UserError
+
+LOG = """\
+I1122 08:51:09.239583 15557 solver.py:1] Iteration 0 (0 iter/s, 4.1s/10 iters), loss = 3.04452
+I1122 08:51:09.239590 15557 solver.py:1]     Train net output #0: loss = 9 (* 1 = 9 loss)
+I1122 08:51:09.240930 15557 solver.cpp:105] Iteration 0, lr = 1e-05
+I1122 08:51:48.810059 15557 solver.cpp:218] Iteration 10 (0.25 iter/s, 39.5s/10 iters), loss = 2.5
+I1122 08:51:48.810289 15557 solver.cpp:105] Iteration 10, lr = 9.0e-06
+I1122 08:51:48.810289 15557 solver.cpp:330] Iteration 20, loss = 1.5
+I1122 08:51:48.810289 15557 solver.cpp:330] Iteration 20, Testing net (#0)
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(LOG)
+    return path
+
+
+def test_losses_and_rates_are_read_in_every_form_that_caffe_writes(log):
+    losses, rates = plot_log.read_log(log)
+    assert losses == {0: 3.04452, 10: 2.5, 20: 1.5}
+    assert rates == {0: 1e-05, 10: 9e-06}
+
+
+def test_a_resumed_run_replaces_the_iterations_that_it_repeats(log):
+    log.write_text(LOG + LOG.replace("2.5", "2.25"))
+    assert plot_log.read_log(log)[0] == {0: 3.04452, 10: 2.25, 20: 1.5}
+
+
+def test_a_curve_is_drawn(log, tmp_path):
+    assert plot_log.main([str(log), "--out", str(tmp_path / "plots/loss.png")]) == 0
+    with Image.open(tmp_path / "plots/loss.png") as picture:
+        assert picture.width > 600 and len(picture.convert("RGB").getcolors(1 << 16)) > 2
+
+
+@pytest.mark.parametrize("text", [None, "nothing of the kind\n"])
+def test_a_file_that_is_missing_or_no_log_is_one_line_naming_it(tmp_path, text):
+    path = tmp_path / "x.log"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match="x.log"):
+        plot_log.read_log(path)
