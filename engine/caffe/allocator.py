@@ -28,5 +28,7 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    taken = mallopt(_M_MMAP_THRESHOLD, _LARGEST) == 1
-    return mallopt(_M_TRIM_THRESHOLD, _LARGEST) == 1 and taken
+    # An older glibc takes no more than 32 MiB; left without a threshold, it would keep to 128 kB
+    # once the next call has been made.
+    taken = any(mallopt(_M_MMAP_THRESHOLD, size) == 1 for size in (_LARGEST, 32 << 20))
+    return taken and mallopt(_M_TRIM_THRESHOLD, _LARGEST) == 1

@@ -37,4 +37,10 @@ def load_torch_weights(path) -> dict:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise InputError(f"{path}: holds no dictionary of tensors")
-    return {str(name): tensor.float().numpy() for name, tensor in state.items()}
+    for name, tensor in state.items():
+        # A stored tensor may repeat its few elements along any number of axes.
+        if tensor.layout != torch.strided or (
+            tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+        ):
+            raise InputError(f"{path}: '{name}' is not stored element by element")
+    return {str(name): tensor.detach().float().numpy() for name, tensor in state.items()}

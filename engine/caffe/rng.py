@@ -38,15 +38,17 @@ def set_random_seed(seed: int) -> None:
 
 
 def get_state() -> dict[str, bytes]:
-    """The state of every generator in use, by device name."""
-    return {key: bytes(made.get_state().numpy().tobytes()) for key, made in _generators.items()}
+    """The states of the host's and the current device's generator, by type of device."""
+    used = {device.type: device for device in (torch.device("cpu"), _device.current())}
+    return {kind: generator(device).get_state().numpy().tobytes() for kind, device in used.items()}
 
 
 def set_state(state: dict[str, bytes]) -> None:
-    """Undo of `get_state`; devices that this machine lacks are left out."""
+    """Undo of `get_state`, on whichever GPU is the current one; a GPU's state is left out on the
+    CPU. Keys may have a device number, which is not looked at. RuntimeError for bytes that are
+    no state."""
     for key, value in state.items():
-        device = torch.device(key)
-        if device.type == "cuda" and (device.index or 0) >= _device.cuda_device_count():
-            continue
-        made = generator(device)
-        made.set_state(torch.frombuffer(bytearray(value), dtype=torch.uint8))
+        kind = torch.device(key).type
+        if kind in ("cpu", _device.current().type):
+            made = generator(torch.device("cpu") if kind == "cpu" else None)
+            made.set_state(torch.frombuffer(bytearray(value), dtype=torch.uint8))

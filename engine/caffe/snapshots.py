@@ -12,7 +12,6 @@ import json
 import os
 
 import numpy as np
-import torch
 
 from . import rng
 from .errors import InputError
@@ -43,24 +42,36 @@ def save(solver) -> str:
     save_net(model, diffs=solver.param.snapshot_diff)
     _write_position(solver, position_path(state))
     log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
-    history = [h.cpu().numpy() for h in solver._history]
+    history = [blob.read().cpu().numpy() for blob in solver._history]
     write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
     write(state, solver.iter, model, history, solver._current_step)
     return state
 
 
-def _write_position(solver, path: str) -> None:
-    layers = {
+def _layer_states(net) -> dict:
+    """Where the net's data layers are in their data, by layer name."""
+    return {
         name: layer.state()
-        for name, layer in zip(solver.net._layer_names, solver.net.layers)
+        for name, layer in zip(net._layer_names, net.layers)
         if hasattr(layer, "restore_state")
     }
+
+
+def _restore_layers(net, states: dict) -> None:
+    for name, state in states.items():
+        layer = net.layer_dict.get(name)
+        if hasattr(layer, "restore_state"):
+            layer.restore_state(state)
+
+
+def _write_position(solver, path: str) -> None:
     generators = {
         key: base64.b64encode(value).decode("ascii") for key, value in rng.get_state().items()
     }
     position = {
         "iter": solver.iter,
-        "layers": layers,
+        "layers": _layer_states(solver.net),
+        "test_layers": [_layer_states(net) for net in solver.test_nets],
         "generators": generators,
         "losses": list(solver._losses),
     }
@@ -82,10 +93,8 @@ def restore(solver, path: str) -> None:
     position = _read_position(position_path(path), iteration)
     if model:
         solver.net.copy_from(_find_model(path, model))
-    with torch.no_grad():
-        for mine, stored in zip(solver._history, history):
-            values = np.array(stored, dtype=np.float32).reshape(tuple(mine.shape))
-            mine.copy_(torch.from_numpy(values))
+    for mine, stored in zip(solver._history, history):
+        mine.data[...] = np.asarray(stored, dtype=np.float32).reshape(mine.shape)
     solver.iter = iteration
     solver._current_step = current_step
     if position is not None:
@@ -109,10 +118,10 @@ def _check_history(solver, path: str, history) -> None:
             f"{len(solver._history)}; is it of another net or solver type?"
         )
     for name, mine, stored in zip(names, solver._history, history):
-        if mine.numel() != stored.size:
+        if mine.count != stored.size:
             raise InputError(
                 f"{path}: the history of {name} has {stored.size} values, the net's "
-                f"parameter {mine.numel()}"
+                f"parameter {mine.count}"
             )
 
 
@@ -126,6 +135,7 @@ def _read_position(path: str, iteration: int) -> dict | None:
             stored = json.load(file)
         position = {
             "layers": dict(stored["layers"]),
+            "test_layers": [dict(states) for states in stored.get("test_layers", [])],
             "generators": {k: base64.b64decode(v) for k, v in stored["generators"].items()},
             "losses": [float(value) for value in stored["losses"]],
         }
@@ -138,15 +148,17 @@ def _read_position(path: str, iteration: int) -> dict | None:
 
 def _restore_position(solver, position: dict, path: str) -> None:
     try:
-        for name, state in position["layers"].items():
-            layer = solver.net.layer_dict.get(name)
-            if hasattr(layer, "restore_state"):
-                layer.restore_state(state)
+        _restore_layers(solver.net, position["layers"])
         rng.set_state(position["generators"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         if hasattr(error, "exit_code"):  # the layer's own words: other data, say
             raise
         raise _broken(path, error) from None
+    for net, states in zip(solver.test_nets, position["test_layers"]):
+        try:
+            _restore_layers(net, states)
+        except Exception as error:  # training goes on without: other test data are no fault
+            log(f"{path}: the test data start again from their beginning: {error}", WARNING)
     solver._losses.clear()
     solver._losses.extend(position["losses"])
     solver._restored_losses = True

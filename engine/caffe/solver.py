@@ -8,8 +8,8 @@ from collections import deque
 
 import torch
 
-from . import device as _device
 from . import lr_policy, rng, snapshots
+from .blob import Blob
 from .errors import Error, InputError
 from .layer import TEST, TRAIN
 from .log import log
@@ -57,9 +57,7 @@ class Solver:
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
         self._history = [
-            torch.zeros(blob.count, device=_device.current()).view(blob.shape)
-            for _ in range(self.histories)
-            for blob in learnable.blobs
+            Blob(*blob.shape) for _ in range(self.histories) for blob in learnable.blobs
         ]
 
     def _check(self) -> None:
@@ -323,7 +321,7 @@ class SGDSolver(Solver):
     type = "SGD"
 
     def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
-        history = self._history[index]
+        history = self._history[index].write()
         history.mul_(self.param.momentum).add_(diff, alpha=rate)
         diff.copy_(history)
 

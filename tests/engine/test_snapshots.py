@@ -320,3 +320,32 @@ def test_the_position_holds_plain_json(make_solver, voc, tmp_path):
     assert position["iter"] == 2 and len(position["losses"]) == 2
     assert position["layers"]["data"]["consumed"] == 2
     assert "cpu" in position["generators"]
+
+
+def test_the_data_of_the_test_nets_go_on_too(make_solver, voc):
+    settings = SETTINGS + "test_iter: 2 test_interval: 1"
+    solver = make_solver(voc, settings)
+    solver.step(3)
+    path = solver.snapshot()
+    solver.step(1)
+    other = make_solver(voc, settings, seed=4)
+    other.restore(path)
+    other.step(1)
+    first, second = (s.test_nets[0].blobs["data"].data for s in (solver, other))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_other_test_data_do_not_stop_a_restore(make_solver, voc, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "1")
+    settings = SETTINGS + "test_iter: 2 test_interval: 1"
+    solver = make_solver(voc, settings)
+    solver.step(1)
+    path = solver.snapshot()
+    place = tmp_path / position_path(path)
+    position = json.loads(place.read_text())
+    position["test_layers"][0]["data"]["ids"] = 99
+    place.write_text(json.dumps(position))
+    other = make_solver(voc, settings)
+    other.restore(path)
+    assert other.iter == 1
+    assert "the test data start again" in capfd.readouterr().err

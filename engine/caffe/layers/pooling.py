@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn.functional import pad as pad_tensor
 
+from ..blob import MAX_COUNT
 from ..layer import Layer
 from . import register
 from ._common import Scratch
@@ -92,6 +95,9 @@ class Pooling(Layer):
         # PyTorch's pooling takes pads of up to half the kernel; larger ones go by way of a copy
         # padded by hand.
         self.direct = all(2 * p <= k for p, k in zip(self.pad, self.kernel))
+        reach = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel)]
+        if not self.direct and num * channels * math.prod(reach) > MAX_COUNT:
+            raise self.fail(f"pad {self.pad} makes more than {MAX_COUNT} elements of the bottom")
         for blob in top:
             blob.reshape(num, channels, *self.out)
 

@@ -137,15 +137,17 @@ def _integers(buf, field: Field, most: int) -> list[int]:
 def _unpacked_run(buf, start: int, end: int, tag: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Numbers stored one field each from ``start`` on, as far as their tag repeats."""
     step = 1 + dtype.itemsize
-    parts, pos = [], start
+    parts, pos, run = [], start, 1
     while True:
-        rows = min((end - pos) // step, _RUN)
+        # Few at first: where tags alternate, every number would look at a whole run otherwise.
+        run = min(run * 16, _RUN)
+        rows = min((end - pos) // step, run)
         table = np.frombuffer(buf, np.uint8, rows * step, pos).reshape(rows, step)
         same = table[:, 0] == tag
         count = rows if same.all() else int(np.argmin(same))
         parts.append(table[:count, 1:].copy().view(dtype)[:, 0])
         pos += count * step
-        if count < _RUN:
+        if count < run:
             return np.concatenate(parts), pos
 
 

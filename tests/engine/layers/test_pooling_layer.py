@@ -114,6 +114,7 @@ def test_global_pooling_takes_the_whole_image_at_every_size():
         ("global_pooling: true stride: 2", "pad 0 and stride 1"),
         ("kernel_h: 2", "both kernel_h and kernel_w"),
         ("kernel_size: 2 stride: 3", "leaves a window outside"),
+        ("kernel_size: 60000 pad: 59999 stride: 100000000", "pad .* more than 2147483647 elements"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(body, complaint):

@@ -1,0 +1,115 @@
+"""Every layer on an emulated CUDA device: the CPU's numbers, and no waiting for the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulated_gpu import emulated_gpus, waits
+from layer_runs import Run, distinct
+
+import caffe
+
+IMAGE = (2, 4, 5, 6)
+LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4
+CONV = (
+    "convolution_param { num_output: 4 kernel_size: 3 %s "
+    'weight_filler { type: "gaussian" std: 0.1 } bias_filler { type: "uniform" } }'
+)
+POOL = "pooling_param { pool: %s kernel_size: 3 stride: 2 pad: %d }"
+BIAS = 'bias_term: true filler { type: "uniform" } bias_filler { type: "uniform" }'
+
+# (type, rest of the prototxt, bottoms: shapes or arrays, further arguments of Run)
+CASES = [
+    ("Accuracy", "accuracy_param { ignore_label: 3 }", [IMAGE, LABELS], {"tops": 2}),
+    ("ArgMax", "argmax_param { top_k: 2 out_max_val: true }", [IMAGE], {}),
+    ("ArgMax", "argmax_param { axis: 1 }", [IMAGE], {}),
+    ("BatchNorm", "", [IMAGE], {"phase": caffe.TRAIN}),
+    ("BatchNorm", "", [IMAGE], {"in_place": True}),
+    ("Bias", 'bias_param { filler { type: "uniform" } }', [IMAGE], {"in_place": True}),
+    ("Bias", "bias_param { axis: 0 }", [IMAGE, (2, 4)], {}),
+    ("Concat", "", [IMAGE, (2, 1, 5, 6)], {}),
+    ("Convolution", CONV % "pad: 2 dilation: 2", [IMAGE], {}),
+    ("Convolution", CONV % "group: 2 stride: 2", [IMAGE], {}),
+    ("Crop", "crop_param { offset: 1 }", [IMAGE, (2, 4, 3, 2)], {}),
+    ("Deconvolution", CONV % "stride: 2 pad: 1", [IMAGE], {}),
+    ("Dropout", "", [IMAGE], {"phase": caffe.TRAIN}),
+    ("Dropout", "", [IMAGE], {"phase": caffe.TRAIN, "in_place": True}),
+    ("DummyData", 'dummy_data_param { shape { dim: 3 } data_filler { type: "msra" } }', [], {}),
+    ("Eltwise", "eltwise_param { coeff: 1 coeff: -2 coeff: 3 }", [IMAGE] * 3, {}),
+    ("Eltwise", "eltwise_param { operation: PROD }", [IMAGE] * 3, {}),
+    ("Eltwise", "eltwise_param { operation: PROD stable_prod_grad: false }", [IMAGE] * 2, {}),
+    ("Eltwise", "eltwise_param { operation: MAX }", [IMAGE] * 3, {}),
+    ("EuclideanLoss", "", [IMAGE, IMAGE], {}),
+    ("Flatten", "", [IMAGE], {}),
+    ("InnerProduct", 'inner_product_param { num_output: 3 bias_filler { value: 2 } }', [IMAGE], {}),
+    ("InnerProduct", "inner_product_param { num_output: 3 transpose: true }", [IMAGE], {}),
+    ("Input", "input_param { shape { dim: 3 } }", [], {}),
+    ("LRN", "lrn_param { local_size: 3 alpha: 0.5 }", [IMAGE], {}),
+    ("LRN", "lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }", [IMAGE], {}),
+    ("Pooling", POOL % ("MAX", 1), [IMAGE], {"tops": 2}),
+    ("Pooling", POOL % ("MAX", 2), [IMAGE], {"tops": 2}),
+    ("Pooling", POOL % ("AVE", 1), [IMAGE], {}),
+    ("Pooling", POOL % ("AVE", 2), [IMAGE], {}),
+    ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }", [IMAGE], {}),
+    ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }", [IMAGE], {"in_place": True}),
+    ("ReLU", "", [IMAGE], {"in_place": True}),
+    ("ReLU", "relu_param { negative_slope: 0.1 }", [IMAGE], {}),
+    ("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }", [IMAGE], {}),
+    ("Scale", f"scale_param {{ {BIAS} }}", [IMAGE], {}),
+    ("Scale", f"scale_param {{ {BIAS} }}", [IMAGE], {"in_place": True}),
+    ("Scale", "scale_param { axis: 0 }", [IMAGE, (2, 4)], {"in_place": True}),
+    ("Sigmoid", "", [IMAGE], {"in_place": True}),
+    ("Silence", "", [IMAGE], {"tops": 0}),
+    ("Slice", "slice_param { slice_point: 1 }", [IMAGE], {"tops": 2}),
+    ("Softmax", "", [IMAGE], {"in_place": True}),
+    ("SoftmaxWithLoss", "", [IMAGE, LABELS], {}),
+    ("SoftmaxWithLoss", "loss_param { ignore_label: 3 }", [IMAGE, LABELS], {"tops": 2}),
+    ("Split", "", [IMAGE], {"tops": 3}),
+    ("TanH", "", [IMAGE], {}),
+]  # fmt: skip
+WITHOUT_GRADIENT = {"Accuracy", "ArgMax"}
+LABELLED = {"SoftmaxWithLoss"}
+
+
+def run_layer(kind, body, bottoms, more):
+    """Everything that a forward and a backward pass leave behind: tops, gradients, parameters."""
+    arrays = [
+        b if isinstance(b, np.ndarray) else distinct(*b, seed=i) for i, b in enumerate(bottoms)
+    ]
+    run = Run(kind, body, *arrays, **more)
+    diffs = [distinct(*blob.shape, seed=9) for blob in run.top]
+    down = [kind not in WITHOUT_GRADIENT] * len(arrays)
+    if kind in LABELLED:
+        down[1] = False
+    # Once on the host, so that what is left behind there is met; once more on the device alone.
+    for blob, diff in zip(run.top, diffs):
+        blob.diff[...] = diff
+    for blob in (*run.bottom, *run.top, *run.layer.blobs):
+        blob.read(), blob.read_diff()
+    waits.clear()
+    run.layer.reshape(run.bottom, run.top)
+    run.layer.forward(run.bottom, run.top)
+    tops = [blob.read().clone() for blob in run.top]
+    run.layer.backward(run.top, down, run.bottom)
+    waited = list(waits)
+    blobs = (*run.bottom, *run.top, *run.layer.blobs)
+    found = [top.cpu().numpy() for top in tops]
+    return found + [array.copy() for b in blobs for array in (b.data, b.diff)], waited
+
+
+def test_every_layer_type_is_here():
+    assert {kind for kind, *_ in CASES} | {"Python"} == set(caffe.layer_type_list())
+
+
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bottoms, more):
+    caffe.set_random_seed(1)
+    expected, _ = run_layer(kind, body, bottoms, more)
+    with emulated_gpus():
+        caffe.set_random_seed(1)
+        caffe.set_mode_gpu()
+        got, waited = run_layer(kind, body, bottoms, more)
+    for a, b in zip(expected, got):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+    assert len(expected) == len(got)
+    assert waited == []
