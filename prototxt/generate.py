@@ -16,6 +16,8 @@ import sys
 
 from prototxt import build, own
 from prototxt.tasks import TASKS
+from tools.cli import error_line
+from tools.files import write_atomic
 
 NETS_FOLDER = "prototxt/nets"
 
@@ -53,10 +55,7 @@ def write(path, text):
         with open(path, "rb") as file:
             if file.read() == data:
                 return
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path + ".part", "wb") as file:
-        file.write(data)
-    os.replace(path + ".part", path)
+    write_atomic(path, data)
 
 
 def parse(arguments):
@@ -93,7 +92,7 @@ def main(arguments=None):
         print(f"error: {err}", file=sys.stderr)
         return err.exit_code
     except OSError as err:
-        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
+        print(f"error: {error_line(err)}", file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
         print(folder)

@@ -1,13 +1,45 @@
-"""Protobuf messages as text, the same to the byte under every release of protobuf.
+"""Protobuf messages as text: read with errors of one line, written the same to the byte everywhere.
 
 protobuf's own printer changed how it writes floats: 0.01 is 0.009999999776 under some releases.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
+
 import numpy as np
+from google.protobuf import text_format
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class PrototxtError(ValueError):
+    """A prototxt cannot be read; the message names file, line and field."""
+
+    exit_code = 2
+
+
+def read(path, message):
+    """Parse the prototxt `path` into the protobuf `message` and return it. Raises PrototxtError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return text_format.Parse(file.read(), message)
+    except OSError as error:
+        raise PrototxtError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PrototxtError(f"{path}: not a text file; a prototxt is expected") from None
+    except text_format.ParseError as error:
+        reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
+        raise PrototxtError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+
+
+def _suggestion(reason, message):
+    """The field that was meant, where protobuf's `reason` is that there is none of the name."""
+    found = re.search(r'type "(?:\w+\.)*(\w+)" has no field named "(\w+)"', reason)
+    kind = found and message.DESCRIPTOR.file.message_types_by_name.get(found.group(1))
+    near = difflib.get_close_matches(found.group(2), kind.fields_by_name, 1) if kind else []
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def comment(line):

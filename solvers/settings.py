@@ -8,22 +8,12 @@ from difflib import get_close_matches
 
 from google.protobuf import text_format
 
+import caffe
+import prototxt.text
 from caffe.proto import caffe_pb2
+from tools import nets
 from tools.cli import UserError
 from tools.files import write_atomic
-
-
-def read_message(path, message):
-    """Parse the text file `path` into `message`; UserError, one line, names file and line."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return text_format.Parse(file.read(), message)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is no text file; a prototxt is expected") from None
-    except text_format.ParseError as error:
-        raise UserError(f"{path}:{' '.join(str(error).split())}") from None
 
 
 def read_solver(path, changes=()):
@@ -32,7 +22,7 @@ def read_solver(path, changes=()):
     A changed field replaces what the file says; a repeated one is replaced as a whole, its values
     separated by commas.
     """
-    param = read_message(path, caffe_pb2.SolverParameter())
+    param = prototxt.text.read(path, caffe_pb2.SolverParameter())
     for change in changes:
         field, equals, value = change.partition("=")
         if not equals or not field.strip():
@@ -72,7 +62,10 @@ def _change(param, field, value):
 
 
 def require_files(param, where):
-    """Raise UserError unless the solver names one training net and all net files are there."""
+    """Raise unless the solver names one training net, and the nets and the data are there.
+
+    The errors (exit code 2) name the file and the field. Pictures are looked for, not opened.
+    """
     given = [field for field in ("train_net", "net") if param.HasField(field)]
     if len(given) != 1:
         named = "both train_net and net" if given else "no training net"
@@ -82,6 +75,8 @@ def require_files(param, where):
             raise UserError(
                 f"{where}: its net {path} is not there; paths are relative to the working folder"
             )
+        nets.read_net(path)  # a typo gets its line here: BVLC Caffe would abort
+    nets.check_data(getattr(param, given[0]), caffe.TRAIN)
 
 
 def write_effective(param, folder):

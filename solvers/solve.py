@@ -23,7 +23,15 @@ import numpy as np
 import caffe
 from solvers import resume, settings
 from tools import score
-from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
+from tools.cli import (
+    Progress,
+    UserError,
+    add_device_arguments,
+    error_line,
+    run,
+    select_device,
+    warn,
+)
 
 
 class Diverged(RuntimeError):
@@ -72,7 +80,11 @@ def parse(argv):
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
     parser.add_argument(
-        "--score-every", type=int, default=0, metavar="N", help="score the test net every N"
+        "--score-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="score the test net every N iterations",
     )
     parser.add_argument(
         "--set",
@@ -82,7 +94,7 @@ def parse(argv):
         help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
     )
     parser.add_argument(
-        "--log", metavar="FILE", help="write the log there (added to it) and show progress instead"
+        "--log", metavar="FILE", help="append the log to FILE and show progress instead"
     )
     add_device_arguments(parser)
     args = parser.parse_args(argv)
@@ -217,6 +229,22 @@ def train(solver, args, param, signals):
     return solver.iter >= param.max_iter
 
 
+def keep(solver, param, begun, error):
+    """The error to raise for one that ended the training, which began at iteration `begun`.
+
+    Where an input is wrong (a damaged photograph), what was learned until then is good: it goes
+    into a snapshot. With iter_size above 1, the images of the broken iteration are not read again.
+    """
+    if getattr(error, "exit_code", None) != UserError.exit_code or solver.iter == begun:
+        return error
+    if not param.snapshot or solver.iter % param.snapshot:
+        solver.snapshot()
+    return UserError(
+        f"{error_line(error)}; then go on with --resume auto (iteration {solver.iter} is in a "
+        "snapshot)"
+    )
+
+
 def main(argv):
     args = parse(argv)
     param = prepare(args)
@@ -237,7 +265,11 @@ def main(argv):
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
         watch(solver, bar)
-        done = train(solver, args, param, signals)
+        begun = solver.iter
+        try:
+            done = train(solver, args, param, signals)
+        except Exception as error:
+            raise keep(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count)
     wanted = param.snapshot_after_train or not done
     if wanted and (not param.snapshot or solver.iter % param.snapshot):

@@ -20,6 +20,7 @@ from surgery.importers import FORMATS, read_source
 from surgery.initial import initialise
 from surgery.skeleton import build, data_mean, read_prototxt
 from tools.cli import UserError, run
+from tools.files import replacing
 
 
 def arguments(argv):
@@ -81,24 +82,15 @@ def pair(suffixes, sources):
 
 def save(net, path):
     """Write the net's weights to `path`, which is never there half-written."""
-    folder, name = os.path.split(os.path.abspath(path))
+    folder = os.path.dirname(os.path.abspath(path))
     need = sum(blob.data.nbytes for blobs in net.params.values() for blob in blobs)
     free = shutil.disk_usage(folder).free
-    if free < need + 1e6:
+    need += 10**6  # names, shapes and settings
+    if free < need:
         # BVLC Caffe would abort in the middle of the file.
-        raise OSError(f"{folder}: {need / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
-    part = os.path.join(folder, f".{os.getpid()}.{name}")
-    try:
+        raise OSError(f"{path}: needs {need / 1e6:.0f} MB, the disk has {free / 1e6:.0f} MB free")
+    with replacing(path) as part:
         net.save(part)
-        handle = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
 
 
 def print_table(rows):

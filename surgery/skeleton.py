@@ -8,6 +8,7 @@ from google.protobuf import text_format
 
 import caffe
 from caffe.proto import caffe_pb2
+from prototxt import text
 from surgery.errors import SurgeryError
 
 # Layers that make their tops from nothing and read no files.
@@ -18,14 +19,8 @@ PADDED_SIDE, PLAIN_SIDE, WIDE_PAD = 64, 224, 32
 
 
 def parse(path):
-    """The NetParameter in a .prototxt of any age. Raises SurgeryError where it is no net."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return text_format.Parse(file.read(), caffe_pb2.NetParameter())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise SurgeryError(f"{path}: {error}") from None
-    except OSError as error:
-        raise SurgeryError(f"{path}: {error.strerror}") from None
+    """The NetParameter in a .prototxt of any age. Raises PrototxtError where it is no net."""
+    return text.read(path, caffe_pb2.NetParameter())
 
 
 def read_prototxt(path):
@@ -96,8 +91,11 @@ def build(net, path):
     """
     handle, part = tempfile.mkstemp(suffix=".prototxt")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text_format.MessageToString(without_data(net)))
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text_format.MessageToString(without_data(net)))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, part) from None  # write() names no file
         return caffe.Net(part, caffe.TRAIN)
     except RuntimeError as error:
         if getattr(error, "exit_code", None) != SurgeryError.exit_code:

@@ -156,7 +156,12 @@ def main(argv):
 
     if not os.path.isfile(os.path.join("surgery", "make_init.py")):
         raise UserError("start the demo in the checkout: its steps are the scripts there")
-    for old in [*glob.glob(glob.escape(prefix) + "_iter_*"), log]:  # of an earlier demo
+    earlier = glob.glob(glob.escape(prefix) + "_iter_*")
+    if earlier and not os.path.isfile(at["seen"]):
+        raise UserError(
+            f"--out {out}: holds {earlier[0]}, which is no demo's; choose another folder"
+        )
+    for old in [*earlier, log]:  # of an earlier demo
         with contextlib.suppress(FileNotFoundError):
             os.remove(old)
     steps = Steps(6)

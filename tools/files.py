@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 
 from tools.cli import UserError
 
 
-def write_atomic(path, data):
-    """Write bytes or text beside `path`, flush to disk, then rename: never half a file."""
+@contextlib.contextmanager
+def replacing(path):
+    """Yield the path of a new file beside `path`, which takes its place when the block ends.
+
+    Whatever happens, `path` is there as it was or as it is to be: the new file is flushed to disk
+    before it is renamed, and removed where an error ends the block. An OSError names `path`.
+    """
     path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    os.makedirs(folder, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=folder)
+    folder, name = os.path.split(path)
+    os.makedirs(folder or ".", exist_ok=True)
+    beside = os.path.join(folder, f".{os.getpid()}.{name}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(beside, 0o666 & ~mask)  # mkstemp's own mode hides the file from others
+        yield beside
+        handle = os.open(beside, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
-        raise
+
+
+def write_atomic(path, data):
+    """Write bytes or text as the file `path`: never half a file."""
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def make_folder(path):

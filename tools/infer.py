@@ -82,14 +82,15 @@ def plan(images, out, with_overlay):
     return jobs
 
 
-def segment(net, rgb, mean, layer="score", max_side=0):
+def segment(net, rgb, mean, layer="score", max_side=0, shrink=1):
     """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
 
-    An image whose longer side exceeds `max_side` (0: no limit) is box-averaged by a whole factor,
-    and its mask enlarged again.
+    The image is box-averaged by the whole factor `shrink`, as the net saw its training images, or
+    by a larger one if its longer side would exceed `max_side` (0: no limit); its mask is enlarged
+    again.
     """
     height, width = rgb.shape[:2]
-    factor = -(-max(height, width) // max_side) if max_side else 1
+    factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
     bgr = rgb[..., ::-1]
     data = prepare(shrink_image(bgr, factor) if factor > 1 else bgr, mean, 1, False)
     blob = net.blobs[input_of(net)]
@@ -171,7 +172,7 @@ def parser():
     p.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
     p.add_argument("--classes", metavar="FILE", help="class names, one a line")
-    p.add_argument("--task", help="a task's name or TOML file: class names and mean")
+    p.add_argument("--task", help="a task's name or TOML file: class names, mean, shrink")
     p.add_argument("--mean", type=bgr_mean, metavar="B,G,R", help="default: the task's, or VOC's")
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument(
@@ -200,6 +201,7 @@ def main(argv):
         raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
     if args.layer not in net.blobs:
         raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
+    shrink = dict(task.val.extra).get("shrink", 1) if task else 1
     names = class_names(args, task, net.blobs[args.layer].data.shape[1])
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
@@ -208,7 +210,7 @@ def main(argv):
         for job in jobs:
             try:
                 rgb = read_rgb(job.image, FORMATS)
-                labels = segment(net, rgb, mean, args.layer, args.max_side)
+                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1
                 text = str(error) or type(error).__name__

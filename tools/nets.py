@@ -8,26 +8,15 @@ import os
 
 import numpy as np
 
+from prototxt import text
 from tools.cli import UserError, warn
 
 
 def read_net(path):
-    """The NetParameter in a prototxt. Raises UserError naming the file, and line and field."""
-    from google.protobuf import text_format
-
+    """The NetParameter in a prototxt. Raises PrototxtError naming the file, and line and field."""
     from caffe.proto import caffe_pb2
 
-    net = caffe_pb2.NetParameter()
-    try:
-        with open(path, encoding="utf-8") as file:
-            text_format.Merge(file.read(), net)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such net file; `make generate-nets` writes them") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file; --net takes a prototxt") from None
-    except text_format.ParseError as error:
-        raise UserError(f"{path}:{error}") from None
-    return net
+    return text.read(path, caffe_pb2.NetParameter())
 
 
 def load(net_path, weights):
@@ -71,21 +60,33 @@ def data_layer(net_path):
 
     The class has the classmethods of `segmentation.SegmentationLayer`. Raises UserError.
     """
-    from caffe.proto import caffe_pb2
+    import caffe
 
-    for layer in read_net(net_path).layer:
-        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
-        if layer.type != "Python" or layer.bottom or (phases and caffe_pb2.TEST not in phases):
-            continue
-        name = layer.python_param.module
-        made = getattr(_module(net_path, name), layer.python_param.layer, None)
-        if made is None:
-            raise UserError(f"{net_path}: module {name} has no layer {layer.python_param.layer}")
-        return made, layer.python_param.param_str
+    for found in _data_layers(net_path, caffe.TEST):
+        return found
     raise UserError(f"{net_path}: has no Python data layer; a val net is needed")
 
 
-def _module(net_path, name):
+def check_data(net_path, phase):
+    """Raise an error with exit code 2 where a file is missing that the net's data layers read."""
+    for layer, params in _data_layers(net_path, phase):
+        if hasattr(layer, "check"):
+            layer.check(params)
+
+
+def _data_layers(net_path, phase):
+    for layer in read_net(net_path).layer:
+        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+        if layer.type != "Python" or layer.bottom or (phases and phase not in phases):
+            continue
+        name, where = layer.python_param.module, f"{net_path}: layer {layer.name!r}"
+        made = getattr(_module(where, name), layer.python_param.layer, None)
+        if made is None:
+            raise UserError(f"{where}: module {name} has no layer {layer.python_param.layer}")
+        yield made, layer.python_param.param_str
+
+
+def _module(where, name):
     import caffe
 
     engine = getattr(caffe, "engine", None)
@@ -93,11 +94,11 @@ def _module(net_path, name):
         # Importing runs code: only from where the engine itself loads Python layers.
         folders = [str(folder) for folder in engine.python_path.folders()]
         if not name.isidentifier() or not importlib.machinery.PathFinder.find_spec(name, folders):
-            raise UserError(f"{net_path}: no module {name!r} in data_layers/ or on PYTHONPATH")
+            raise UserError(f"{where}: no module {name!r} in data_layers/ or on PYTHONPATH")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{net_path}: {error}; add its folder to PYTHONPATH") from None
+        raise UserError(f"{where}: {error}; add its folder to PYTHONPATH") from None
 
 
 def find_task(task, net_path):

@@ -1,5 +1,8 @@
 """The files: committed ones are fresh, text is readable and exact, solvers follow the paper."""
 
+import errno
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +114,16 @@ def test_a_file_that_is_already_right_is_not_rewritten(tmp_path):
     generate.write(str(path), "layer { }\n")
     assert path.read_text() == "layer { }\n"
     assert [p.name for p in path.parent.iterdir()] == ["train.prototxt"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, capsys, monkeypatch):
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert generate.main(["--task", "voc", "--out", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"error: .*/voc/.*\.prototxt: No space left on device\n", err)
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_line_and_exit_1(tmp_path, capsys):

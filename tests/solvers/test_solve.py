@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tiny_run
+from PIL import Image
 
 import caffe
 from tools import score
@@ -195,6 +196,52 @@ def test_a_wrong_file_is_one_line(call, folder, file, old, new, words):
     assert old in text
     (folder / file).write_text(text.replace(old, new))
     one_error(call(*INIT), 2, *words)
+
+
+def test_every_picture_of_the_split_is_looked_for_before_the_training(call, folder):
+    (folder / "voc/SegmentationClass/p5.png").unlink()
+    one_error(call(*INIT), 2, "voc/SegmentationClass/p5.png", "no such label")
+    assert not (folder / "out").exists()
+
+
+def test_a_typo_in_the_test_net_is_named_by_its_line(call, folder):
+    net = folder / "val.prototxt"
+    net.write_text(net.read_text().replace("kernel_size: 3", "kernel_sice: 3"))
+    one_error(call(*INIT), 2, "val.prototxt:4:", "kernel_sice", "Did you mean 'kernel_size'?")
+
+
+def spoil(folder, what):
+    """Damage the second picture that the split's random order draws; return its path."""
+    order = random.Random(11)
+    name = f"p{[order.randint(0, 5) for _ in range(2)][1]}"
+    if what == "photograph":
+        path = folder / f"voc/JPEGImages/{name}.jpg"
+        path.write_bytes(path.read_bytes()[:500])
+        return path
+    path = folder / f"voc/SegmentationClass/{name}.png"
+    label = np.array(Image.open(path))
+    if what == "label's size":
+        label = label[:-1]
+    else:
+        label[2, 3] = 7
+    Image.fromarray(label).save(path)
+    return path
+
+
+@pytest.mark.parametrize("what", ["photograph", "label's size", "label's value"])
+def test_a_damaged_picture_ends_the_run_with_a_snapshot_to_go_on_from(call, folder, what):
+    call(*INIT)
+    through = tiny_run.result(folder, 12)
+    shutil.rmtree(folder / "out")
+    whole = shutil.copytree(folder / "voc", folder / "whole")
+    path = spoil(folder, what)
+    words = [str(path.relative_to(folder)), "--resume auto", "iteration 1 "]
+    one_error(call(*INIT), 2, *words)
+    assert tiny_run.snapshots(folder) == [1]
+    shutil.rmtree(folder / "voc")
+    whole.rename(folder / "voc")
+    assert call("--resume", "auto")[0] == 0
+    assert tiny_run.result(folder, 12) == through
 
 
 def test_a_missing_or_binary_solver_is_one_line(call, folder):

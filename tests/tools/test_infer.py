@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -128,6 +129,45 @@ def test_large_images_are_shrunk_and_their_masks_enlarged(work):
     mask = infer.segment(net, photo, MEAN, max_side=5)
     assert net.blobs["data"].data.shape == (1, 3, 5, 4)
     np.testing.assert_array_equal(mask, expected(photo))
+
+
+def test_images_are_shrunk_as_the_task_shrinks_them(work):
+    toml = work.root / "own.toml"
+    toml.write_text(
+        "name = 'own'\nclasses = ['a', 'b', 'c']\n[data]\nroot = 'x'\nval_images = 1\nshrink = 3\n"
+        "[training]\nbase_lr = 1\niterations = 1\n"
+    )
+    assert run(work, "--task", toml) == 0
+    _, mask = read(work.out / "one.png")
+    assert mask.shape == work.rgbs["one.png"].shape[:2]
+    corners = mask[::3, ::3]
+    np.testing.assert_array_equal(mask, corners.repeat(3, 0).repeat(3, 1)[:7, :9])
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("num_output: 3", "num_ouput: 3", "deploy.prototxt:2:.*'num_output'"),
+        ('"Convolution"', '"Convolutoin"', "deploy.prototxt: layer 'score'.*Convolutoin"),
+        ('bottom: "data"', 'bottom: "dta"', "deploy.prototxt: layer 'score'.*'dta'"),
+        ("num_output: 3", "num_output: 4", "w.caffemodel: .*'score'.*3, 3.*4, 3"),
+    ],
+)
+def test_a_net_that_is_wrong_is_one_line_before_any_mask(work, capsys, old, new, said):
+    path = work.root / "deploy.prototxt"
+    path.write_text(path.read_text().replace(old, new))
+    assert run(work) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and re.search("^error: .*" + said, err[0]), err
+    assert not list(work.out.rglob("*.png"))
+
+
+def test_a_half_caffemodel_is_one_line(work, capsys):
+    with open(work.weights, "r+b") as file:
+        file.truncate(file.seek(0, 2) // 2)
+    assert run(work) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and "w.caffemodel: the caffemodel is damaged or cut short" in err[0]
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def edit(work, change):
     path.write_text(change(path.read_text()))
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def relabel(work, change):
+    path = work.root / "voc/SegmentationClass/b_2.png"
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
 def by_hand(truth, prediction):
     """The four metrics, pixel by pixel and class by class, as the formulas say."""
     n = np.zeros((CLASSES, CLASSES))
@@ -225,11 +234,17 @@ def test_net_without_a_loss_is_scored_too(work, capsys):
     [
         (lambda w: (w.root / "voc/JPEGImages/b_2.jpg").unlink(), "b_2.jpg: no such image"),
         (lambda w: (w.root / "voc/ImageSets/Segmentation/val.txt").write_text(""), "empty"),
+        (lambda w: cut(w.root / "voc/JPEGImages/b_2.jpg"), "b_2.jpg: (cannot be read|not a)"),
+        (lambda w: relabel(w, lambda label: label[:-1]), "b_2.png: .* one size"),
+        (lambda w: relabel(w, lambda label: label * 0 + 99), "b_2.png: label 99 at row 0"),
+        (lambda w: edit(w, lambda text: text.replace("Convolution", "Convo")), "'score'.*Convo"),
+        (lambda w: edit(w, lambda text: text.replace('bottom: "data"', 'bottom: "dta"')), "'dta'"),
+        (lambda w: edit(w, lambda text: text.replace("num_output: ", "num_output: 1")), "'score'"),
         (lambda w: w.write(split="test"), "test.txt: no such split file"),
         (lambda w: w.write(spilt="val"), "did you mean 'split'"),
         (lambda w: edit(w, lambda text: text + "layer { nmae: 'x' }"), "val.prototxt:.*nmae"),
         (lambda w: edit(w, lambda text: "name: 'x'"), "no Python data layer"),
-        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: no such net"),
+        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: No such file"),
         (lambda w: setattr(w, "weights", "no.caffemodel"), "no.caffemodel: no such weights"),
         (lambda w: Path(w.weights).write_bytes(b""), "the weights file is empty"),
         (lambda w: Path(w.weights).write_bytes(Path(w.weights).read_bytes()[:60]), "damaged"),
