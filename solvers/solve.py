@@ -30,7 +30,6 @@ from tools.cli import (
     error_line,
     run,
     select_device,
-    warn,
 )
 
 
@@ -141,6 +140,12 @@ def prepare(args):
         raise UserError(f"{args.solver}: --score-every needs a test_net")
     if args.weights is not None and not os.path.isfile(args.weights):
         raise UserError(f"--weights {args.weights}: no such file")
+    earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
+    if earlier:
+        raise UserError(
+            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; go on "
+            "from it with --resume auto, or move it away, or --set snapshot_prefix=…"
+        )
     return param
 
 
@@ -173,12 +178,6 @@ def start(solver, args, param):
     elif args.resume is not None:
         resume.restore(solver, args.resume)
         return
-    earlier = resume.snapshots(param.snapshot_prefix)
-    if earlier:
-        warn(
-            f"{earlier[0][1]} is of an earlier run; --resume auto takes the newest iteration, "
-            "whichever run it is of: remove the old ones or set another snapshot_prefix"
-        )
     solver.net.copy_from(args.weights)
     check_upsampling(solver.net, args.weights)
 
@@ -200,8 +199,8 @@ def watch(solver, bar):
             note = f"{name} {float(value.sum()):.4g}"
             if not np.all(np.isfinite(value)):
                 raise Diverged(
-                    f"iteration {solver.iter}: {name} is not finite; lower base_lr, and go on "
-                    "from an earlier snapshot with --resume"
+                    f"iteration {solver.iter}: {name} is not finite; lower base_lr (or look for "
+                    "labels that are no class), and go on from an earlier snapshot with --resume"
                 )
 
     solver.add_callback(on_start, on_gradients_ready)

@@ -91,11 +91,13 @@ def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(call, folder):
         assert tiny_run.result(folder, 12) == through
 
 
-def test_starting_over_beside_snapshots_of_an_earlier_run_is_warned_of(call, folder):
+def test_starting_over_beside_snapshots_of_an_earlier_run_is_refused(call, folder):
     call(*INIT)
-    code, err = call(*INIT, "--iterations", "3")
-    assert code == 0 and len(err) == 1
-    assert err[0].startswith("warning: out/train_iter_12.solverstate is of an earlier run")
+    before = tiny_run.result(folder, 12)
+    outcome = call(*INIT, "--iterations", "3")
+    one_error(outcome, 2, "out/train_iter_12.solverstate is of an earlier run", "--resume auto")
+    assert tiny_run.result(folder, 12) == before and tiny_run.snapshots(folder) == [5, 10, 12]
+    assert call(*INIT, "--set", "snapshot_prefix=other/train", "--iterations", "3") == (0, [])
 
 
 def test_settings_can_be_changed_on_the_command_line(call, folder):
