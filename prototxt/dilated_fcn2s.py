@@ -66,9 +66,9 @@ def head(n, data, task):
     `score` is 1 × classes × H × W, H × W being `data`'s.
     """
     n.fc6, n.relu6 = conv_relu(n.pool5, 4096, pad=0, dilation=3, frozen="fc6" in task.freeze)
-    n.drop6 = L.Dropout(n.relu6, dropout_ratio=0.5, in_place=True)
+    n.drop6 = L.Dropout(n.relu6, dropout_ratio=task.dropout, in_place=True)
     n.fc7, n.relu7 = conv_relu(n.drop6, 4096, pad=0, kernel_size=1, frozen="fc7" in task.freeze)
-    n.drop7 = L.Dropout(n.relu7, dropout_ratio=0.5, in_place=True)
+    n.drop7 = L.Dropout(n.relu7, dropout_ratio=task.dropout, in_place=True)
 
     n.score_fr = score_layer(n.drop7, task)
     n.upscore2 = up = upsample(n.score_fr, task)

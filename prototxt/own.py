@@ -25,7 +25,7 @@ KEYS = {
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
-        score_lr_mult=NUMBER,
+        score_lr_mult=NUMBER, dropout=NUMBER,
     ),
     "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
 }  # fmt: skip
@@ -263,6 +263,9 @@ def load(path, root=None):
     train, val = _sources(top.table("data"), root, len(classes))
     training = top.table("training")
     training.at_least("score_lr_mult", 0)
+    dropout = training.get("dropout", Task.dropout)
+    if not 0 <= dropout < 1:
+        training.fail("dropout", f"must be at least 0 and below 1, is {dropout}")
     return Task(
         name=name,
         classes=classes,
@@ -275,5 +278,6 @@ def load(path, root=None):
         loss_normalize=training.get("loss_normalize", False),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
+        dropout=dropout,
         score_lr_mult=training.get("score_lr_mult", Task.score_lr_mult),
     )

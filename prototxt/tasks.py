@@ -80,6 +80,8 @@ class Task:
     """Mean over the pixels that are not void, in place of the published sum."""
     score_filler: tuple[tuple[str, object], ...] = ()
     """Filler of the 1×1 score layers; none, as published, starts them at 0."""
+    dropout: float = 0.5
+    """dropout_ratio behind fc6 and fc7."""
     score_lr_mult: float = 1.0
     """lr_mult of the score layers' weights; their biases have twice that."""
     skip_scales: tuple[float, ...] = (1e-2, 1e-4, 1e-6, 1e-8)

@@ -40,8 +40,8 @@ def demo_task(folder, iterations):
 
     In place of the published sum over pixels at 1e-10 with momentum 0.99: a mean over pixels, the
     skips scaled to about the size of fc7's features (which are large with msra's weights, so that
-    the scores take a smaller rate than the rest), the early trunk kept as it is, a rate that falls
-    to 0.
+    the scores take a smaller rate than the rest), the early trunk kept as it is, no dropout, a rate
+    that falls to 0.
     """
 
     def source(split, images, **extra):
@@ -57,7 +57,7 @@ def demo_task(folder, iterations):
         schedule=Schedule(
             base_lr=1e-3,
             iterations=iterations,
-            momentum=0.9,
+            momentum=0.97,
             lr_policy="poly",
             policy=(("power", 0.9),),
             display=10,
@@ -68,7 +68,8 @@ def demo_task(folder, iterations):
         nets=(NET,),
         freeze=("conv1", "conv2", "conv3"),
         loss_normalize=True,
-        score_lr_mult=0.02,
+        dropout=0.0,
+        score_lr_mult=0.01,
         skip_scales=(4.0, 1.5, 0.6, 0.3),
     )
 

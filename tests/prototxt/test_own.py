@@ -151,6 +151,14 @@ def test_score_lr_mult_is_given_to_the_score_layers_only(toml):
     assert mults["fc7"] == mults["conv1_1"] == [1, 2]
 
 
+def test_dropout_is_the_ratio_behind_fc6_and_fc7(toml):
+    protos, _ = nets(toml("dropout = 0.25"))
+    ratios = [layer(protos["train"], f"drop{i}").dropout_param.dropout_ratio for i in (6, 7)]
+    assert ratios == [0.25, 0.25]
+    with pytest.raises(own.TomlError, match="dropout: must be at least 0 and below 1"):
+        own.load(toml("dropout = 1"))
+
+
 def test_too_few_skip_scales_are_refused(toml):
     with pytest.raises(own.TomlError, match="skip_scales: must be one number for each of pool4"):
         own.load(toml("skip_scales = [1, 2]"))
