@@ -181,7 +181,8 @@ class _Numbers:
         if not self.parts:
             return np.zeros(0, np.float32)
         parts = self.parts if len(self.parts) == 1 else [np.concatenate(self.parts)]
-        array = parts[0].astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # a double beyond float32 is infinite, as in Caffe
+            array = parts[0].astype(np.float32, copy=False)
         array.flags.writeable = False
         return array
 
