@@ -169,6 +169,8 @@ def _count(table, folder, split):
     """Images of the val split: `val_images`, or the lines of its split file."""
     if table.get("val_images") is not None:
         return table.at_least("val_images", 1)
+    if not os.path.isdir(folder):
+        table.fail("root", f"{folder}: no such folder")
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:
@@ -182,7 +184,7 @@ def _count(table, folder, split):
     return count
 
 
-def _sources(table, root, classes):
+def _sources(table, root, classes, counted):
     """The train and the val Source, with what the data layer must know of the folders."""
     folder = root or table.need("root", "the folder of the data set")
     train, val = table.get("train", "train"), table.get("val", "val")
@@ -201,7 +203,8 @@ def _sources(table, root, classes):
         return Source("voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries)
 
     # Nothing needs the number of training images.
-    return source(train, 0, only_train), source(val, _count(table, folder, val), only_val)
+    images = _count(table, folder, val) if counted else 0
+    return source(train, 0, only_train), source(val, images, only_val)
 
 
 def _schedule(table):
@@ -235,10 +238,11 @@ def _skip_scales(table):
     return scales
 
 
-def load(path, root=None):
+def load(path, root=None, counted=True):
     """The Task that the TOML file `path` describes.
 
-    `root` is the data set's folder, in place of the file's. Raises TomlError (one line, naming
+    `root` is the data set's folder, in place of the file's; where it need not be there, `counted`
+    False leaves the val split's images uncounted. Raises TomlError (one line, naming
     file and key).
     """
     path = os.fspath(path)
@@ -260,7 +264,7 @@ def load(path, root=None):
     nets = top.strings("nets", tuple(NETS), default=tuple(NETS))
     if not nets:
         top.fail("nets", f"is empty; known: {', '.join(NETS)}")
-    train, val = _sources(top.table("data"), root, len(classes))
+    train, val = _sources(top.table("data"), root, len(classes), counted)
     training = top.table("training")
     training.at_least("score_lr_mult", 0)
     dropout = training.get("dropout", Task.dropout)

@@ -79,6 +79,11 @@ def require_files(param, where):
     nets.check_data(getattr(param, given[0]), caffe.TRAIN)
 
 
+def train_net(param):
+    """The NetParameter of the training net."""
+    return nets.read_net(param.train_net or param.net)
+
+
 def write_effective(param, folder):
     """Write the settings in force to `folder`/solver_in_force.prototxt; return its path."""
     path = os.path.join(folder, "solver_in_force.prototxt")

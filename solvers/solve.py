@@ -22,6 +22,7 @@ import numpy as np
 
 import caffe
 from solvers import resume, settings
+from surgery.fillers import dead_layers
 from tools import score
 from tools.cli import (
     Progress,
@@ -31,6 +32,7 @@ from tools.cli import (
     run,
     select_device,
 )
+from tools.nets import check_weights
 
 
 class Diverged(RuntimeError):
@@ -93,7 +95,9 @@ def parse(argv):
         help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
     )
     parser.add_argument(
-        "--log", metavar="FILE", help="append the log to FILE and show progress instead"
+        "--log",
+        metavar="FILE",
+        help="append Caffe's log to FILE and show progress instead (scores go to stdout)",
     )
     add_device_arguments(parser)
     args = parser.parse_args(argv)
@@ -138,8 +142,8 @@ def prepare(args):
         raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
-    if args.weights is not None and not os.path.isfile(args.weights):
-        raise UserError(f"--weights {args.weights}: no such file")
+    if args.weights is not None:
+        check_weights(args.weights)
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
@@ -149,17 +153,20 @@ def prepare(args):
     return param
 
 
-def check_upsampling(net, where):
-    """Deconvolutions that are all zero let nothing through, forward or backward."""
-    dead = [
-        name
-        for name, layer in zip(net._layer_names, net.layers)
-        if layer.type == "Deconvolution" and not np.any(net.params[name][0].data)
-    ]
+def check_alive(net, proto, where):
+    """Raise UserError for layers that cannot learn from the weights that they start with.
+
+    A deconvolution of zeros lets nothing through, forward or backward; neither does a learned
+    layer of zeros with a ReLU or another such layer behind it. `proto` is the net's NetParameter.
+    """
+    zero = [name for name, blobs in net.params.items() if not np.any(blobs[0].data)]
+    kinds = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
+    dead = [name for name in zero if kinds[name] == "Deconvolution"]
+    dead += [name for name in dead_layers(proto, zero) if name not in dead]
     if dead:
         raise UserError(
-            f"{where}: {', '.join(dead)} would be all zero and the net could not learn; "
-            "make the starting weights with surgery/make_init.py"
+            f"{where}: {', '.join(dead)} would start at zero and could not learn; are the weights "
+            "another net's? surgery/make_init.py makes starting weights"
         )
 
 
@@ -179,7 +186,7 @@ def start(solver, args, param):
         resume.restore(solver, args.resume)
         return
     solver.net.copy_from(args.weights)
-    check_upsampling(solver.net, args.weights)
+    check_alive(solver.net, settings.train_net(param), args.weights)
 
 
 def watch(solver, bar):
@@ -188,15 +195,12 @@ def watch(solver, bar):
     losses = [name for name in solver.net.outputs if weights[name]]
 
     def on_start():
-        bar.update(solver.iter - bar.count, note)
-
-    note = ""
+        bar.update(solver.iter - bar.count, bar.note)
 
     def on_gradients_ready():
-        nonlocal note
         for name in losses:
             value = solver.net.blobs[name].data
-            note = f"{name} {float(value.sum()):.4g}"
+            bar.note = f"{name} {float(value.sum()):.4g}"
             if not np.all(np.isfinite(value)):
                 raise Diverged(
                     f"iteration {solver.iter}: {name} is not finite; lower base_lr (or look for "
@@ -269,7 +273,7 @@ def main(argv):
             done = train(solver, args, param, signals)
         except Exception as error:
             raise keep(solver, param, begun, error) from error
-        bar.update(solver.iter - bar.count)
+        bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
     if wanted and (not param.snapshot or solver.iter % param.snapshot):
         solver.snapshot()

@@ -21,8 +21,8 @@ from segmentation_files import read_rgb
 from prototxt.tasks import VOC_MEAN
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import make_folder
-from tools.nets import find_task, load
-from tools.pictures import overlay, save_indexed, save_png
+from tools.nets import find_task, input_settings, load
+from tools.pictures import legend, overlay, save_indexed, save_png
 from tools.score import predict
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -190,9 +190,13 @@ def main(argv):
     args = parser().parse_args(argv)
     jobs = plan(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
-    mean = args.mean or (task.mean if task else VOC_MEAN)
+    trained = None if task else input_settings(args.net)
+    mean, shrink = trained or (VOC_MEAN, 1)
+    if task:
+        mean, shrink = task.mean, dict(task.val.extra).get("shrink", 1)
+    mean = args.mean or mean
     if len(mean) != 3:
-        raise UserError(f"task {task.name}: its nets take {len(mean)} channels, not a photograph")
+        raise UserError(f"{args.net}: takes {len(mean)} channels, not a photograph")
     make_folder(args.out)
     select_device(args)
     net = load(args.net, args.weights)
@@ -201,10 +205,13 @@ def main(argv):
         raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
     if args.layer not in net.blobs:
         raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
-    shrink = dict(task.val.extra).get("shrink", 1) if task else 1
     names = class_names(args, task, net.blobs[args.layer].data.shape[1])
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
+    if args.overlay:
+        key = os.path.join(args.out, "legend.png")
+        if not any(key in (job.image, job.mask, job.overlay) for job in jobs):
+            save_png(key, legend(names))
     failed = 0
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:

@@ -19,15 +19,24 @@ def read_net(path):
     return text.read(path, caffe_pb2.NetParameter())
 
 
+def check_weights(path):
+    """Raise UserError for what is plainly no file of weights."""
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; name the .caffemodel in it")
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such weights file")
+    if os.path.getsize(path) == 0:
+        raise UserError(f"{path}: the weights file is empty")
+    if path.endswith((".solverstate", ".solverstate.h5")):
+        raise UserError(f"{path}: is a solverstate; the weights are in the .caffemodel beside it")
+
+
 def load(net_path, weights):
     """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros."""
     import caffe
 
     read_net(net_path)
-    if not os.path.isfile(weights):
-        raise UserError(f"{weights}: no such weights file")
-    if os.path.getsize(weights) == 0:
-        raise UserError(f"{weights}: the weights file is empty")
+    check_weights(weights)
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
@@ -101,6 +110,17 @@ def _module(where, name):
         raise UserError(f"{where}: {error}; add its folder to PYTHONPATH") from None
 
 
+def input_settings(net_path):
+    """(mean, shrink) that the data layer of the val net beside a deploy net subtracts and
+    shrinks by; None where there is no such net, or its layer has no mean."""
+    beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
+    if not os.path.isfile(beside):
+        return None
+    layer, params = data_layer(beside)
+    parsed = layer.parse(params) if hasattr(layer, "parse") else {}
+    return (parsed["mean"], parsed.get("shrink", 1)) if "mean" in parsed else None
+
+
 def find_task(task, net_path):
     """The Task named `task` (a name, or a TOML file's path).
 
@@ -116,7 +136,7 @@ def find_task(task, net_path):
         raise UserError(f"--task {task}: not one of {', '.join(TASKS)}, nor a .toml file")
     from prototxt import own
 
-    return own.load(task)
+    return own.load(task, counted=False)
 
 
 def _full(path):

@@ -217,6 +217,18 @@ def parser():
     return p
 
 
+def class_names(args, task, net):
+    """The task's class names, or numbers. Raises UserError where --task does not fit the net."""
+    if args.layer not in net.blobs:
+        raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
+    count = net.blobs[args.layer].data.shape[1]
+    if task is not None and len(task.classes) == count:
+        return list(task.classes)
+    if args.task:
+        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {count}")
+    return [str(c) for c in range(count)]
+
+
 def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
@@ -227,15 +239,11 @@ def main(argv):
     if args.save_dir:
         make_folder(args.save_dir)
     net = load(args.net, args.weights)
+    names = class_names(args, task, net)
     with Progress(len(ids), "scoring", "images") as bar:
         hist, loss = compute_hist(net, args.save_dir, ids, args.layer, args.label, bar.update)
     if hist.sum() == 0:
         raise UserError(f"{args.net}: every pixel of its {len(ids)} images is void")
-    names = [str(c) for c in range(len(hist))]
-    if task is not None and len(task.classes) == len(hist):
-        names = list(task.classes)
-    elif args.task:
-        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {len(hist)}")
     scores = metrics(hist)
     print("\n".join(table(scores, loss, names)), flush=True)
     if args.json:

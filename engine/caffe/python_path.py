@@ -1,9 +1,9 @@
 """The folders that Python layers may be loaded from.
 
 A prototxt names a module; loading it runs its code. So a module that is not imported yet must lie
-in a folder that the user has named: on PYTHONPATH, the folder of the running script or the working
-folder where Python itself put it first on its path, `data_layers/` of this checkout, or one that
-was added with `add`.
+directly in a folder that the user has named: one on Python's path (PYTHONPATH, the running
+script's folder, what a script has appended to `sys.path`) that is no part of the Python
+installation, `data_layers/` of this checkout, or one that was added with `add`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ def add(folder) -> None:
         sys.path.append(str(place))
 
 
-def _installed() -> set[Path]:
-    keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    return {Path(sysconfig.get_path(key)).resolve() for key in keys}
+def _is_installation(place: Path) -> bool:
+    """Whether a folder belongs to Python or to packages that were installed for it."""
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return True
+    keys = ("stdlib", "platstdlib")
+    return any(
+        place == home or home in place.parents
+        for home in (Path(sysconfig.get_path(key)).resolve() for key in keys)
+    )
 
 
 def folders() -> list[Path]:
     """The allowed folders, resolved; Python's own and site-packages are never among them."""
-    named = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    if sys.path and not getattr(sys.flags, "safe_path", False):
-        named.append(sys.path[0] or os.getcwd())
+    on_path = [Path(entry or os.getcwd()).resolve() for entry in sys.path]
     checkout = Path(__file__).resolve().parents[2]
-    found = [Path(p).resolve() for p in named] + [checkout / "data_layers", *_added]
-    installed = _installed()
-    return [p for p in found if p not in installed]
+    found = [*on_path, checkout / "data_layers", *_added]
+    return [place for place in found if place.is_dir() and not _is_installation(place)]

@@ -185,7 +185,7 @@ def test_installed_packages_below_an_allowed_folder_are_refused(make, folder, mo
 
 
 def test_a_namespace_package_counts_only_if_all_its_parts_are_allowed(make, folder, monkeypatch):
-    elsewhere = folder.parent / "elsewhere"
+    elsewhere = folder.parent / "site-packages"
     for place in (folder, elsewhere):
         (place / "parts").mkdir(parents=True)
     (elsewhere / "parts" / "inner.py").write_text("raise AssertionError('imported')\n")
@@ -203,6 +203,15 @@ def test_packages_and_links_in_an_allowed_folder_are_loaded(make, folder):
     (folder.parent / "linked.py").write_text(MODULE)
     (folder / "linked_layers.py").symlink_to(folder.parent / "linked.py")
     assert (make(python("Scale", module="linked_layers")).forward()["p"] == 0).all()
+
+
+def test_a_folder_that_a_script_appends_to_pythons_path_is_allowed(make, folder, monkeypatch):
+    place = folder.parent / "appended"
+    place.mkdir()
+    (place / "appended_layers.py").write_text(MODULE)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(place)])
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert (make(python("Scale", module="appended_layers")).forward()["p"] == 0).all()
 
 
 def test_a_folder_can_be_added(make, folder, monkeypatch):

@@ -230,7 +230,7 @@ WRONG = [
     ("name", 'name = ""', "name", "empty"),
     ("name", 'name = "a"\n"two\\nlines" = 1', "two lines", "unknown key"),
     ("root", "", "data.root", "missing"),
-    ("root", 'root = "/no/such/folder"', "data.val_images", "No such file"),
+    ("root", 'root = "/no/such/folder"', "data.root", "no such folder"),
     ("root", 'root = "x"\nval_images = 0', "data.val_images", "at least 1"),
     ("root", 'root = "x"\nval_images = 9\ntrain = "fit"', "data.train", "contain 'train'"),
     ("root", 'root = "x"\nval_images = 9\nshrink = 0', "data.shrink", "at least 1"),
@@ -280,3 +280,10 @@ def test_an_empty_val_split_is_refused(toml, data, capsys):
     (data / "ImageSets/Segmentation/val.txt").write_text("\n")
     assert generate.main(["--own", toml()]) == 2
     assert "names no image" in capsys.readouterr().err
+
+
+def test_names_and_mean_can_be_read_where_the_data_is_not(toml):
+    path = toml(root='root = "/no/such/folder"')
+    assert own.load(path, counted=False).classes == ("background", "cell")
+    with pytest.raises(own.TomlError, match="data.root: /no/such/folder: no such folder"):
+        own.load(path)

@@ -67,6 +67,26 @@ def test_the_log_goes_to_its_file_and_progress_and_errors_to_stderr(folder):
     assert (folder / "train.log").read_text().startswith(log)
 
 
+def test_weights_of_another_net_that_leave_layers_dead_are_refused(call, folder):
+    net = (folder / "train.prototxt").read_text()
+    dead = """layer { name: "deep" type: "Convolution" bottom: "BOTTOM" top: "deep"
+      convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "deep_relu" type: "ReLU" bottom: "deep" top: "deep" }
+    layer { name: "deep_out" type: "Silence" bottom: "deep" }
+    """.replace("BOTTOM", "data")
+    (folder / "train.prototxt").write_text(net + dead)
+    one_error(call(*INIT), 2, "init.caffemodel: deep would start at zero", "make_init.py")
+
+
+def test_the_last_line_of_progress_has_the_last_loss(folder):
+    solver = (folder / "solver.prototxt").read_text()
+    (folder / "solver.prototxt").write_text(re.sub("display: .*", "", solver) + "display: 1\n")
+    code, err = tiny_run.solve(folder, *INIT, "--cpu", "--log", "log", GLOG_minloglevel="0")
+    last = re.findall(r"Train net output #0: loss = (\S+)", (folder / "log").read_text())[-1]
+    shown = float(re.search(r"loss (\S+)", err[-1]).group(1))
+    assert code == 0 and shown == pytest.approx(float(last), rel=1e-3)
+
+
 def test_a_log_that_cannot_be_written_is_one_line(call, folder):
     one_error(call(*INIT, "--log", "no/folder.log"), 2, "no/folder.log")
 
@@ -151,8 +171,9 @@ def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, 
         ([*INIT, "--set", "train_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
         ([*INIT, "--set", "net=train.prototxt"], ["solver.prototxt", "train_net and net"]),
         ([*INIT, "--set", "test_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
-        (["--weights", "nowhere.caffemodel"], ["--weights nowhere.caffemodel"]),
+        (["--weights", "nowhere.caffemodel"], ["nowhere.caffemodel: no such weights file"]),
         (["--weights", "solver.prototxt"], ["solver.prototxt"]),
+        (["--weights", "."], ["is a folder; name the .caffemodel"]),
         (["--resume", "nowhere.solverstate"], ["--resume nowhere.solverstate"]),
         (["--resume", "init.caffemodel"], ["init.caffemodel"]),
         (["--resume", "auto"], ["out/train_iter_*.solverstate", "--weights"]),

@@ -255,3 +255,26 @@ def test_panel_and_legend_hold_what_they_are_given():
     box = pictures.legend(["sky", "road", "car"], np.array([[1, 1, 255]]))
     colours = {tuple(c) for c in np.asarray(box).reshape(-1, 3).tolist()}
     assert (128, 0, 0) in colours and (0, 128, 0) not in colours
+
+
+def test_without_a_task_mean_and_shrink_are_those_of_the_val_net_beside(work):
+    params = repr({"voc_dir": "x", "split": "val", "mean": MEAN, "shrink": 3, "classes": 3})
+    (work.root / "val.prototxt").write_text(
+        'layer { name: "data" type: "Python" top: "data" top: "label" python_param {'
+        f' module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{params}" }} }}'
+    )
+    argv = [work.photos / "one.png", "--net", work.net, "--weights", work.weights, "--cpu"]
+    for place, more in (("a", []), ("b", ["--mean", ",".join(map(str, MEAN))])):
+        with pytest.raises(SystemExit) as caught:
+            arguments = [*argv, "--out", work.root / place, *more]
+            cli.run(infer.main, [str(a) for a in arguments])
+        assert caught.value.code == 0
+    mask = read(work.root / "a" / "one.png")[1]
+    np.testing.assert_array_equal(mask, read(work.root / "b" / "one.png")[1])
+    assert mask.shape == (7, 9) and (mask[:3, :3] == mask[0, 0]).all()
+
+
+def test_overlays_come_with_a_legend(work):
+    assert run(work, "--overlay") == 0
+    with Image.open(work.out / "legend.png") as picture:
+        assert picture.width > picture.height
