@@ -59,7 +59,8 @@ class WeightFiles:
         copies = []
         for name, _, blobs in read(path):
             if name not in self._layer_names:
-                log(f"Ignoring source layer {name}", where="net.py:1")
+                if blobs:
+                    log(f"Ignoring source layer {name}", where="net.py:1")
                 continue
             targets = self._layer_blobs(name)
             if path.endswith(".h5"):  # leaves a shared parameter to its owner
