@@ -25,7 +25,7 @@ base_lr = 1e-9
 iterations = 500
 """
 
-EXAMPLE = Path(__file__).parents[2] / "prototxt/examples/camvid.toml"
+EXAMPLES = sorted(Path(__file__).parents[2].glob("prototxt/examples/camvid*.toml"))
 
 
 @pytest.fixture
@@ -195,8 +195,9 @@ def test_data_on_the_command_line_replaces_the_root(toml, data, tmp_path):
     assert parameters(protos["train"])["voc_dir"] == str(moved)
 
 
-def test_the_camvid_example_has_the_data_sets_own_classes(shared):
-    task = own.load(EXAMPLE, root=str(shared / "data" / "camvid"))
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_camvid_examples_have_the_data_sets_own_classes(shared, example):
+    task = own.load(example, root=str(shared / "data" / "camvid"))
     listed = (shared / "data" / "camvid" / "classes.txt").read_text().split()
     assert list(task.classes) == listed
     assert task.val.images == 101
