@@ -18,7 +18,6 @@ import numpy as np
 from segmentation import prepare, shrink_image
 from segmentation_files import read_rgb
 
-from prototxt.tasks import VOC_MEAN
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import make_folder
 from tools.nets import find_task, input_settings, load
@@ -190,10 +189,7 @@ def main(argv):
     args = parser().parse_args(argv)
     jobs = plan(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
-    trained = None if task else input_settings(args.net)
-    mean, shrink = trained or (VOC_MEAN, 1)
-    if task:
-        mean, shrink = task.mean, dict(task.val.extra).get("shrink", 1)
+    mean, shrink = input_settings(task, args.net)
     mean = args.mean or mean
     if len(mean) != 3:
         raise UserError(f"{args.net}: takes {len(mean)} channels, not a photograph")

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from prototxt import text
+from prototxt.tasks import VOC_MEAN
 from tools.cli import UserError, warn
 
 
@@ -110,15 +111,23 @@ def _module(where, name):
         raise UserError(f"{where}: {error}; add its folder to PYTHONPATH") from None
 
 
-def input_settings(net_path):
-    """(mean, shrink) that the data layer of the val net beside a deploy net subtracts and
-    shrinks by; None where there is no such net, or its layer has no mean."""
+def input_settings(task, net_path):
+    """(mean, shrink) for the input of a deploy net: the Task's, else those of the data layer in
+    the val.prototxt beside the net, else VGG's mean and 1."""
+    if task is not None:
+        return task.mean, dict(task.val.extra).get("shrink", 1)
+    import caffe
+
     beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
-    if not os.path.isfile(beside):
-        return None
-    layer, params = data_layer(beside)
-    parsed = layer.parse(params) if hasattr(layer, "parse") else {}
-    return (parsed["mean"], parsed.get("shrink", 1)) if "mean" in parsed else None
+    try:
+        found = _data_layers(beside, caffe.TEST) if os.path.isfile(beside) else ()
+        for layer, params in found:
+            if hasattr(layer, "parse"):
+                parsed = layer.parse(params)
+                return parsed.get("mean", VOC_MEAN), parsed.get("shrink", 1)
+    except (UserError, ValueError) as error:  # another's net: not needed to segment
+        warn(f"{error}; taking VGG's mean and the full size")
+    return VOC_MEAN, 1
 
 
 def find_task(task, net_path):

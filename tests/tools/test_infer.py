@@ -278,3 +278,16 @@ def test_overlays_come_with_a_legend(work):
     assert run(work, "--overlay") == 0
     with Image.open(work.out / "legend.png") as picture:
         assert picture.width > picture.height
+
+
+@pytest.mark.parametrize("module", [None, "no_such_layers"])
+def test_a_val_net_beside_that_is_not_the_toolkits_does_not_stop_it(work, module, capsys):
+    layer = 'layer { name: "data" type: "Input" top: "data" }'
+    if module:
+        layer = layer.replace("Input", "Python").replace(
+            "}", f'python_param {{ module: "{module}" layer: "X" }} }}'
+        )
+    (work.root / "val.prototxt").write_text(layer)
+    assert run(work) == 0
+    assert ("no_such_layers" in capsys.readouterr().err) == bool(module)
+    np.testing.assert_array_equal(read(work.out / "one.png")[1], expected(work.rgbs["one.png"]))
