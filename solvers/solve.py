@@ -32,7 +32,7 @@ from tools.cli import (
     run,
     select_device,
 )
-from tools.nets import check_weights
+from tools.nets import check_weights, zero_layers
 
 
 class Diverged(RuntimeError):
@@ -159,7 +159,7 @@ def check_alive(net, proto, where):
     A deconvolution of zeros lets nothing through, forward or backward; neither does a learned
     layer of zeros with a ReLU or another such layer behind it. `proto` is the net's NetParameter.
     """
-    zero = [name for name, blobs in net.params.items() if not np.any(blobs[0].data)]
+    zero = zero_layers(net)
     kinds = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     dead = [name for name in zero if kinds[name] == "Deconvolution"]
     dead += [name for name in dead_layers(proto, zero) if name not in dead]

@@ -117,13 +117,10 @@ def pictures(folder, masks):
     rgb, truth = demo_data.photograph()
     guess = np.array(Image.open(os.path.join(masks, "whole.png")))
     names = TASKS["voc"].classes
-    sheets = []
-    for picture in (rgb, indexed(truth), indexed(guess), overlay(rgb, guess)):
-        array = np.array(
-            Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.convert("RGB")
-        )
-        array[:, demo_data.CUT - 1 : demo_data.CUT + 1] = (255, 255, 255)
-        sheets.append(array)
+    masks_drawn = [indexed(labels).convert("RGB") for labels in (truth, guess)]
+    sheets = [np.array(picture) for picture in (rgb, *masks_drawn, overlay(rgb, guess))]
+    for sheet in sheets:
+        sheet[:, demo_data.CUT - 1 : demo_data.CUT + 1] = 255
     captions = ["photograph: left of the line trained on, right never seen",
                 "truth", "prediction", "overlay of the prediction"]  # fmt: skip
     shown = np.union1d(truth[truth < len(names)], guess)

@@ -20,7 +20,7 @@ from segmentation_files import read_rgb
 
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import make_folder
-from tools.nets import find_task, input_settings, load
+from tools.nets import class_count, class_names, find_task, input_settings, load
 from tools.pictures import legend, overlay, save_indexed, save_png
 from tools.score import predict
 
@@ -131,16 +131,6 @@ def read_names(path, count):
     return names
 
 
-def class_names(args, task, count):
-    if args.classes:
-        return read_names(args.classes, count)
-    if task is not None and len(task.classes) == count:
-        return list(task.classes)
-    if args.task:
-        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {count}")
-    return [f"class {c}" for c in range(count)]
-
-
 def bgr_mean(text):
     """`B,G,R` as three floats."""
     try:
@@ -199,9 +189,11 @@ def main(argv):
     channels = net.blobs[input_of(net)].data.shape[1]
     if channels != 3:
         raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
-    if args.layer not in net.blobs:
-        raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
-    names = class_names(args, task, net.blobs[args.layer].data.shape[1])
+    count = class_count(args, net)
+    if args.classes:
+        names = read_names(args.classes, count)
+    else:
+        names = class_names(args, task, count, "class {}")
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
     if args.overlay:

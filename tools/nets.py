@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from prototxt import text
-from prototxt.tasks import VOC_MEAN
+from prototxt.tasks import TASKS, VOC_MEAN
 from tools.cli import UserError, warn
 
 
@@ -41,13 +41,37 @@ def load(net_path, weights):
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
-    zeros = [n for n, blobs in net.params.items() if not np.any(blobs[0].data)]
+    zeros = zero_layers(net)
     if zeros:
         warn(
             f"{weights}: all weights of {', '.join(zeros[:6])}{', …' * (len(zeros) > 6)} are 0; "
             "were they trained, and do the weights belong to this net?"
         )
     return net
+
+
+def zero_layers(net):
+    """The names of the layers whose weights are all 0."""
+    return [name for name, blobs in net.params.items() if not np.any(blobs[0].data)]
+
+
+def class_count(args, net):
+    """How many classes the scores `args.layer` of a net have; UserError where it has none."""
+    if args.layer not in net.blobs:
+        raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
+    return net.blobs[args.layer].data.shape[1]
+
+
+def class_names(args, task, count, unnamed):
+    """`count` class names: the task's, else `unnamed` with each number put in.
+
+    Raises UserError where `args.task` is given and has another number of classes.
+    """
+    if task is not None and len(task.classes) == count:
+        return list(task.classes)
+    if args.task:
+        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {count}")
+    return [unnamed.format(c) for c in range(count)]
 
 
 def _parse_weights(path):
@@ -135,8 +159,6 @@ def find_task(task, net_path):
 
     Without one, the task whose folder the net lies in (`.../<task>/<net>/x.prototxt`), or None.
     """
-    from prototxt.tasks import TASKS
-
     if task is None:
         return TASKS.get(os.path.basename(os.path.dirname(os.path.dirname(_full(net_path)))))
     if task in TASKS:

@@ -20,7 +20,7 @@ import numpy as np
 
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device
 from tools.files import check_target, make_folder, write_atomic
-from tools.nets import data_layer, find_task, load
+from tools.nets import class_count, class_names, data_layer, find_task, load
 from tools.pictures import save_indexed
 
 
@@ -217,18 +217,6 @@ def parser():
     return p
 
 
-def class_names(args, task, net):
-    """The task's class names, or numbers. Raises UserError where --task does not fit the net."""
-    if args.layer not in net.blobs:
-        raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
-    count = net.blobs[args.layer].data.shape[1]
-    if task is not None and len(task.classes) == count:
-        return list(task.classes)
-    if args.task:
-        raise UserError(f"--task {args.task}: has {len(task.classes)} classes, the net {count}")
-    return [str(c) for c in range(count)]
-
-
 def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
@@ -239,7 +227,7 @@ def main(argv):
     if args.save_dir:
         make_folder(args.save_dir)
     net = load(args.net, args.weights)
-    names = class_names(args, task, net)
+    names = class_names(args, task, class_count(args, net), "{}")
     with Progress(len(ids), "scoring", "images") as bar:
         hist, loss = compute_hist(net, args.save_dir, ids, args.layer, args.label, bar.update)
     if hist.sum() == 0:

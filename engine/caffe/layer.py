@@ -42,8 +42,6 @@ class Layer:
     """The first top has loss weight 1 unless the prototxt says otherwise."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
-    shares_bottom = False
-    """Tops are views of the bottom's memory (Split and its like)."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
         self.layer_param = layer_param

@@ -75,7 +75,6 @@ class Net(WeightFiles, Batches):
             param = insert_splits(filter_layers(param))
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        self._param = param
         self._where = where
         self.name = param.name
         self.phase = param.state.phase

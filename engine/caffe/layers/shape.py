@@ -142,7 +142,6 @@ class Split(Layer):
 
     num_bottom = (1, 1)
     num_top = (1, None)
-    shares_bottom = True
 
     def reshape(self, bottom, top):
         for blob in top:
@@ -170,7 +169,6 @@ class _View(Layer):
 
     num_bottom = (1, 1)
     num_top = (1, 1)
-    shares_bottom = True
 
     def new_shape(self, blob) -> tuple[int, ...]:
         raise NotImplementedError
