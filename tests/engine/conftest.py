@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+
 import pytest
 from net_texts import fill
 
@@ -12,6 +15,22 @@ import caffe
 def on_the_cpu():
     caffe.set_mode_cpu()
     caffe.set_random_seed(1)
+
+
+@pytest.fixture
+def largest_file():
+    """largest_file(size): a context in which no file can grow beyond `size` bytes."""
+
+    @contextlib.contextmanager
+    def largest_file(size):
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    return largest_file
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 
 import numpy as np
 import pytest
@@ -151,14 +150,9 @@ def test_one_array_under_many_names_is_not_read_many_times(tmp_path):
     refused(hdf5.read_weights_hdf5, changed(tmp_path, repeat), "under several names")
 
 
-def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path, largest_file):
     path = tmp_path / "m.h5"
     path.write_bytes(b"old")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, limit[1]))
-    try:
-        with pytest.raises(Error, match="cannot write .*m.h5: "):
-            hdf5.write_weights_hdf5(path, [("a", [np.zeros(1 << 16, np.float32)])])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    with largest_file(1 << 14), pytest.raises(Error, match="cannot write .*m.h5: "):
+        hdf5.write_weights_hdf5(path, [("a", [np.zeros(1 << 16, np.float32)])])
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["m.h5"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import os
-import resource
 import subprocess
 import sys
 import tracemalloc
@@ -272,16 +271,12 @@ def net_of(size: int):
     return caffe_pb2.NetParameter(layer=[{"name": "a"}]), [[np.zeros(size, np.float32)]]
 
 
-def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path, largest_file):
     path = tmp_path / "snap.caffemodel"
     path.write_bytes(b"old")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limit[1]))
-    try:
-        with pytest.raises(Error, match="cannot write .*snap.caffemodel: File too large"):
-            wire.write_net(path, *net_of(1 << 18))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    said = "cannot write .*snap.caffemodel: File too large"
+    with largest_file(1 << 16), pytest.raises(Error, match=said):
+        wire.write_net(path, *net_of(1 << 18))
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["snap.caffemodel"]
 
 
