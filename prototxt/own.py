@@ -7,9 +7,18 @@ import math
 import os
 import re
 
-from prototxt import dilated_fcn2s, vgg
+from prototxt import head, vgg
 from prototxt.build import NETS
-from prototxt.tasks import TASKS, VOC_MEAN, VOID, Schedule, Source, Task
+from prototxt.tasks import (
+    TASKS,
+    VOC_MEAN,
+    VOID,
+    Schedule,
+    Source,
+    Task,
+    staged,
+    staged_starts,
+)
 
 NUMBER = (int, float)
 
@@ -184,7 +193,7 @@ def _count(table, folder, split):
     return count
 
 
-def _sources(table, root, classes, counted):
+def _sources(table, root, classes, mean, counted):
     """The train and the val Source, with what the data layer must know of the folders."""
     folder = root or table.need("root", "the folder of the data set")
     train, val = table.get("train", "train"), table.get("val", "val")
@@ -200,7 +209,9 @@ def _sources(table, root, classes, counted):
 
     def source(split, images, only):
         entries = tuple({**extra, **only}.items())
-        return Source("voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries)
+        return Source(
+            "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries, mean
+        )
 
     # Nothing needs the number of training images.
     images = _count(table, folder, val) if counted else 0
@@ -232,8 +243,8 @@ def _score_filler(table):
 
 def _skip_scales(table):
     scales = table.numbers("skip_scales", Task.skip_scales)
-    if len(scales) != len(dilated_fcn2s.SKIPS):
-        pools = ", ".join(pool for pool, _ in dilated_fcn2s.SKIPS)
+    if len(scales) != len(head.POOLS):
+        pools = ", ".join(head.POOLS)
         table.fail("skip_scales", f"must be one number for each of {pools}; has {len(scales)}")
     return scales
 
@@ -264,8 +275,9 @@ def load(path, root=None, counted=True):
     nets = top.strings("nets", tuple(NETS), default=tuple(NETS))
     if not nets:
         top.fail("nets", f"is empty; known: {', '.join(NETS)}")
-    train, val = _sources(top.table("data"), root, len(classes), counted)
+    train, val = _sources(top.table("data"), root, len(classes), mean, counted)
     training = top.table("training")
+    schedule = _schedule(training)
     training.at_least("score_lr_mult", 0)
     dropout = training.get("dropout", Task.dropout)
     if not 0 <= dropout < 1:
@@ -273,12 +285,13 @@ def load(path, root=None, counted=True):
     return Task(
         name=name,
         classes=classes,
-        mean=mean,
         train=train,
         val=val,
-        schedule=_schedule(training),
+        schedule=schedule,
         nets=nets,
-        freeze=training.strings("freeze", vgg.STAGES + dilated_fcn2s.STAGES),
+        schedules=staged(schedule),
+        starts=staged_starts(name),
+        freeze=training.strings("freeze", vgg.STAGES + head.STAGES),
         loss_normalize=training.get("loss_normalize", False),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),

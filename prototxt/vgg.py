@@ -16,8 +16,12 @@ FIRST_PAD = 100
 STAGES = tuple(f"conv{s}" for s in range(1, 6))
 """What `freeze` may name here."""
 
-SECTIONS = {f"conv{s}_1": f"VGG stage {s}" for s in range(1, 6)}
-"""Layer → the comment above it in the net file."""
+
+def sections(suffix="", first="conv1_1"):
+    """Layer → the comment above it in the net file; arguments as of `trunk`."""
+    stream = f" of {suffix}" if suffix else ""
+    names = [first, *(f"conv{s}_1" for s in range(2, 6))]
+    return {name + suffix: f"VGG stage {s}{stream}" for s, name in enumerate(names, start=1)}
 
 
 def learned(frozen=False, lr_mult=1):
@@ -41,23 +45,24 @@ def conv_relu(bottom, num_output, *, kernel_size=3, pad=1, frozen=False, **convo
     return conv, L.ReLU(conv, in_place=True)
 
 
-def trunk(n, data, depth, freeze=()):
+def trunk(n, data, depth, freeze=(), suffix="", first="conv1_1"):
     """Add conv1_1 … pool5 to the NetSpec `n`, reading the top `data`.
 
-    `depth` is 16 or 19; `freeze` names stages (of STAGES) whose weights stay.
-    Pooling halves, rounding up. Returns the top `pool5`.
+    `depth` is 16 or 19; `freeze` names stages (of STAGES) whose weights stay; `suffix` is behind
+    every layer's name (nets of several streams); `first` names the first layer (of another number
+    of input channels, its weights are other ones). Pooling halves, rounding up.
     """
     bottom = data
     for stage, (count, channels) in enumerate(zip(CONVOLUTIONS[depth], CHANNELS), start=1):
         for index in range(1, count + 1):
-            place = f"{stage}_{index}"
+            opening = stage == index == 1
             conv, bottom = conv_relu(
                 bottom,
                 channels,
-                pad=FIRST_PAD if place == "1_1" else 1,
+                pad=FIRST_PAD if opening else 1,
                 frozen=f"conv{stage}" in freeze,
             )
-            n[f"conv{place}"], n[f"relu{place}"] = conv, bottom
+            n[(first if opening else f"conv{stage}_{index}") + suffix] = conv
+            n[f"relu{stage}_{index}{suffix}"] = bottom
         bottom = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=2, stride=2)
-        n[f"pool{stage}"] = bottom
-    return bottom
+        n[f"pool{stage}{suffix}"] = bottom

@@ -16,20 +16,19 @@ import dataclasses
 import glob
 import json
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
 from PIL import Image
 
 from prototxt import build
-from prototxt.tasks import TASKS, Schedule, Source
+from prototxt.tasks import TASKS, VOC_MEAN, Schedule, Source
 from tools import demo_data
 from tools.cli import UserError, add_device_arguments, run
 from tools.files import write_atomic
 from tools.pictures import indexed, legend, overlay, panel, save_png
 from tools.plot_log import plot
+from tools.steps import Steps
 
 NET = "dilated-fcn2s-vgg16"
 CROPS = 60
@@ -46,8 +45,9 @@ def demo_task(folder, iterations):
 
     def source(split, images, **extra):
         return Source(
-            "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, tuple(extra.items())
-        )
+            "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images,
+            tuple(extra.items()), VOC_MEAN,
+        )  # fmt: skip
 
     return dataclasses.replace(
         TASKS["voc"],
@@ -66,6 +66,7 @@ def demo_task(folder, iterations):
             random_seed=1,
         ),
         nets=(NET,),
+        schedules={},
         freeze=("conv1", "conv2", "conv3"),
         loss_normalize=True,
         dropout=0.0,
@@ -82,34 +83,6 @@ def write_nets(task, folder, prefix):
     files["seen.prototxt"] = build.net_text(seen, NET, "val", "", made_by)
     for name, text in files.items():
         write_atomic(os.path.join(folder, name), text)
-
-
-class StepFailed(RuntimeError):
-    """A command of the demo ended with an error, which it has printed itself."""
-
-    def __init__(self, what, code):
-        super().__init__(f"the step `{what}` failed: see the line above")
-        self.exit_code = code
-
-
-class Steps:
-    """Runs the toolkit's commands one after another, each announced."""
-
-    def __init__(self, count):
-        self.count, self.done = count, 0
-
-    def announce(self, what):
-        self.done += 1
-        print(f"\n[{self.done}/{self.count}] {what}", flush=True)
-
-    def command(self, what, *words):
-        self.announce(what)
-        print("$ python " + " ".join(words), flush=True)
-        code = subprocess.call([sys.executable, *words])
-        if code < 0 or code >= 128:
-            raise KeyboardInterrupt
-        if code:
-            raise StepFailed(what, code)
 
 
 def pictures(folder, masks):

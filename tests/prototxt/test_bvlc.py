@@ -7,44 +7,62 @@ from pathlib import Path
 import pytest
 
 from prototxt import generate
+from prototxt.build import PHASES
+from prototxt.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 
+# In place of the data layers: tops of their shapes, and no files.
 STUB_DATA = """
-import caffe
+import ast, caffe
 
-class VOCSegDataLayer(caffe.Layer):
+class Stub(caffe.Layer):
     def setup(self, bottom, top):
-        pass
+        tops = ast.literal_eval(self.param_str).get("tops", ["data", "label"])
+        self.channels = [1 if t in ("label", "depth") else 3 for t in tops]
     def reshape(self, bottom, top):
-        top[0].reshape(1, 3, 97, 131)
-        top[1].reshape(1, 1, 97, 131)
+        for i, channels in enumerate(self.channels):
+            top[i].reshape(1, channels, 97, 131)
     def forward(self, bottom, top):
         pass
     def backward(self, top, propagate_down, bottom):
         pass
 
-class SBDDSegDataLayer(VOCSegDataLayer):
-    pass
+VOCSegDataLayer = SBDDSegDataLayer = PASCALContextSegDataLayer = NYUDSegDataLayer = Stub
 """
 
 LOAD = """
 import sys, caffe
 for path in sys.argv[1:]:
     net = caffe.Net(path, caffe.TRAIN if path.endswith("train.prototxt") else caffe.TEST)
-    score = net.blobs["score"].shape
+    fc6 = sum(net.params[name][0].count for name in net.params if name.startswith("fc6"))
     learned = sum(b.count for name in net.params for b in net.params[name]
                   if name.startswith(("conv", "fc", "score_fr")))
-    print(path, *score, net.params["fc6"][0].count, learned)
+    print(path, *net.blobs["score"].shape, fc6, learned)
+    del net
 """
+
+TRUNK = {16: 14_714_688, 19: 20_024_384}
+"""Parameters of VGG's convolutions (Simonyan & Zisserman 2015, table 1: 16 and 19 layers)."""
+
+
+def parameters(task, net):
+    """(fc6's weights, learned parameters up to score_fr), by arithmetic."""
+    depth = 19 if net.endswith("19") else 16
+    streams = len(task.inputs) if task.fusion == "late" else 1
+    fc6 = 4096 * 512 * (9 if net.startswith("dilated") else 49)
+    learned = TRUNK[depth] + fc6 + 4096 + 4096 * 4096 + 4096 + 4097 * len(task.classes)
+    if task.fusion == "early":
+        learned += 64 * 9
+    return streams * fc6, streams * learned
 
 
 @pytest.fixture
 def bvlc(tmp_path):
     """Runs BVLC Caffe's Python in tmp_path; returns what it printed."""
     tool = ROOT / "tools" / "bvlc-caffe"
-    home = Path(os.environ.get("BVLC_ROOT") or Path.home() / ".cache" / "bvlc-caffe")
-    if not tool.exists() or not (home / ".complete").exists():
+    found = subprocess.run([tool, "path"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    if not (Path(found.strip()) / ".complete").exists():
         pytest.skip("BVLC Caffe is not installed; run: tools/bvlc-caffe install")
     env = dict(os.environ, PYTHONPATH=f"{ROOT}:{tmp_path}", GLOG_minloglevel="2")
     env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -65,11 +83,15 @@ def test_bvlc_caffe_makes_the_same_bytes(bvlc, tmp_path):
 
 
 def test_bvlc_caffe_loads_every_net(bvlc, tmp_path):
-    (tmp_path / "voc_layers.py").write_text(STUB_DATA)
-    paths = [path for path in generate.task_files() if not path.endswith("solver.prototxt")]
-    printed = bvlc("-c", LOAD, *(str(ROOT / path) for path in paths)).splitlines()
-    assert len(printed) == len(paths)
-    for path, line in zip(paths, printed):
-        size = "500 500" if path.endswith("deploy.prototxt") else "97 131"
-        learned = 50_460_501 if "vgg16" in path else 55_770_197
-        assert line == f"{ROOT / path} 1 21 {size} 18874368 {learned}"
+    for module in ("voc_layers", "pascalcontext_layers", "nyud_layers"):
+        (tmp_path / f"{module}.py").write_text(STUB_DATA)
+    pairs = [(task, net) for task in TASKS.values() for net in task.nets]
+    for task, net in pairs:
+        folder = ROOT / "prototxt" / "nets" / task.name / net
+        paths = [folder / f"{phase}.prototxt" for phase in PHASES]
+        printed = bvlc("-c", LOAD, *map(str, paths)).splitlines()
+        fc6, learned = parameters(task, net)
+        for path, line in zip(paths, printed):
+            size = "500 500" if path.name == "deploy.prototxt" else "97 131"
+            assert line == f"{path} 1 {len(task.classes)} {size} {fc6} {learned}"
+        assert len(printed) == len(paths)
