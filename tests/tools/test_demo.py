@@ -73,13 +73,6 @@ def test_the_demo_solver_says_that_it_is_not_the_papers(tmp_path):
     assert "'split': 'seen'" in seen.layer[0].python_param.param_str
 
 
-def test_a_step_that_fails_ends_the_demo_with_its_exit_code():
-    steps = demo.Steps(1)
-    with pytest.raises(demo.StepFailed, match="a step") as caught:
-        steps.command("a step", "-c", "import sys; sys.exit(2)")
-    assert caught.value.exit_code == 2
-
-
 def test_snapshots_that_are_no_demos_are_not_removed(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     weights = tmp_path / "train_iter_100000.caffemodel"
