@@ -8,7 +8,7 @@ DEMO   ?=
 py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup generate-nets demo test conformance lint format clean
+.PHONY: help setup generate-nets demo train test conformance lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -47,6 +47,10 @@ generate-nets: setup ## rewrite prototxt/nets (DATA=/where/the/data/is for other
 
 demo: setup $(VENV)/.hed ## train on real photographs and show the masks, under runs/demo
 	$(py) tools/demo.py $(DEMO)
+
+train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=….caffemodel [DATA=… GPU=0 TRAIN="…"]
+	$(py) solvers/train.py $(if $(OWN),--own $(OWN),--task "$(TASK)") --net "$(NET)" \
+	  $(if $(VGG),--from $(VGG)) $(if $(DATA),--data $(DATA)) $(if $(GPU),--gpu $(GPU)) $(TRAIN)
 
 test: setup ## the tests
 	$(py) -m pytest

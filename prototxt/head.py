@@ -16,6 +16,9 @@ from prototxt.vgg import conv_relu, learned
 STAGES = ("fc6", "fc7")
 """What `freeze` may name here, beside the trunk's stages."""
 
+FEATURES = 4096
+"""Outputs of fc6 and fc7."""
+
 POOLS = ("pool4", "pool3", "pool2", "pool1")
 """Where skips start, in the order in which they are fused."""
 
@@ -72,7 +75,7 @@ def classifier(n, head, task, suffix=""):
 
     n[place("fc6")], n[place("relu6")] = conv_relu(
         n[place("pool5")],
-        4096,
+        FEATURES,
         pad=0,
         kernel_size=head.kernel_size,
         frozen="fc6" in task.freeze,
@@ -80,7 +83,7 @@ def classifier(n, head, task, suffix=""):
     )
     n[place("drop6")] = L.Dropout(n[place("relu6")], dropout_ratio=task.dropout, in_place=True)
     n[place("fc7")], n[place("relu7")] = conv_relu(
-        n[place("drop6")], 4096, pad=0, kernel_size=1, frozen="fc7" in task.freeze
+        n[place("drop6")], FEATURES, pad=0, kernel_size=1, frozen="fc7" in task.freeze
     )
     n[place("drop7")] = L.Dropout(n[place("relu7")], dropout_ratio=task.dropout, in_place=True)
 
