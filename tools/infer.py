@@ -81,17 +81,17 @@ def plan(images, out, with_overlay):
     return jobs
 
 
-def segment(net, rgb, mean, layer="score", max_side=0, shrink=1):
+def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
 
-    The image is box-averaged by the whole factor `shrink`, as the net saw its training images, or
-    by a larger one if its longer side would exceed `max_side` (0: no limit); its mask is enlarged
-    again.
+    `reverse`: the net takes B, G, R; else the channels as they are (HHA). The image is box-averaged
+    by the whole factor `shrink`, as the net saw its training images, or by a larger one if its
+    longer side would exceed `max_side` (0: no limit); its mask is enlarged again.
     """
     height, width = rgb.shape[:2]
     factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
-    bgr = rgb[..., ::-1]
-    data = prepare(shrink_image(bgr, factor) if factor > 1 else bgr, mean, 1, False)
+    image = rgb[..., ::-1] if reverse else rgb
+    data = prepare(shrink_image(image, factor) if factor > 1 else image, mean, 1, False)
     blob = net.blobs[input_of(net)]
     if blob.data.shape != data.shape:
         blob.reshape(*data.shape)
@@ -109,8 +109,8 @@ def input_of(net):
     inputs = list(net.inputs)
     if len(inputs) != 1:
         raise UserError(
-            f"the net has {len(inputs)} inputs ({', '.join(inputs) or 'none'}); "
-            "a deploy net with one image input is needed"
+            f"the net has {len(inputs)} inputs ({', '.join(inputs) or 'none'}); a deploy net with "
+            "one image input is needed (score.py --save-dir segments a split of any data set)"
         )
     return inputs[0]
 
@@ -162,7 +162,7 @@ def parser():
     p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
     p.add_argument("--classes", metavar="FILE", help="class names, one a line")
     p.add_argument("--task", help="a task's name or TOML file: class names, mean, shrink")
-    p.add_argument("--mean", type=bgr_mean, metavar="B,G,R", help="default: the task's, or VOC's")
+    p.add_argument("--mean", type=bgr_mean, metavar="B,G,R", help="default: the task's, or VGG's")
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument(
         "--max-side",
@@ -179,10 +179,8 @@ def main(argv):
     args = parser().parse_args(argv)
     jobs = plan(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
-    mean, shrink = input_settings(task, args.net)
+    mean, shrink, reverse = input_settings(task, args.net)
     mean = args.mean or mean
-    if len(mean) != 3:
-        raise UserError(f"{args.net}: takes {len(mean)} channels, not a photograph")
     make_folder(args.out)
     select_device(args)
     net = load(args.net, args.weights)
@@ -205,7 +203,7 @@ def main(argv):
         for job in jobs:
             try:
                 rgb = read_rgb(job.image, FORMATS)
-                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink)
+                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1
                 text = str(error) or type(error).__name__

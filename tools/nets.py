@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import os
+from collections import namedtuple
 
 import numpy as np
 
 from prototxt import text
+from prototxt.build import param_str
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.cli import UserError, warn
 
@@ -135,11 +137,24 @@ def _module(where, name):
         raise UserError(f"{where}: {error}; add its folder to PYTHONPATH") from None
 
 
+InputSettings = namedtuple("InputSettings", "mean shrink reverse")
+InputSettings.__doc__ = """How a picture becomes a deploy net's input.
+
+mean     one number per channel of the blob
+shrink   whole factor of box averages
+reverse  whether the blob's channels are B, G, R (an HHA image's are as stored)
+"""
+
+PHOTOGRAPH = InputSettings(VOC_MEAN, 1, True)
+
+
 def input_settings(task, net_path):
-    """(mean, shrink) for the input of a deploy net: the Task's, else those of the data layer in
-    the val.prototxt beside the net, else VGG's mean and 1."""
+    """InputSettings of a deploy net: the Task's, else those of the data layer in the val.prototxt
+    beside the net, else VGG's mean and full size."""
     if task is not None:
-        return task.mean, dict(task.val.extra).get("shrink", 1)
+        source = task.val
+        layer = getattr(_module(f"task {task.name}", source.module), source.layer)
+        return _settings(layer, param_str(source, "data"))
     import caffe
 
     beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
@@ -147,11 +162,18 @@ def input_settings(task, net_path):
         found = _data_layers(beside, caffe.TEST) if os.path.isfile(beside) else ()
         for layer, params in found:
             if hasattr(layer, "parse"):
-                parsed = layer.parse(params)
-                return parsed.get("mean", VOC_MEAN), parsed.get("shrink", 1)
+                return _settings(layer, params)
     except (UserError, ValueError) as error:  # another's net: not needed to segment
         warn(f"{error}; taking VGG's mean and the full size")
-    return VOC_MEAN, 1
+    return PHOTOGRAPH
+
+
+def _settings(layer, params):
+    parsed = layer.parse(params)
+    if not hasattr(layer, "means"):  # another's layer
+        return PHOTOGRAPH._replace(mean=parsed.get("mean", VOC_MEAN))
+    top = layer.top_names(parsed)[0]
+    return InputSettings(layer.means(parsed)[top], parsed.get("shrink", 1), top != "hha")
 
 
 def find_task(task, net_path):

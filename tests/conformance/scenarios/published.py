@@ -31,7 +31,7 @@ def without_chance(net_param, data_param_str=None, shape=None):
         elif layer.type == "Python":
             for top in layer.top:
                 made = caffe_pb2.LayerParameter(name=top, type="Input", top=[top])
-                channels = shape[1] if top == "data" else 1
+                channels = 1 if top in ("label", "depth") else 3
                 made.input_param.shape.add().dim.extend([shape[0], channels] + shape[2:])
                 kept.append(made)
             continue
@@ -57,6 +57,12 @@ def bilinear(size):
     return row[:, None] * row
 
 
+def normal(stream, shape, block=1 << 20):
+    """Normal numbers; of a large array only the first `block` are drawn, and repeated."""
+    count = int(np.prod(shape))
+    return np.resize(stream.standard_normal(min(count, block)).astype(np.float32), shape)
+
+
 def fill_like_a_trained_net(net, layers, seed):
     """Weights with which signals neither vanish nor explode, and every skip counts.
 
@@ -79,9 +85,9 @@ def fill_like_a_trained_net(net, layers, seed):
             scale = np.sqrt(2.0 / inputs)
             if name.startswith("score"):
                 scale = 0.01 / scale_of.get(layer.bottom[0], 1.0) / np.sqrt(inputs)
-            weights[...] = scale * stream.standard_normal(weights.shape)
+            weights[...] = np.float32(scale) * normal(stream, weights.shape)
             if len(blobs) > 1:
-                blobs[1].data[...] = 0.1 * stream.standard_normal(blobs[1].data.shape)
+                blobs[1].data[...] = np.float32(0.1) * normal(stream, blobs[1].data.shape)
 
 
 def published_net(args, arrays):
@@ -109,6 +115,52 @@ def published_pass(args, arrays):
     if args["backward"]:
         net.backward()
     return dict(structure(net), **values(net, args["backward"], args["backward"]))
+
+
+def compact(name, array, most=1 << 20):
+    """{name: array}, or of a large one a part of it and its rows' sums."""
+    if array.size <= most:
+        return {name: array.copy()}
+    rows = array.reshape(array.shape[0], -1)
+    return {
+        name + " (every 101st)": array.ravel()[::101].copy(),
+        name + " (rows' sums of squares)": np.einsum("ij,ij->i", rows, rows, dtype=np.float64),
+    }
+
+
+def small_pass(args, arrays):
+    """The train net at args["net"], its data layer replaced by the arrays: structure, every blob,
+    every parameter's gradient, large ones in part; with args["average"], average pooling."""
+    shape = list(arrays["label"].shape)
+    made = without_chance(read_net(args["net"]), shape=shape)
+    for layer in made.layer:
+        if layer.type == "Pooling" and args.get("average"):
+            layer.pooling_param.pool = caffe_pb2.PoolingParameter.AVE
+    path = write_text(text_format.MessageToString(made))
+    net = caffe.Net(path, caffe.TRAIN)
+    fill_like_a_trained_net(net, made.layer, 0)
+    for name in net.inputs or [n for n in arrays if n in net.blobs]:
+        net.blobs[name].data[...] = arrays[name]
+    net.forward()
+    net.backward()
+    found = structure(net)
+    for name, blob in net.blobs.items():
+        found["data " + name] = blob.data.copy()
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            found.update(compact(f"gradient {name}[{i}]", blob.diff))
+    return found
+
+
+def loaded(args, arrays):
+    """Names, types, connections, shapes of the net at args["net"], in TEST phase."""
+    made = without_chance(read_net(args["net"]), shape=[1, 1, 30, 40])
+    for layer in made.layer:
+        if layer.type == "Input":  # a deploy net's own are 500 x 500
+            for one in layer.input_param.shape:
+                one.dim[2:] = [30, 40]
+    net = caffe.Net(write_text(text_format.MessageToString(made)), caffe.TEST)
+    return structure(net)
 
 
 def published_training(args, arrays):
