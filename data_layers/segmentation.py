@@ -76,6 +76,14 @@ class SegmentationLayer(caffe.Layer):
         return parse(params, cls.__name__, cls.schema)
 
     @classmethod
+    def class_count(cls, params):
+        """How many classes labels may hold, void not counted; None where the layer sets no bound.
+
+        `params` as for `parse`. Raises DataError.
+        """
+        return cls.parse(params).get("classes")
+
+    @classmethod
     def ids(cls, params):
         """The ids of the split, in file order, with no net built."""
         return list(cls.open_source(cls.parse(params)).ids)

@@ -6,10 +6,7 @@ VOC and its kin are drawn on the stored pixels.
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import zlib
 
 import numpy as np
 from PIL import Image
@@ -17,35 +14,42 @@ from segmentation_params import DataError
 
 VOID = 255
 MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
-MAX_MAT_BYTES = 1 << 28  # of one .mat file, decompressed
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG")
 
 
-def read_split(path):
-    """The ids of a split file, one a line, in its order. Raises DataError."""
+def read_lines(path, expected):
+    """[(number, text)] of the lines of a text file that are not blank, stripped, from 1.
+
+    `expected` says what a line should be, for the message. Raises DataError.
+    """
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such split file{_splits_beside(path)}") from None
+        raise DataError(f"{path}: no such file; is the data set's folder right?") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; expected one image id a line") from None
-    ids = []
-    for number, line in enumerate(lines, 1):
-        name = line.strip()
-        if not name:
-            continue
+        raise DataError(f"{path}: not a text file; expected {expected} a line") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def read_split(path):
+    """The ids of a split file, one a line, in its order. Raises DataError."""
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such split file{_splits_beside(path)}")
+    lines = read_lines(path, "one image id")
+    for number, name in lines:
         if not _safe(name):
             raise DataError(
                 f"{path}:{number}: {name[:60]!r} is not an image id; "
                 "expected a file name without folder tricks and extension"
             )
-        ids.append(name)
-    if not ids:
+    if not lines:
         raise DataError(f"{path}: the split is empty; expected one image id a line")
-    return ids
+    return [name for _, name in lines]
 
 
 def split_file(folder, split):
@@ -101,7 +105,12 @@ def read_rgb(path, formats=IMAGE_FORMATS, max_pixels=MAX_PIXELS):
             array = np.asarray(image.convert("RGB"))
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
 
-    return _read(path, formats, max_pixels, decode)
+    return read_picture(path, formats, max_pixels, decode)
+
+
+def read_bgr(path):
+    """A photograph as H x W x 3 uint8, channels B, G, R."""
+    return read_rgb(path)[..., ::-1]
 
 
 def read_label(path, max_pixels=MAX_PIXELS):
@@ -123,10 +132,11 @@ def read_label(path, max_pixels=MAX_PIXELS):
             f"pixel values are the class numbers ({VOID} for void)"
         )
 
-    return _read(path, ("PNG",), max_pixels, decode)
+    return read_picture(path, ("PNG",), max_pixels, decode)
 
 
-def _read(path, formats, max_pixels, decode):
+def read_picture(path, formats, max_pixels, decode):
+    """decode(Pillow image, loaded) of a picture in one of `formats`. Raises DataError."""
     if any(kind not in Image.OPEN for kind in formats):
         Image.init()
     try:
@@ -151,65 +161,6 @@ def _read(path, formats, max_pixels, decode):
         raise DataError(f"{path}: not a {kinds} picture, or damaged at its head") from None
     except Exception as error:  # Pillow's decoders raise nearly every kind
         raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
-
-
-def read_mat(path, *fields):
-    """The 2-D integer array `fields[0].fields[1]...` of a MATLAB 5 file. Raises DataError."""
-    from scipy.io import loadmat
-
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_MAT_BYTES + 1)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    if data[:8] == b"\x89HDF\r\n\x1a\n" or data[:10] == b"MATLAB 7.3":
-        raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7")
-    try:
-        plain = _inflate(path, data)
-        value = loadmat(io.BytesIO(plain), variable_names=fields[:1])[fields[0]]
-        for field in fields[1:]:
-            value = value[field]
-            while value.dtype == object:
-                value = value.flat[0]
-    except (DataError, MemoryError):
-        raise
-    except (KeyError, IndexError):
-        raise DataError(f"{path}: holds no {'.'.join(fields)}") from None
-    except Exception as error:
-        raise DataError(f"{path}: not a MATLAB 5 file, or damaged ({error})") from None
-    array = np.asarray(value)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif":
-        raise DataError(f"{path}: {'.'.join(fields)} is no label map ({array.shape} array)")
-    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
-        raise DataError(f"{path}: {'.'.join(fields)} holds fractions; expected class numbers")
-    return array
-
-
-def _inflate(path, data):
-    """A MATLAB 5 file with its compressed elements inflated, within MAX_MAT_BYTES."""
-    if len(data) > MAX_MAT_BYTES:
-        raise DataError(f"{path}: larger than {MAX_MAT_BYTES} bytes; is it a label file?")
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
-    if order is None:
-        raise DataError(f"{path}: not a MATLAB 5 file")
-    parts, place, left = [data[:128]], 128, MAX_MAT_BYTES
-    while place + 8 <= len(data):
-        kind, size = struct.unpack(order + "II", data[place : place + 8])
-        element = data[place + 8 : place + 8 + size]
-        if len(element) < size:
-            raise DataError(f"{path}: cut off; fetch it again")
-        if kind == 15:  # miCOMPRESSED
-            stream = zlib.decompressobj()
-            element = stream.decompress(element, left)
-            if stream.unconsumed_tail:
-                raise DataError(f"{path}: larger than {MAX_MAT_BYTES} bytes when unpacked")
-            parts.append(element)
-        else:
-            parts.append(data[place : place + 8])
-            parts.append(element)
-        left = max(1, left - len(element))
-        place += 8 + size
-    return b"".join(parts)
 
 
 def check_labels(path, label, classes):

@@ -105,13 +105,14 @@ def seed(value):
 
 
 def mean(channels):
-    """A kind: one number per channel, in the blob's channel order."""
+    """A kind: one number per channel, in the blob's channel order; one alone needs no tuple."""
 
     def kind(value):
-        values = value if isinstance(value, (tuple, list)) else ()
+        alone = channels == 1 and isinstance(value, (int, float))
+        values = value if isinstance(value, (tuple, list)) else (value,) * alone
         good = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
         if len(good) != channels or len(values) != channels or not all(abs(v) < 1e6 for v in good):
-            raise ValueError(f"expected {channels} numbers")
+            raise ValueError(f"expected {channels} number{'s' * (channels > 1)}")
         return tuple(float(v) for v in values)
 
     return kind

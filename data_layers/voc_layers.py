@@ -17,20 +17,15 @@ from segmentation import COMMON, SegmentationLayer, Source
 from segmentation_files import (
     IMAGE_EXTENSIONS,
     find,
+    read_bgr,
     read_label,
-    read_mat,
-    read_rgb,
     read_split,
     split_file,
 )
+from segmentation_mat import read_mat
 from segmentation_params import REQUIRED, folder, integer, mean
 
 VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
-
-
-def read_bgr(path):
-    """A photograph as H x W x 3 uint8, channels B, G, R."""
-    return read_rgb(path)[..., ::-1]
 
 
 class VOCSegDataLayer(SegmentationLayer):

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from layouts import MEAN, DataSet, pictures, write_jpeg, write_palette, write_sbd_label
+from layouts import (
+    MEAN,
+    SIZES,
+    DataSet,
+    pictures,
+    write_jpeg,
+    write_list,
+    write_palette,
+    write_sbd_label,
+)
+from PIL import Image
+from scipy.io import savemat
 
 import caffe
 
@@ -44,6 +56,68 @@ def sbd(tmp_path):
 
 
 @pytest.fixture
+def context(tmp_path):
+    """Pascal-Context's layout: splits train (all) and val (all), 459 fine labels, 59 classes.
+
+    The lists are `data.fine` and `data.classes`; three names differ between them.
+    """
+    voc, root = tmp_path / "data/pascal", tmp_path / "data/pascal-context"
+    for folder in (voc / "VOC2010/JPEGImages", voc / "VOC2010/ImageSets/Main", root / "trainval"):
+        folder.mkdir(parents=True)
+    data = DataSet(root, {"voc_dir": str(voc), "context_dir": str(root), "split": "val"})
+    data.voc = voc / "VOC2010"
+    data.classes = ["diningtable", "bedcloth", "clothes", "dog", "tv monitor"]
+    data.classes += [f"class {k}" for k in range(59 - len(data.classes))]
+    data.fine = ["table", "bedclothes", "cloth", "dog", "tvmonitor"] + data.classes[5:]
+    data.fine += ["unknown", "clothes tree"] + [f"thing {k}" for k in range(459 - 61)]
+    np.random.RandomState(3).shuffle(data.fine)
+    write_list(root / "labels.txt", data.fine)
+    write_list(root / "59_labels.txt", data.classes)
+    rng = np.random.RandomState(4)
+    differing = [data.fine.index(name) + 1 for name in ("table", "bedclothes", "cloth")]
+    for number, (height, width) in enumerate(SIZES):
+        name = f"2008_{number:06d}"
+        rgb = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        data.ids.append(name)
+        data.images[name] = write_jpeg(data.voc / "JPEGImages" / f"{name}.jpg", rgb)
+        label = rng.randint(1, 460, (height, width)).astype((np.uint16, float)[number % 2])
+        label[0, :4] = [*differing, 0]
+        data.labels[name] = label
+        savemat(root / "trainval" / f"{name}.mat", {"LabelMap": label}, do_compression=True)
+    for split in ("train", "val"):
+        text = "".join(i + "\n" for i in data.ids)
+        (data.voc / "ImageSets/Main" / f"{split}.txt").write_text(text)
+    return data
+
+
+@pytest.fixture
+def nyud(tmp_path):
+    """NYUDv2's layout: splits trainval (all) and test (all); labels as stored, 0 to 40."""
+    root = tmp_path / "data/nyud"
+    for folder in ("data/images", "data/depth", "data/hha", "segmentation"):
+        (root / folder).mkdir(parents=True)
+    params = {"nyud_dir": str(root), "split": "test", "tops": ["color", "label"]}
+    data = DataSet(root, params)
+    rng = np.random.RandomState(5)
+    for number, (height, width) in enumerate(SIZES):
+        name = str(5001 + number)
+        data.ids.append(name)
+        data.images[name] = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        data.hhas[name] = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        data.depths[name] = rng.randint(1, 65536, (height, width)).astype(np.uint16)
+        label = rng.randint(0, 41, (height, width)).astype((np.uint8, float)[number % 2])
+        label[0, :3] = 0, 1, 40
+        data.labels[name] = label
+        for kind, array in (("images", data.images), ("hha", data.hhas), ("depth", data.depths)):
+            Image.fromarray(array[name]).save(root / "data" / kind / f"img_{name}.png")
+        file = root / "segmentation" / f"img_{name}.mat"
+        savemat(file, {"segmentation": label}, do_compression=True)
+    for split in ("trainval", "test"):
+        (root / f"{split}.txt").write_text("".join(i + "\n" for i in data.ids))
+    return data
+
+
+@pytest.fixture
 def build(tmp_path):
     """build(layer, params or param_str, phase, module, tops) -> a net of that one data layer."""
 
@@ -64,13 +138,13 @@ def build(tmp_path):
 
 @pytest.fixture
 def take():
-    """take(net, count) -> the (data, label) pairs of the next `count` forwards, copied."""
+    """take(net, count) -> the tops of the next `count` forwards, tuples of copies."""
 
     def take(net, count):
-        pairs = []
+        items = []
         for _ in range(count):
             net.forward()
-            pairs.append((net.blobs["data"].data.copy(), net.blobs["label"].data.copy()))
-        return pairs
+            items.append(tuple(blob.data.copy() for blob in net.blobs.values()))
+        return items
 
     return take

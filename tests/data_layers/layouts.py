@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
@@ -16,6 +18,18 @@ class DataSet:
     def __init__(self, root, params):
         self.root, self.params = root, params
         self.ids, self.images, self.labels = [], {}, {}
+        self.depths, self.hhas = {}, {}  # NYUDv2's
+
+
+def refused(call, *parts):
+    """Assert that call() raises an error of exit code 2 in one line holding every part."""
+    with pytest.raises(Exception) as caught:
+        call()
+    message = str(caught.value)
+    assert getattr(caught.value, "exit_code", None) == 2, repr(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message
 
 
 def pictures(seed=0):
@@ -43,3 +57,47 @@ def write_sbd_label(path, label):
     record["Boundaries"][0, 0] = np.zeros((20, 1))
     record["Segmentation"][0, 0] = label
     savemat(path, {"GTcls": record}, do_compression=True)
+
+
+def write_list(path, names):
+    """Lines 'id: name', ids from 1."""
+    path.write_text("".join(f"{i}: {name}\n" for i, name in enumerate(names, 1)))
+
+
+def write_mat73(path, variables, **storage):
+    """A MATLAB 7.3 file: HDF5 behind a header of 512 bytes, every array transposed.
+
+    A dict is a struct, a list of dicts an array of structs; `storage` goes to create_dataset.
+    """
+    storage = storage or {"chunks": True, "compression": "gzip", "compression_opts": 3}
+
+    def put(group, name, value, root):
+        if isinstance(value, dict):
+            struct = group.create_group(name)
+            struct.attrs["MATLAB_class"] = np.bytes_("struct")
+            for field, inner in value.items():
+                put(struct, field, inner, root)
+        elif isinstance(value, list):
+            struct = group.create_group(name)
+            for field in value[0]:
+                refs = []
+                for element in value:
+                    place = str(len(root.require_group("#refs#")))
+                    put(root["#refs#"], place, element[field], root)
+                    refs.append([root["#refs#"][place].ref])
+                struct.create_dataset(field, data=np.array(refs, h5py.ref_dtype))
+        else:
+            made = group.create_dataset(name, data=np.asarray(value).T, **storage)
+            made.attrs["MATLAB_class"] = np.bytes_(np.asarray(value).dtype.name)
+
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in variables.items():
+            put(file, name, value, file)
+    mark_as_mat73(path)
+
+
+def mark_as_mat73(path):
+    """MATLAB's text and version into the first 512 bytes of an HDF5 file, which are free for it."""
+    text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan 05 HDF5 schema 1.00 ."
+    with open(path, "r+b") as file:
+        file.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")

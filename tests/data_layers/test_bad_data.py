@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
-import segmentation_files
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import write_palette, write_sbd_label
+from layouts import refused, write_palette
 from PIL import Image
-from scipy.io import savemat
-from segmentation_files import read_label, read_mat, read_rgb
+from segmentation_files import read_label, read_rgb
 from segmentation_params import boolean
-from voc_layers import SBDDSegDataLayer, VOCSegDataLayer
+from voc_layers import VOCSegDataLayer
 
-VOC, SBD = "VOCSegDataLayer", "SBDDSegDataLayer"
-
-
-def refused(call, *parts):
-    """Assert that call() raises an error of exit code 2 in one line holding every part."""
-    with pytest.raises(Exception) as caught:
-        call()
-    message = str(caught.value)
-    assert getattr(caught.value, "exit_code", None) == 2, repr(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message, message
+VOC = "VOCSegDataLayer"
 
 
 @pytest.fixture
@@ -263,65 +249,3 @@ def test_gray_and_palette_labels_are_read_as_they_stand(tmp_path):
     write_palette(tmp_path / "palette.png", label)
     np.testing.assert_array_equal(read_label(str(tmp_path / "gray.png")), label)
     np.testing.assert_array_equal(read_label(str(tmp_path / "palette.png")), label)
-
-
-# .mat
-
-
-@pytest.fixture
-def mat(sbd):
-    return sbd.root / "cls" / f"{sbd.ids[3]}.mat"
-
-
-def test_mat_cut_in_half_is_named(sbd, build, mat):
-    data = mat.read_bytes()
-    for size in (0, 60, 130, len(data) // 2, len(data) - 1):
-        mat.write_bytes(data[:size])
-        refused(lambda: build(SBD, sbd.params), str(mat))
-
-
-def test_mat_without_the_segmentation_is_named(sbd, build, mat):
-    savemat(mat, {"GTinst": np.zeros((2, 2))})
-    refused(lambda: build(SBD, sbd.params), str(mat), "holds no GTcls.Segmentation")
-    savemat(mat, {"GTcls": np.zeros((2, 2))})
-    refused(lambda: build(SBD, sbd.params), str(mat))
-
-
-@pytest.mark.parametrize("label", [np.zeros((2, 2, 2)), np.full((2, 2), 0.5), np.zeros((0, 0))])
-def test_mat_with_something_else_than_a_label_map_is_named(sbd, build, mat, label):
-    write_sbd_label(mat, label)
-    refused(lambda: build(SBD, sbd.params), str(mat), "GTcls.Segmentation")
-
-
-def test_negative_label_in_a_mat_is_refused(sbd, build, mat):
-    label = sbd.labels[sbd.ids[3]].astype(np.int16)
-    label[1, 2] = -1
-    write_sbd_label(mat, label)
-    refused(lambda: build(SBD, sbd.params), str(mat), "label -1 at row 1, column 2")
-
-
-def test_mat_of_version_7_3_is_refused_with_the_remedy(sbd, build, mat):
-    mat.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
-    refused(lambda: build(SBD, sbd.params), str(mat), "-v7")
-
-
-def test_mat_that_unpacks_to_too_much_is_refused(sbd, build, mat, monkeypatch):
-    monkeypatch.setattr(segmentation_files, "MAX_MAT_BYTES", 50_000)
-    write_sbd_label(mat, np.zeros((300, 300), np.uint8))
-    assert mat.stat().st_size < 5000
-    refused(lambda: build(SBD, sbd.params), str(mat), "when unpacked")
-
-
-def test_uncompressed_and_compressed_mats_are_read_alike(tmp_path):
-    label = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    for compress in (False, True):
-        stream = io.BytesIO()
-        savemat(stream, {"a": np.ones(3), "L": label}, do_compression=compress)
-        (tmp_path / "x.mat").write_bytes(stream.getvalue())
-        np.testing.assert_array_equal(read_mat(str(tmp_path / "x.mat"), "L"), label)
-
-
-def test_sbd_class_numbers_are_checked_too(sbd, build):
-    params = dict(sbd.params, classes=2)
-    refused(lambda: build(SBD, params), ".mat", "not below the 2 classes")
-    assert SBDDSegDataLayer.ids(params) == sbd.ids[3:]
