@@ -98,31 +98,31 @@ def data_layer(net_path):
     """
     import caffe
 
-    for found in _data_layers(net_path, caffe.TEST):
+    for found in data_layers(net_path, caffe.TEST):
         return found
     raise UserError(f"{net_path}: has no Python data layer; a val net is needed")
 
 
 def check_data(net_path, phase):
     """Raise an error with exit code 2 where a file is missing that the net's data layers read."""
-    for layer, params in _data_layers(net_path, phase):
+    for layer, params in data_layers(net_path, phase):
         if hasattr(layer, "check"):
             layer.check(params)
 
 
-def _data_layers(net_path, phase):
+def data_layers(net_path, phase):
     for layer in read_net(net_path).layer:
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
         if layer.type != "Python" or layer.bottom or (phases and phase not in phases):
             continue
         name, where = layer.python_param.module, f"{net_path}: layer {layer.name!r}"
-        made = getattr(_module(where, name), layer.python_param.layer, None)
+        made = getattr(layer_module(where, name), layer.python_param.layer, None)
         if made is None:
             raise UserError(f"{where}: module {name} has no layer {layer.python_param.layer}")
         yield made, layer.python_param.param_str
 
 
-def _module(where, name):
+def layer_module(where, name):
     import caffe
 
     engine = getattr(caffe, "engine", None)
@@ -153,13 +153,13 @@ def input_settings(task, net_path):
     beside the net, else VGG's mean and full size."""
     if task is not None:
         source = task.val
-        layer = getattr(_module(f"task {task.name}", source.module), source.layer)
+        layer = getattr(layer_module(f"task {task.name}", source.module), source.layer)
         return _settings(layer, param_str(source, "data"))
     import caffe
 
     beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
     try:
-        found = _data_layers(beside, caffe.TEST) if os.path.isfile(beside) else ()
+        found = data_layers(beside, caffe.TEST) if os.path.isfile(beside) else ()
         for layer, params in found:
             if hasattr(layer, "parse"):
                 return _settings(layer, params)

@@ -1,0 +1,118 @@
+"""What tools/check_data.py found, as tables and as JSON."""
+
+from __future__ import annotations
+
+import collections
+import os
+
+import numpy as np
+from segmentation_files import VOID
+
+from tools.data_walk import class_count
+
+
+def unlisted(splits):
+    """{folder: how many of its files of the splits' kinds are in none of the splits}."""
+    used = collections.defaultdict(set)
+    for split in splits:
+        for found in filter(None, split.found.values()):
+            for path in found.paths.values():
+                folder, name = os.path.split(path)
+                used[folder].add(name)
+    left = {}
+    for folder, names in sorted(used.items()):
+        kinds = {os.path.splitext(name)[1] for name in names}
+        there = (name for name in os.listdir(folder) if os.path.splitext(name)[1] in kinds)
+        left[folder] = sum(1 for name in there if name not in names)
+    return {folder: count for folder, count in left.items() if count}
+
+
+def class_rows(split):
+    """[(class, its pixels, images that have it)], void last: of the labels that are sound."""
+    counts = [f.counts for f in split.found.values() if f is not None and f.counts is not None]
+    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for each in counts:
+        pixels += each
+        images += each > 0
+    count = class_count(split.layer, split.params)
+    named = len(split.classes) == count
+    # Where the layer does not say how many classes there are, those that occur.
+    labels = range(count) if named or count < VOID else np.flatnonzero(pixels[:count])
+    names = [(split.classes[c] if named else f"class {c}", c) for c in labels]
+    return [(name, int(pixels[c]), int(images[c])) for name, c in [*names, ("void", VOID)]]
+
+
+def table(rows, right=()):
+    """Rows of texts as aligned lines; the columns `right` are flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row):
+        cells = (
+            t.rjust(w) if i in right else t.ljust(w) for i, (t, w) in enumerate(zip(row, widths))
+        )
+        return "  ".join(cells).rstrip()
+
+    return [line(row) for row in rows]
+
+
+def class_table(split):
+    """class_rows as lines of text, with the share of all pixels in percent."""
+    rows = class_rows(split)
+    total = max(1, sum(pixels for _, pixels, _ in rows))
+    texts = [(name, f"{100 * pixels / total:.2f}", str(images)) for name, pixels, images in rows]
+    return table([(f"classes of {split.name}", "pixels %", "images"), *texts], right=(1, 2))
+
+
+def problems(splits):
+    """[(split, id, file, problem)] in the order of the lists; id "-" for a list itself."""
+    return [
+        (split.name, name, *row)
+        for split in splits
+        for name in ("-", *split.found)
+        for row in split.rows.get(name, ())
+    ]
+
+
+def report(splits, left):
+    """Print everything: classes, files left over, problems, and one line for each split."""
+    blocks = [class_table(s) for s in splits if any(f and f.whole for f in s.found.values())]
+    blocks.append(
+        [
+            f"{folder}: {n} more file{'s' * (n > 1)}, in none of these splits"
+            for folder, n in left.items()
+        ]
+    )
+    rows = problems(splits)
+    blocks.append(table([("split", "id", "file", "problem"), *rows]) if rows else [])
+    summary = [("split", "images", "ok", "bad", "list")]
+    for s in splits:
+        ok = sum(1 for name, found in s.found.items() if found is not None and not s.rows[name])
+        where = s.source.where if s.source else "cannot be read"
+        summary.append((s.name, str(len(s.found)), str(ok), str(s.bad), where))
+    blocks.append(table(summary, right=(1, 2, 3)))
+    print("\n\n".join("\n".join(lines) for lines in blocks if lines), flush=True)
+
+
+def report_json(splits, left):
+    """The same as a JSON-able dict."""
+    keys = ("split", "id", "file", "problem")
+    return {
+        "splits": [
+            {
+                "split": s.name,
+                "role": s.role,
+                "list": s.source.where if s.source else None,
+                "images": len(s.found),
+                "expected": s.expected or None,
+                "ok": len(s.found) - s.bad,
+                "bad": s.bad,
+                "classes": [
+                    {"name": name, "pixels": pixels, "images": images}
+                    for name, pixels, images in class_rows(s)
+                ],
+            }
+            for s in splits
+        ],
+        "problems": [dict(zip(keys, row)) for row in problems(splits)],
+        "in_no_split": left,
+    }

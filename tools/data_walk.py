@@ -1,0 +1,252 @@
+"""Every file of a data set read once, in worker processes: what tools/check_data.py reports on.
+
+All reading goes through the data layers' own classes: what passes here, they read too.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import multiprocessing
+import os
+import signal
+import struct
+import threading
+import warnings
+import zlib
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import numpy as np
+from segmentation_files import IMAGE_EXTENSIONS, VOID, check_labels, check_sizes
+from segmentation_params import DataError
+
+BATCH = 16
+"""Ids handed to a worker at a time, at most."""
+
+Item = collections.namedtuple("Item", "split id sound")
+Item.__doc__ = """One id to examine.
+
+split  index into the list of (layer class, parsed parameters) that the workers were given
+id     the id
+sound  None, or (id, {top: path}) of a sound id of the same split: then each file is read with
+       the other tops' files taken from there, so that one bad file hides no other
+"""
+
+
+@dataclass
+class Found:
+    """What one id holds."""
+
+    problems: list = field(default_factory=list)
+    """(file, what is wrong with it)"""
+    paths: dict = field(default_factory=dict)
+    """{top: path} of the files that exist"""
+    picture: str = ""
+    """the top that is compared with other ids': the first that is no label"""
+    digest: bytes | None = None
+    """of the picture's bytes; None if it could not be read"""
+    counts: np.ndarray | None = None
+    """256 int64: pixels of each label value; None if the label is not sound"""
+    whole: bool = False
+    """All its files were read"""
+
+
+def class_count(layer, params):
+    """How many classes the labels of a data layer have."""
+    count = getattr(layer, "class_count", None)
+    return (count(params) if count else params.get("classes")) or VOID
+
+
+def problem(error, where, paths=()):
+    """An exception as (file, what is wrong): errors of data layers begin with the file's path."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = "out of memory"
+    elif isinstance(error, OSError) and error.strerror:
+        return str(error.filename or where), error.strerror
+    elif not hasattr(error, "exit_code"):
+        text = f"{type(error).__name__}: {text}"
+    for path in paths:
+        if text.startswith(f"{path}: "):
+            return path, text[len(path) + 2 :]
+    head, found, tail = text.partition(": ")
+    return (head, tail) if found and "/" in head.replace(os.sep, "/") else (where, text)
+
+
+def examine(layer, params, source, name, sound=None):
+    """Found for the id `name` of a split; `sound` as in Item. Raises nothing but interrupts."""
+    found = Found()
+    complete = _locate(found, source, name, sound)
+    if sound is not None:
+        arrays = {}
+        for top, path in found.paths.items():
+            arrays.update(_read(found, source, {**sound[1], top: path}, [top]))
+    else:
+        arrays = _read(found, source, found.paths, layer.top_names(params)) if complete else {}
+    arrays = {t: a for t, a in arrays.items() if _checked(found, source, check_png, found.paths[t])}
+    found.picture = next((top for top in layer.top_names(params) if top != "label"), "")
+    if found.picture in arrays:
+        found.digest = _digest(found.paths[found.picture])
+    found.whole = complete and len(arrays) == len(found.paths)
+    (first, *others) = arrays or [None]
+    for top in others:
+        sizes = {found.paths[t]: arrays[t] for t in (first, top)}
+        _checked(found, source, check_sizes, sizes)
+    if "label" in arrays:
+        path, label = found.paths["label"], arrays["label"]
+        if _checked(found, source, check_labels, path, label, class_count(layer, params)):
+            found.counts = np.bincount(label.astype(np.uint8).ravel(), minlength=256)
+    return found
+
+
+def _checked(found, source, check, *args):
+    """Whether check(*args) raises nothing; what it raises goes into the problems."""
+    try:
+        check(*args)
+    except Exception as error:
+        found.problems.append(problem(error, source.where, list(found.paths.values())))
+        return False
+    return True
+
+
+def _read(found, source, paths, tops):
+    """{top: array} of `tops`; {} and a problem where they cannot be read."""
+    try:
+        arrays = source.read(paths)
+        return {top: np.asarray(arrays[top]) for top in tops}
+    except Exception as error:  # whatever a decoder raises: one bad file must not end the walk
+        found.problems.append(problem(error, source.where, list(found.paths.values())))
+        return {}
+
+
+def check_png(path):
+    """Raise DataError where a PNG is cut off or a chunk's checksum is wrong (ISO 15948, section
+    5.3): Pillow reads some such files without a word. Other files pass."""
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size - 8
+        kind = None if file.read(8) == b"\x89PNG\r\n\x1a\n" else b"IEND"
+        while kind != b"IEND":
+            head = file.read(8)
+            length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (left, b"")
+            left -= 12 + length
+            if left < 0:
+                raise DataError(f"{path}: the PNG is cut off; fetch it again")
+            checksum = zlib.crc32(kind)
+            for start in range(0, length, 1 << 20):
+                checksum = zlib.crc32(file.read(min(length - start, 1 << 20)), checksum)
+            if file.read(4) != struct.pack(">I", checksum):
+                name = kind.decode("latin-1")
+                raise DataError(f"{path}: damaged (checksum of {name!r}); fetch it again")
+
+
+def _locate(found, source, name, sound):
+    """Fill in `paths`; False and problems where a file is missing."""
+    try:
+        found.paths = dict(source.find(name))
+        return True
+    except Exception as error:
+        first = problem(error, source.where)
+    found.problems.append(first)
+    # `find` ends at the first file that is missing; the others' places follow from a sound id's.
+    for top, path in sound[1].items() if sound else ():
+        places = _places(path, sound[0], name, top)
+        there = [place for place in places if os.path.isfile(place)]
+        if there:
+            found.paths[top] = there[0]
+        elif places and first[0] not in places:
+            found.problems.append((places[0], "no such file"))
+    return False
+
+
+def _places(path, sound_name, name, top):
+    """Where `name` has the file that `sound_name` has at `path`; [] if its path does not show."""
+    folder, file = os.path.split(path)
+    if os.path.basename(sound_name) != sound_name:  # ids with folders
+        folder, file = "", path
+    if file.count(sound_name) != 1:
+        return []
+    stem, extension = os.path.splitext(os.path.join(folder, file.replace(sound_name, name)))
+    others = IMAGE_EXTENSIONS if top != "label" and extension in IMAGE_EXTENSIONS else ()
+    return [stem + e for e in dict.fromkeys((extension, *others))]
+
+
+def _digest(path):
+    """A hash of a file's bytes; None if it is gone."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.digest()
+
+
+def walk(splits, items, jobs):
+    """Yield (Item, Found) for every Item, in no certain order, from `jobs` worker processes.
+
+    `splits` is a list of (layer class, parsed parameters). A file that kills its worker (out of
+    memory, a decoder's crash) is a problem like any other.
+    """
+    size = max(1, min(BATCH, len(items) // (4 * jobs)))
+    waiting = collections.deque(items[i : i + size] for i in range(0, len(items), size))
+    while waiting:
+        lost = yield from _run(splits, waiting, min(jobs, len(waiting)))
+        for item in lost:  # one of them killed the worker: each by itself
+            if (yield from _run(splits, collections.deque([[item]]), 1)):
+                text = "the process that read it was killed: out of memory, or the decoder crashed"
+                yield item, Found([(f"id {item.id}", text)])
+
+
+def _run(splits, waiting, jobs):
+    """Yield (Item, Found) until `waiting` is used up or a worker dies; returns the Items lost."""
+    under_way, lost, broken = {}, [], False
+    pool = ProcessPoolExecutor(jobs, initializer=_start, initargs=(splits,))
+    try:
+        while under_way or (waiting and not broken):
+            while waiting and not broken and len(under_way) < 3 * jobs:
+                try:
+                    under_way[pool.submit(_examine_all, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                except BrokenProcessPool:
+                    broken = True
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                batch = under_way.pop(future)
+                try:
+                    results = future.result()
+                except BrokenProcessPool:
+                    broken = True
+                    lost += batch
+                    continue
+                yield from zip(batch, results)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return lost
+
+
+_splits = []  # in a worker: [layer class, parsed parameters, Source once it is open]
+
+
+def _start(splits):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the workers
+    warnings.simplefilter("ignore")  # Pillow's, on files that are reported anyway
+    _splits[:] = [[layer, params, None] for layer, params in splits]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """A worker whose parent was killed would wait for work for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _examine_all(items):
+    found = []
+    for item in items:
+        layer, params, source = split = _splits[item.split]
+        if source is None:
+            source = split[2] = layer.open_source(params)
+        found.append(examine(layer, params, source, item.id, item.sound))
+    return found
