@@ -1,0 +1,350 @@
+"""HHA encoding of depth images: horizontal disparity, height above ground, angle with gravity.
+
+    python tools/hha.py DEPTH.png|FOLDER... --out DIR [--raw-depth FOLDER] \
+        [--camera FX,FY,CX,CY] [--jobs N] [--floor lowest] [--panel DIR] [--overwrite]
+
+Takes 16-bit depth PNGs in millimetres and writes 8-bit RGB PNGs of the same names, encoded as
+Gupta et al. do (ECCV 2014; saveHHA.m of s-gupta/rcnn-depth):
+
+    R  31000 / max(depth, 100), depth in cm
+    G  height above the ground in cm
+    B  angle between the surface normal and gravity in degrees, + 38: floors and table tops 38,
+       walls 128, ceilings and surfaces seen from below 218; 218 too where no normal is known
+
+each rounded as MATLAB's uint8() does, to the nearest and into 0 .. 255. Pixels whose depth (or
+whose raw depth, where --raw-depth gives the depth before holes were filled in) is 0 have no part
+in normals and gravity.
+
+The ground is, by default, the lowest surface seen. --floor lowest is Gupta's rule to the letter,
+the lowest point, which noise puts some centimetres below the floor (4.6 cm in a frame of NYUDv2:
+G is then 4 to 5 more everywhere).
+
+Frames that cannot be encoded are named and skipped; the exit code is then 1. Images that are
+there already are left alone, so a run that was broken off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import signal
+import warnings
+import zlib
+from collections import namedtuple
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tools import depth_geometry as geometry
+from tools.cli import Progress, UserError, error_line, run, warn
+from tools.depth_geometry import DepthError, camera_for, parse_camera
+from tools.files import make_folder
+from tools.pictures import panel, save_png
+
+DETAIL, COARSE = 3, 10  # window radius of the normals that are encoded; of those for gravity
+MAX_PIXELS = 10_000_000  # beyond any depth camera; encoding takes about 300 bytes a pixel
+UNREADABLE = (SyntaxError, ValueError, EOFError, zlib.error, OSError)  # Pillow's, of a bad file
+CAPTIONS = ("horizontal disparity", "height above ground", "angle with gravity")
+FLOORS = ("robust", "lowest")
+
+Job = namedtuple("Job", "depth raw color hha panel")
+Job.__doc__ = """Paths of one frame; raw, color and panel are None where they are not wanted."""
+
+Settings = namedtuple("Settings", "camera unit floor overwrite")
+Settings.__doc__ = """What holds for all frames; `camera` None: by size, `unit` in millimetres."""
+
+
+class WorkerDied(RuntimeError):
+    """A worker process was killed from outside."""
+
+    exit_code = 1
+
+
+def channels(depth, camera, raw=None, floor="robust"):
+    """The three HHA channels before rounding, H x W x 3 float64, and gravity, a unit vector.
+
+    `depth` is H x W in millimetres, 0 where missing; `raw`, of the same shape, is the depth
+    before in-filling: what is 0 there is missing too. `camera` is a depth_geometry.Camera.
+    `floor` is "robust" (depth_geometry.robust_level) or "lowest" (Gupta's own rule). A missing
+    pixel has the disparity and height of what `depth` holds there: with 0, those of the camera
+    itself. Raises DepthError where no surface is seen.
+    """
+    cm = np.asarray(depth, np.float64) / 1000 * 100  # rounded as in Gupta's arithmetic
+    measured = cm > 0 if raw is None else (cm > 0) & (np.asarray(raw) > 0)
+    if not measured.any():
+        raise DepthError("no depth: every pixel is 0 (missing)")
+    coarse = geometry.normals(cm, measured, COARSE, camera)
+    down = geometry.gravity(coarse)
+    up = geometry.heights(cm, camera, down)
+    if floor == "lowest":
+        level = geometry.lowest_level(up)
+    else:
+        level = geometry.robust_level(up, coarse, down, measured)
+    detail = geometry.normals(cm, measured, DETAIL, camera)
+    cosine = detail[..., 0] * down[0] + detail[..., 1] * down[1] + detail[..., 2] * down[2]
+    out = np.empty(cm.shape + (3,))
+    out[..., 0] = 31000 / np.maximum(cm, 100)
+    out[..., 1] = up - level
+    out[..., 2] = np.degrees(np.arccos(np.where(np.isnan(cosine), -1, np.clip(cosine, -1, 1))))
+    out[..., 2] += 128 - 90
+    return out, down
+
+
+def encode(depth, camera, raw=None, floor="robust"):
+    """The HHA image of a depth image, H x W x 3 uint8; arguments and errors as channels()."""
+    values = channels(depth, camera, raw, floor)[0]
+    # MATLAB's uint8(): halves away from zero, and nothing beyond 0 .. 255.
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+
+
+def read_depth(path):
+    """A 16-bit one-channel PNG as H x W uint16. Raises DepthError or OSError (no such file)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise DepthError(f"{path}: {width} x {height} pixels; at most {MAX_PIXELS}")
+                if not image.mode.startswith("I"):
+                    raise DepthError(
+                        f"{path}: not a 16-bit depth image, but {_kind(image.mode)}; expected one "
+                        "channel of 16 bits, the depth in millimetres"
+                    )
+                values = np.asarray(image)
+    except UnidentifiedImageError:
+        raise DepthError(f"{path}: not a PNG image, or cut off at the start") from None
+    except Image.DecompressionBombError:
+        raise DepthError(f"{path}: more than {MAX_PIXELS} pixels") from None
+    except UNREADABLE as error:
+        if isinstance(error, DepthError) or getattr(error, "errno", None) is not None:
+            raise
+        raise DepthError(f"{path}: damaged or cut off ({error}); copy it again") from None
+    return values.astype(np.uint16)
+
+
+def _kind(mode):
+    known = {"L": "8-bit gray", "1": "1-bit", "P": "a palette image", "RGB": "RGB colour"}
+    return known.get(mode, f"of Pillow's mode {mode}")
+
+
+def encode_file(job, settings):
+    """Encode one frame, and draw its panel, where these are not there yet. Raises DepthError."""
+    if settings.overwrite or not os.path.lexists(job.hha):
+        depth = read_depth(job.depth)
+        camera = settings.camera or camera_for(depth.shape, job.depth)
+        raw = read_depth(job.raw) if job.raw else None
+        if raw is not None and raw.shape != depth.shape:
+            raise DepthError(
+                f"{job.raw}: {raw.shape[1]} x {raw.shape[0]} pixels, but {job.depth} has "
+                f"{depth.shape[1]} x {depth.shape[0]}: not the same frame"
+            )
+        try:
+            image = encode(depth * settings.unit, camera, raw, settings.floor)
+        except DepthError as error:
+            names = f"{job.depth} with {job.raw}" if job.raw else job.depth
+            raise DepthError(f"{names}: {error}") from None
+        save_png(job.hha, image)
+    if job.panel and (settings.overwrite or not os.path.lexists(job.panel)):
+        save_png(job.panel, draw_panel(job))
+
+
+def draw_panel(job):
+    """The photograph (or the HHA image in false colours) and the three channels, as one picture.
+
+    Reads what was written, `job.hha`. Returns a Pillow image. Raises DepthError.
+    """
+    pictures = []
+    for path in (job.color or job.hha, job.hha):
+        try:
+            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+                pictures.append(image.convert("RGB"))
+        except (*UNREADABLE, Image.DecompressionBombError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            raise DepthError(f"{path}: not a readable PNG or JPEG image") from None
+    captions = ["colour" if job.color else "R, G, B: the channels", *CAPTIONS]
+    return panel([pictures[0], *pictures[1].split()], captions, columns=2)
+
+
+def attempt(job, settings):
+    """encode_file(); returns None, or what went wrong as one line."""
+    try:
+        encode_file(job, settings)
+    except (DepthError, OSError, MemoryError) as error:
+        text = error_line(error)
+        return text if job.depth in text else f"{job.depth}: {text}"
+    return None
+
+
+def encode_all(jobs, settings, workers=1):
+    """Encode frames in `workers` processes; yields what attempt() returns, as frames are done."""
+    if workers == 1:
+        for job in jobs:
+            yield attempt(job, settings)
+        return
+    # Fresh processes: forks of one with threads (BLAS, PyTorch) may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts)
+    done = 0
+    try:
+        for future in as_completed([pool.submit(attempt, job, settings) for job in jobs]):
+            yield future.result()
+            done += 1
+    except BrokenProcessPool:
+        if done:
+            text = "a worker process was killed (out of memory?); fewer --jobs go on from here"
+            raise WorkerDied(text) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if not done:
+        warn("no worker process came up (see above); going on in this one, as with --jobs 1")
+        yield from encode_all(jobs, settings)
+
+
+def _leave_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+
+
+def find_depth(paths):
+    """Depth images: files as given, and the PNGs of folders, sorted. Raises UserError."""
+    found = []
+    for path in paths:
+        if os.path.isdir(path):
+            names = sorted(os.listdir(path))
+            inside = [n for n in names if n.lower().endswith(".png") and not n.startswith(".")]
+            if not inside:
+                raise UserError(f"{path}: holds no .png files")
+            found += [os.path.join(path, name) for name in inside]
+        elif os.path.isfile(path):
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such depth image or folder")
+    return found
+
+
+def plan(depth, out, raw=None, color=None, panels=None):
+    """A Job per depth image. `raw` and `color` are a folder, a file (for one frame) or None.
+
+    Raises UserError where two would be written to one file, or one over an input.
+    """
+    jobs, written = [], {}
+    for path in depth:
+        name = os.path.basename(path)
+        jobs.append(
+            Job(
+                path,
+                _partner(raw, name, len(depth), "--raw-depth"),
+                _partner(color, name, len(depth), "--color"),
+                os.path.join(out, os.path.splitext(name)[0] + ".png"),
+                os.path.join(panels, os.path.splitext(name)[0] + ".png") if panels else None,
+            )
+        )
+    inputs = {os.path.realpath(p) for job in jobs for p in job[:3] if p}
+    for job in jobs:
+        for target in filter(None, job[3:]):
+            place = os.path.realpath(target)
+            if place in inputs:
+                raise UserError(f"{target}: is an input; choose another folder to write to")
+            if place in written:
+                raise UserError(f"{target}: would be written for {written[place]} and {job.depth}")
+            written[place] = job.depth
+    return jobs
+
+
+def _partner(place, name, count, option):
+    if place is None or os.path.isdir(place):
+        return place and os.path.join(place, name)
+    if not os.path.isfile(place):
+        raise UserError(f"{option} {place}: no such folder or file")
+    if count != 1:
+        raise UserError(f"{option} {place}: is one file for {count} frames; name a folder")
+    return place
+
+
+def processors():
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        prog="hha.py", description="Encode depth images as HHA images (Gupta et al., ECCV 2014)."
+    )
+    p.add_argument("depth", nargs="+", metavar="DEPTH.png|FOLDER", help="16-bit depth in mm")
+    p.add_argument("--out", required=True, metavar="DIR", help="where the HHA images go")
+    p.add_argument(
+        "--raw-depth",
+        metavar="FOLDER",
+        help="depth before holes were filled in, files of the same names (one frame: a file)",
+    )
+    p.add_argument(
+        "--camera",
+        metavar="FX,FY,CX,CY",
+        help="focal lengths and principal point in pixels, the first pixel being 1 (add 1 to CX "
+        "and CY of OpenCV's or ROS's); default: NYUDv2's Kinect for 640 x 480 and 560 x 425",
+    )
+    p.add_argument(
+        "--unit",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="millimetres that one step of the depth images stands for (default: 1)",
+    )
+    p.add_argument(
+        "--floor",
+        choices=FLOORS,
+        default=FLOORS[0],
+        help="height 0: the lowest surface (robust, default), or the lowest point as in Gupta's "
+        "code (lowest)",
+    )
+    p.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
+    p.add_argument("--panel", metavar="DIR", help="also draw the channels side by side, to look at")
+    p.add_argument("--color", metavar="FOLDER", help="photographs for --panel, of the same names")
+    p.add_argument("--overwrite", action="store_true", help="encode again what is there already")
+    return p
+
+
+def main(argv):
+    args = parser().parse_args(argv)
+    camera = None if args.camera is None else parse_camera(args.camera)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs {args.jobs}: at least 1")
+    if not 0 < args.unit <= 1000:
+        raise UserError(f"--unit {args.unit}: expected millimetres, above 0 and at most 1000")
+    if args.color and not args.panel:
+        raise UserError("--color: only --panel shows photographs; give it too")
+    jobs = plan(find_depth(args.depth), args.out, args.raw_depth, args.color, args.panel)
+    for folder in filter(None, (args.out, args.panel)):
+        make_folder(folder)
+    todo = [
+        job for job in jobs if args.overwrite or not all(os.path.lexists(p) for p in job[3:] if p)
+    ]
+    if len(todo) < len(jobs):
+        kept = len(jobs) - len(todo)
+        print(f"{kept} of {len(jobs)} frames are in {args.out} already: left alone (--overwrite)")
+    if not todo:
+        return 0
+    failed = 0
+    settings = Settings(camera, args.unit, args.floor, args.overwrite)
+    workers = min(args.jobs or processors(), len(todo))
+    outcomes = encode_all(todo, settings, workers)
+    with contextlib.closing(outcomes), Progress(len(todo), "encoding", "frames") as bar:
+        for problem in outcomes:
+            if problem:
+                failed += 1
+                bar.clear()
+                warn(f"skipped: {problem}")
+            bar.update()
+    print(f"{len(todo) - failed} of {len(todo)} frames encoded, in {args.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)
