@@ -259,6 +259,7 @@ def main(argv):
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
     solver = caffe.get_solver(settings.write_effective(param, folder))
+    score.check_classes(param.train_net or param.net, solver.net, "score")
     start(solver, args, param)
     if solver.iter >= param.max_iter:
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)

@@ -2,9 +2,11 @@
 
     python tools/score.py --net NET/val.prototxt --weights W [--gpu N|--cpu] \
         [--save-dir DIR] [--json OUT]
+    python tools/score.py --net NET/val.prototxt --weights train_iter_*.caffemodel [...]
 
 The images are those of the net's own data layer, each once and in order. Predictions saved with
---save-dir are palette PNGs whose pixel values are class numbers.
+--save-dir are palette PNGs whose pixel values are class numbers. Several snapshots are scored one
+after the other and compared; their predictions go to DIR/<snapshot>, their scores to one list.
 
 FCN users' scripts call `seg_tests(solver, save_format, dataset)` and its kin; they are here.
 """
@@ -18,10 +20,11 @@ from datetime import datetime
 
 import numpy as np
 
-from tools.cli import Progress, UserError, add_device_arguments, run, select_device
+from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import check_target, make_folder, write_atomic
-from tools.nets import class_count, class_names, data_layer, find_task, load
+from tools.nets import check_weights, class_count, class_names, data_layer, find_task, load
 from tools.pictures import save_indexed
+from tools.score_tables import class_table, comparison, distinct, percent, report, snapshot_table
 
 
 class Diverged(RuntimeError):
@@ -161,45 +164,24 @@ def ids_of(net_path):
     return layer.ids(params)
 
 
-def table(scores, loss, names):
-    """The scores as lines of text, in percent, one class a line."""
-    width = max(len(name) for name in (*names, "pixel accuracy"))
-    lines = [f"{'class':<{width}}      IU  accuracy"]
-    for name, iu, accuracy in zip(names, scores["iu"], scores["accuracy"]):
-        lines.append(f"{name:<{width}}  {_percent(iu)}    {_percent(accuracy)}")
-    lines.append("")
-    for label, key in (
-        ("pixel accuracy", "pixel_accuracy"),
-        ("mean accuracy", "mean_accuracy"),
-        ("mean IU", "mean_iu"),
-        ("f.w. IU", "fw_iu"),
-    ):
-        lines.append(f"{label:<{width}}  {_percent(scores[key])}")
-    if not np.isnan(loss):
-        lines.append(f"{'loss':<{width}}  {loss:.4g}")
-    return lines
+def check_classes(net_path, net, layer):
+    """Raise UserError where the labels' classes are not the channels of the score blob `layer`.
 
-
-def _percent(value):
-    return "     -" if np.isnan(value) else f"{100 * value:6.2f}"
-
-
-def report(scores, hist, loss, names, **more):
-    """Everything as a JSON-able dict; what is not defined is null."""
-
-    def number(value):
-        return float(value) if np.isfinite(value) else None
-
-    return {
-        **more,
-        **{key: number(scores[key]) for key in list(scores) if np.ndim(scores[key]) == 0},
-        "loss": number(loss),
-        "classes": [
-            {"name": name, "iu": number(iu), "accuracy": number(accuracy)}
-            for name, iu, accuracy in zip(names, scores["iu"], scores["accuracy"])
-        ],
-        "hist": hist.tolist(),
-    }
+    net_path: the prototxt of the caffe.Net `net`; its data layer's class says how many classes
+    its labels have (classmethod `class_count`). A data layer that does not say passes.
+    """
+    try:
+        made, params = data_layer(net_path)
+    except UserError:
+        return  # fed by something else than a Python layer
+    if not hasattr(made, "class_count") or layer not in net.blobs:
+        return
+    classes, channels = made.class_count(params), net.blobs[layer].data.shape[1]
+    if classes is not None and classes != channels:
+        raise UserError(
+            f"{net_path}: {made.__name__}'s labels have {classes} classes but blob {layer!r} has "
+            f"{channels} channels; take the net of this data set, or set num_output to {classes}"
+        )
 
 
 def parser():
@@ -207,7 +189,9 @@ def parser():
         prog="score.py", description="Score a net on the split that its data layer reads."
     )
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net, NET/val.prototxt")
-    p.add_argument("--weights", required=True, help="its .caffemodel or .h5")
+    p.add_argument(
+        "--weights", required=True, nargs="+", metavar="W", help=".caffemodel or .h5; or several"
+    )
     p.add_argument("--save-dir", metavar="DIR", help="save predictions as palette PNGs there")
     p.add_argument("--json", metavar="OUT", help="write scores and confusion matrix there")
     p.add_argument("--task", help="class names: a task's name or TOML file; default: by folder")
@@ -215,6 +199,65 @@ def parser():
     p.add_argument("--label", default="label", help="blob of labels (default: label)")
     add_device_arguments(p)
     return p
+
+
+def prepare(args, task, weights):
+    """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
+    net = load(args.net, weights)
+    names = class_names(args, task, class_count(args, net), "{}")
+    check_classes(args.net, net, args.layer)
+    return net, names
+
+
+def score_net(args, net, ids, save_dir, what="scoring"):
+    """(scores, confusion matrix, mean loss) of the net on its images."""
+    with Progress(len(ids), what, "images") as bar:
+        hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update)
+    if hist.sum() == 0:
+        raise UserError(f"{args.net}: every pixel of its {len(ids)} images is void")
+    return metrics(hist), hist, loss
+
+
+def write_json(path, data):
+    write_atomic(path, json.dumps(data, indent=1) + "\n")
+
+
+def score_several(args, task, ids):
+    """Score all of `args.weights` and print the comparison; the exit code."""
+    import caffe
+
+    for number, weights in enumerate(args.weights):
+        check_weights(weights)
+        if any(os.path.samefile(weights, other) for other in args.weights[:number]):
+            raise UserError(f"--weights {weights}: is given twice")
+    with Progress(len(args.weights), "loading", "snapshots") as bar:
+        for weights in args.weights:  # all load, or none is scored
+            names = prepare(args, task, weights)[1]
+            bar.update()
+    labels, reports, done = distinct(args.weights), [], []
+    stems = [os.path.splitext(label)[0] for label in labels]
+    folders = stems if len(set(stems)) == len(stems) else labels
+    for weights, label, folder in zip(args.weights, labels, folders):
+        folder = args.save_dir and os.path.join(args.save_dir, folder)
+        # What it replaces is let go first: one net at a time, as large ones fill a GPU.
+        net = caffe.Net(args.net, caffe.TEST, weights=weights)
+        try:
+            scores, hist, loss = score_net(args, net, ids, folder, f"scoring {label}")
+        except Diverged as error:
+            warn(f"{weights}: {error}")
+            continue
+        finally:
+            del net
+        more = dict(net=args.net, weights=weights, images=ids)
+        reports.append(report(scores, hist, loss, names, **more))
+        done.append(label)
+        print(f"{label}: mean IU {percent(reports[-1]['mean_iu'])}", flush=True)
+        if args.json:
+            write_json(args.json, reports)  # what is scored stays, whatever comes
+    if reports:
+        lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
+        print("\n".join(lines), flush=True)
+    return 0 if len(reports) == len(labels) else 1
 
 
 def main(argv):
@@ -226,17 +269,15 @@ def main(argv):
         check_target(args.json)
     if args.save_dir:
         make_folder(args.save_dir)
-    net = load(args.net, args.weights)
-    names = class_names(args, task, class_count(args, net), "{}")
-    with Progress(len(ids), "scoring", "images") as bar:
-        hist, loss = compute_hist(net, args.save_dir, ids, args.layer, args.label, bar.update)
-    if hist.sum() == 0:
-        raise UserError(f"{args.net}: every pixel of its {len(ids)} images is void")
-    scores = metrics(hist)
-    print("\n".join(table(scores, loss, names)), flush=True)
+    if len(args.weights) > 1:
+        return score_several(args, task, ids)
+    (weights,) = args.weights
+    net, names = prepare(args, task, weights)
+    scores, hist, loss = score_net(args, net, ids, args.save_dir)
+    print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     if args.json:
-        data = report(scores, hist, loss, names, net=args.net, weights=args.weights, images=ids)
-        write_atomic(args.json, json.dumps(data, indent=1) + "\n")
+        more = dict(net=args.net, weights=weights, images=ids)
+        write_json(args.json, report(scores, hist, loss, names, **more))
     return 0
 
 

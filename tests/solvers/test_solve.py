@@ -391,3 +391,11 @@ def test_a_full_disk_is_one_line_and_loses_no_earlier_snapshot(call, folder):
     assert tiny_run.snapshots(folder) == [5] and not list(folder.glob("out/.*"))
     weights = caffe.Net("train.prototxt", caffe.TEST, weights="out/train_iter_5.caffemodel")
     assert np.isfinite(weights.params["conv"][0].data).all()
+
+
+def test_labels_of_other_classes_than_the_net_scores_are_one_line(folder, call):
+    text = (folder / "train.prototxt").read_text().replace("'classes': 3", "'classes': 7")
+    (folder / "train.prototxt").write_text(text)
+    code, lines = call("--weights", "init.caffemodel")
+    assert code == 2
+    assert "labels have 7 classes but blob 'score' has 3 channels" in lines[-1]

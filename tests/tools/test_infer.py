@@ -291,3 +291,17 @@ def test_a_val_net_beside_that_is_not_the_toolkits_does_not_stop_it(work, module
     assert run(work) == 0
     assert ("no_such_layers" in capsys.readouterr().err) == bool(module)
     np.testing.assert_array_equal(read(work.out / "one.png")[1], expected(work.rgbs["one.png"]))
+
+
+def test_an_hha_image_goes_into_the_net_as_it_is_stored(work):
+    params = repr({"nyud_dir": "x", "split": "test", "tops": ["hha", "label"], "mean_hha": MEAN})
+    (work.root / "val.prototxt").write_text(
+        'layer { name: "data" type: "Python" top: "data" top: "label" python_param {'
+        f' module: "nyud_layers" layer: "NYUDSegDataLayer" param_str: "{params}" }} }}'
+    )
+    argv = [work.photos / "one.png", "--net", work.net, "--weights", work.weights]
+    with pytest.raises(SystemExit) as caught:
+        cli.run(infer.main, [str(a) for a in [*argv, "--out", work.out, "--cpu"]])
+    assert caught.value.code == 0
+    channels = work.rgbs["one.png"] - np.array(MEAN)
+    np.testing.assert_array_equal(read(work.out / "one.png")[1], channels.argmax(2))

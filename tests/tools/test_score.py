@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,9 +75,10 @@ def work(tmp_path):
     )
 
 
-def run(work, *more):
-    """(exit code) of score.py on the work's net."""
-    argv = ["--net", work.net, "--weights", work.weights, "--cpu", *map(str, more)]
+def run(work, *more, weights=None):
+    """(exit code) of score.py on the work's net, with its weights or those given."""
+    weights = [work.weights] if weights is None else weights
+    argv = ["--net", work.net, "--weights", *map(str, weights), "--cpu", *map(str, more)]
     with pytest.raises(SystemExit) as caught:
         cli.run(score.main, argv)
     return caught.value.code
@@ -280,3 +282,158 @@ def test_modules_that_are_no_data_layers_are_not_imported(work, capsys):
     assert run(work) == 2
     assert "antigravity" in capsys.readouterr().err
     assert "antigravity" not in sys.modules
+
+
+@pytest.fixture
+def snapshots(work):
+    """Three snapshots of the work's net; the first gets every pixel's class at random."""
+    paths = []
+    for number in range(3):
+        net = caffe.Net(work.net, caffe.TEST)
+        rng = np.random.RandomState(10 + number)
+        net.params["score"][0].data[...] = rng.randn(CLASSES, 3, 1, 1)
+        net.params["score"][1].data[...] = rng.randn(CLASSES)
+        paths.append(work.root / f"train_iter_{number}000.caffemodel")
+        net.save(str(paths[-1]))
+    return paths
+
+
+def json_of(work, *weights):
+    out = work.root / "scores.json"
+    assert run(work, "--json", out, weights=weights) == 0
+    return json.loads(out.read_text())
+
+
+def test_several_snapshots_are_scored_as_each_alone(work, snapshots, capsys):
+    alone = [json_of(work, path) for path in snapshots]
+    assert json_of(work, *snapshots) == alone
+    assert len({report["mean_iu"] for report in alone}) == 3
+
+
+def test_several_snapshots_are_compared(work, snapshots, capsys):
+    out = work.root / "scores.json"
+    assert run(work, "--json", out, weights=snapshots) == 0
+    text = capsys.readouterr().out
+    reports = json.loads(out.read_text())
+    summary, classes = (part.splitlines() for part in text.split("\n\n")[1:])
+    assert re.split(" {2,}", summary[0])[1:] == [
+        *("pixel accuracy", "mean accuracy", "mean IU", "f.w. IU", "loss")
+    ]
+    for number, (line, report) in enumerate(zip(summary[1:], reports)):
+        assert line.startswith(f"#{number + 1} train_iter_{number}000.caffemodel ")
+        values = line.split()[2:]
+        for value, key in zip(values, FOUR):
+            best = report[key] == max(r[key] for r in reports)
+            assert value == f"{100 * report[key]:.2f}" + "*" * best
+        assert values[4].endswith("*") == (report["loss"] == min(r["loss"] for r in reports))
+    assert classes[0].split()[-3:] == ["#1", "#2", "#3"] and len(classes) == CLASSES + 1
+    for c, line in enumerate(classes[1:]):
+        assert line.split() == [str(c)] + [f"{100 * r['classes'][c]['iu']:.2f}" for r in reports]
+
+
+def test_a_snapshot_without_a_layer_does_not_keep_the_one_befores(work, snapshots):
+    """Layers that a caffemodel does not name stay as they are: at zero, in a new net."""
+    other = work.root / "other.caffemodel"
+    text = Path(work.net).read_text().replace('name: "score"', 'name: "else"')
+    (work.root / "other.prototxt").write_text(text)
+    caffe.Net(str(work.root / "other.prototxt"), caffe.TEST).save(str(other))
+    reports = json_of(work, snapshots[0], other)
+    assert reports[1] == json_of(work, other) != reports[0]
+
+
+def test_one_net_is_in_memory_at_a_time(work, snapshots, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    class Net(caffe.Net):
+        def __init__(self, *arguments, **keywords):
+            most.append(len(alive))
+            super().__init__(*arguments, **keywords)
+            alive.add(self)
+
+    monkeypatch.setattr(caffe, "Net", Net)
+    assert run(work, weights=snapshots) == 0
+    assert len(most) >= 3 and max(most) == 0
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda p: p.unlink(), "train_iter_2000.caffemodel: no such weights"),
+        (lambda p: p.write_bytes(b""), "train_iter_2000.caffemodel: the weights file is empty"),
+        (cut, "train_iter_2000.caffemodel.*damaged"),
+        (lambda p: p.write_bytes(p.with_name("wide.caffemodel").read_bytes()), "'score'.*shape"),
+    ],
+)
+def test_a_bad_snapshot_stops_all_before_the_first_is_scored(
+    work, snapshots, capsys, monkeypatch, spoil, said
+):
+    wide = work.root / "wide.prototxt"
+    wide.write_text(net_text(work.params, "none").replace("kernel_size: 1", "kernel_size: 2"))
+    caffe.Net(str(wide), caffe.TEST).save(str(wide.with_suffix(".caffemodel")))
+    capsys.readouterr()
+    spoil(snapshots[2])
+    monkeypatch.setattr(score, "compute_hist", None)
+    assert run(work, weights=snapshots) == 2
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and re.search(said, errors[0]) and "Traceback" not in err
+    assert out == ""
+
+
+def test_a_snapshot_given_twice_is_refused(work, snapshots, capsys):
+    same = snapshots[0].parent / "." / ".." / work.root.name / snapshots[0].name
+    assert run(work, weights=[snapshots[0], same]) == 2
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_a_diverged_snapshot_leaves_the_others_scores(work, snapshots, capsys):
+    net = caffe.Net(work.net, caffe.TEST)
+    net.params["score"][1].data[...] = np.nan
+    net.save(str(snapshots[1]))
+    out = work.root / "scores.json"
+    assert run(work, "--json", out, weights=snapshots) == 1
+    said = capsys.readouterr()
+    assert [Path(r["weights"]).name[:12] for r in json.loads(out.read_text())] == [
+        "train_iter_0",
+        "train_iter_2",
+    ]
+    assert re.search("warning: .*train_iter_1000.caffemodel: .*diverged", said.err)
+    assert "#2 train_iter_2000" in said.out and "train_iter_1000" not in said.out
+
+
+def test_every_snapshots_predictions_have_a_folder(work, snapshots):
+    far = work.root / "far" / snapshots[0].name
+    far.parent.mkdir()
+    far.write_bytes(snapshots[1].read_bytes())
+    masks = work.root / "masks"
+    assert run(work, "--save-dir", masks, weights=[snapshots[0], far]) == 0
+    found = sorted(str(p.relative_to(masks)) for p in masks.rglob("*.png"))
+    here = work.root.name
+    assert found == sorted(
+        f"{folder}/train_iter_0000/{name}.png" for folder in (here, "far") for name in IDS
+    )
+
+
+def test_labels_and_scores_must_have_as_many_classes(work, capsys):
+    work.write(classes=CLASSES + 1)
+    assert run(work) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(
+        r"error: \S+val.prototxt: VOCSegDataLayer's labels have 5 classes but blob 'score' has 4 "
+        r"channels; .*\n",
+        err,
+    )
+
+
+def test_check_classes_leaves_alone_what_it_does_not_know(work, monkeypatch):
+    net = caffe.Net(work.net, caffe.TEST)
+    score.check_classes(work.net, net, "score")
+    score.check_classes(work.net, net, "no_such_blob")
+    (work.root / "input.prototxt").write_text('layer { name: "data" type: "Input" top: "data" }')
+    score.check_classes(str(work.root / "input.prototxt"), net, "score")
+    work.write(classes=CLASSES + 1)
+    with pytest.raises(cli.UserError, match="5 classes but blob 'data' has 3"):
+        score.check_classes(work.net, net, "data")
+    made, _ = score.data_layer(work.net)
+    monkeypatch.setattr(made, "class_count", classmethod(lambda cls, params: None))
+    score.check_classes(work.net, net, "score")
