@@ -4,9 +4,9 @@ Images are small (FCN's pad of 100 is what remains), so the blobs are those of t
 pixels. Every blob is compared in full; of parameters' gradients with more than a million numbers,
 every 101st and the rows' sums of squares.
 
-Gradients are bounded in norm: on so few pixels, one that takes another way (max pooling between
-candidates that differ by rounding, a ReLU whose bottom is 0 but for rounding) shows. With average
-pooling, where there is less to choose, the bound is a hundredth.
+Max pooling chooses between candidates that in the padded border differ by rounding only; on so few
+pixels, one that goes another way shows in the gradients. Their bound with it is loose and in norm;
+the close one is with average pooling in its place, where there is nothing to choose.
 """
 
 from __future__ import annotations
@@ -20,8 +20,17 @@ from prototxt.tasks import TASKS
 
 NETS = both.REPO / "prototxt" / "nets"
 PAIRS = [(task.name, net) for task in TASKS.values() for net in task.nets]
+DISTINCT = [p for p in PAIRS if p[0] == "voc"] + [
+    ("nyud-rgbd", "fcn32s-vgg16"),
+    ("nyud-rgb-hha", "fcn32s-vgg16"),
+    ("nyud-rgb-hha", "dilated-fcn2s-vgg16"),
+]
+"""Nets that differ in more than their data and classes."""
 LIMIT = 1e-4
-GRADIENT_LIMIT = 1e-2
+CHOSEN_LIMIT = 0.1
+"""Of gradients through max pooling, in norm."""
+GRADIENT_LIMIT = 1e-3
+"""Of gradients through average pooling, in norm."""
 SIZE = (29, 43)
 
 TRUNK = {16: 14_714_688, 19: 20_024_384}
@@ -82,17 +91,17 @@ def test_forward_and_backward_agree(task, net):
     kept = [{k: v for k, v in one.items() if k not in norms} for one in (theirs, ours)]
     report.record("every net", f"{task}/{net}: blobs", both.compare(*kept, LIMIT))
     assert list(ours) == list(theirs)
-    assert max(norms.values()) <= GRADIENT_LIMIT, max(norms.items(), key=lambda item: item[1])
+    assert max(norms.values()) <= CHOSEN_LIMIT, max(norms.items(), key=lambda item: item[1])
 
 
-@pytest.mark.parametrize("net", ["fcn8s-atonce-vgg16", "dilated-fcn2s-vgg16"])
-def test_gradients_agree_closely_with_average_pooling(net):
-    args = {"net": str(NETS / "voc" / net / "train.prototxt"), "average": True}
-    theirs, ours = both.run_both("small_pass", args, inputs(TASKS["voc"]), timeout=300)
+@pytest.mark.parametrize(("task", "net"), DISTINCT, ids=["/".join(p) for p in DISTINCT])
+def test_gradients_agree_closely_with_average_pooling(task, net):
+    args = {"net": str(NETS / task / net / "train.prototxt"), "average": True}
+    theirs, ours = both.run_both("small_pass", args, inputs(TASKS[task]), timeout=300)
     gradients = [k for k in theirs if k.startswith("gradient ")]
     norms = {k: both.norm_error(theirs[k], ours[k]) for k in gradients}
-    report.record("every net", f"voc/{net}, average pooling: gradients, in norm", norms)
-    assert max(norms.values()) <= GRADIENT_LIMIT / 100, max(norms.items(), key=lambda i: i[1])
+    report.record("every net", f"{task}/{net}, average pooling: gradients, in norm", norms)
+    assert max(norms.values()) <= GRADIENT_LIMIT, max(norms.items(), key=lambda item: item[1])
 
 
 @every_net
