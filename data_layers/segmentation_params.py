@@ -26,7 +26,7 @@ def parse(text, layer, schema):
 
     `layer` is the layer class's name, for messages. Raises DataError.
     """
-    given = text if isinstance(text, dict) else _literal(text, layer)
+    given = text if isinstance(text, dict) else literal(text, layer)
     unknown = [key for key in given if key not in schema]
     if unknown:
         key = str(unknown[0])
@@ -49,7 +49,8 @@ def parse(text, layer, schema):
     return params
 
 
-def _literal(text, layer):
+def literal(text, layer):
+    """`param_str` as the dict that is written there, unchecked. Raises DataError."""
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -23,12 +23,22 @@ from segmentation_files import (
     split_file,
 )
 from segmentation_mat import read_mat
-from segmentation_params import REQUIRED, folder, integer, mean
+from segmentation_params import REQUIRED, folder, integer, literal, mean
 
 VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
 
 
-class VOCSegDataLayer(SegmentationLayer):
+class _VOCLabels(SegmentationLayer):
+    """A layer that other data sets use too: its default of 21 classes says nothing of them."""
+
+    @classmethod
+    def class_count(cls, params):
+        """How many classes labels may hold; None where `params` does not say."""
+        given = params if isinstance(params, dict) else literal(params, cls.__name__)
+        return super().class_count(params) if "classes" in given else None
+
+
+class VOCSegDataLayer(_VOCLabels):
     """VOC2012, or own data in its layout.
 
     voc_dir    the folder with JPEGImages, SegmentationClass, ImageSets (VOCdevkit's VOC2012)
@@ -69,7 +79,7 @@ class VOCSegDataLayer(SegmentationLayer):
         return Source(read_split(where), where, paths, read)
 
 
-class SBDDSegDataLayer(SegmentationLayer):
+class SBDDSegDataLayer(_VOCLabels):
     """The Semantic Boundaries Dataset (Hariharan et al. 2011), labels from MATLAB files.
 
     sbdd_dir   the folder with img, cls, train.txt, val.txt (the release's `dataset`)

@@ -22,11 +22,15 @@ def read_solver(path, changes=()):
     A changed field replaces what the file says; a repeated one is replaced as a whole, its values
     separated by commas.
     """
-    param = prototxt.text.read(path, caffe_pb2.SolverParameter())
-    for change in changes:
-        field, equals, value = change.partition("=")
+    return change(prototxt.text.read(path, caffe_pb2.SolverParameter()), path, changes)
+
+
+def change(param, path, changes):
+    """`param`, which is or will be the file `path`, with `field=value` changes applied in place."""
+    for one in changes:
+        field, equals, value = one.partition("=")
         if not equals or not field.strip():
-            raise UserError(f"--set {change}: write it as field=value")
+            raise UserError(f"--set {one}: write it as field=value")
         _change(param, field.strip(), value.strip())
     if param.snapshot_prefix.endswith("/") or os.path.isdir(param.snapshot_prefix):
         # Caffe then names snapshots after the solver's file; it is to be this one, not the copy

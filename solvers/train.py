@@ -6,96 +6,33 @@
         --fill-missing msra
     make train TASK=voc NET=fcn8s-vgg16 VGG=VGG_ILSVRC_16_layers.caffemodel
 
-Stages are what `prototxt.tasks` says: FCN-8s trains FCN-32s and FCN-16s before it, SBD goes on from
-VOC, late fusion from a net for each stream. Each stage lies in runs/<task>/<net>: init.caffemodel,
-train_iter_N.*, train.log, scores.json. What is there is not made again: after an interruption, give
-the same command.
+Stages are what `prototxt.tasks` says: FCN-8s trains FCN-32s and FCN-16s before it, Dilated FCN-2s
+on SBD goes on from VOC, late fusion from a net for each stream. Each stage lies in
+runs/<task>/<net>: init.caffemodel, train_iter_N.*, train.log, scores.json, and stage.json, which
+says how it was begun. What is there is not made again: after an interruption, give the same
+command. Other settings than a stage was begun with are refused, or accepted by --accept-changes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import shlex
-from collections import namedtuple
 
 import caffe
-from prototxt import build, generate, own
+from prototxt import build, own
 from prototxt.tasks import TASKS
-from solvers import resume, settings
+from solvers import settings
+from solvers import stages as st
+from surgery import fc6
+from tools import nets
 from tools.cli import UserError, add_device_arguments, run
-from tools.files import write_atomic
-from tools.nets import check_data, check_weights
 from tools.steps import Steps
+from tools.tables import table
 
-Stage = namedtuple("Stage", "task net solver param sources")
-Stage.__doc__ = """One net to train.
-
-task, net  names
-solver     its solver.prototxt
-param      the SolverParameter in it, with what the command line changes
-sources    [(suffix, Stage)] that it goes on from; empty: the pretrained weights of --from
-"""
-
-
-def final(stage):
-    """Where a stage's trained weights lie."""
-    return f"{stage.param.snapshot_prefix}_iter_{stage.param.max_iter}.caffemodel"
-
-
-def folder(stage):
-    return os.path.dirname(stage.param.snapshot_prefix)
-
-
-def beside(stage, name):
-    return os.path.join(folder(stage), name)
-
-
-def done(stage):
-    return os.path.isfile(final(stage))
-
-
-def recipe(task, net, tasks, open_stage):
-    """The stages that end in `net` of `task`, each behind those that it goes on from.
-
-    tasks: {name: Task}; open_stage(task, net, sources) makes a Stage.
-    """
-    made = {}
-
-    def add(task, net):
-        if (task.name, net) not in made:
-            starts = task.starts.get(net, ())
-            sources = [(suffix, add(tasks[name], start)) for name, start, suffix in starts]
-            made[task.name, net] = open_stage(task, net, sources)
-        return made[task.name, net]
-
-    add(task, net)
-    return list(made.values())
-
-
-def opener(args):
-    """open_stage for `recipe`: writes the nets where the committed ones do not do."""
-
-    def open_stage(task, net, sources):
-        where = f"{generate.NETS_FOLDER}/{task.name}/{net}"
-        files = {}
-        if args.own:
-            files = generate.own_files(args.own, [net], None, args.data)
-        elif args.data:
-            files = generate.task_files([task.name], [net], "runs", args.data)
-        for path, text in files.items():
-            generate.write(path, text)
-            where = os.path.dirname(path)
-        solver = f"{where}/solver.prototxt"
-        if not os.path.isfile(solver):
-            raise UserError(f"{solver}: is not there; start in the checkout")
-        changes = list(args.set)
-        if args.iterations is not None:
-            changes.append(f"max_iter={args.iterations}")
-        return Stage(task.name, net, solver, settings.read_solver(solver, changes), sources)
-
-    return open_stage
+FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
+"""Solver fields that a recipe sets itself."""
 
 
 def initial_weights(stage, args):
@@ -103,121 +40,144 @@ def initial_weights(stage, args):
     words = ["surgery/make_init.py", "--net", stage.param.train_net]
     if stage.sources:
         for suffix, source in stage.sources:
-            words += ["--from", final(source)] + (["--suffix", suffix] if suffix else [])
+            words += ["--from", st.final(source)] + (["--suffix", suffix] if suffix else [])
     else:
-        words += ["--from", args.source]
+        words += ["--from", args.source or ""]
         words += ["--fc6", args.fc6] if args.fc6 else []
         words += ["--fill-missing", args.fill_missing] if args.fill_missing else []
-    return words + ["--out", beside(stage, "init.caffemodel")]
-
-
-def begun_otherwise(stage, words):
-    """Whether the stage's initial weights are not there, or were made by another command.
-
-    Raises UserError if snapshots came of the other command: they would be gone on from.
-    """
-    note = beside(stage, "init.command")
-    try:
-        with open(note, encoding="utf-8") as file:
-            before = file.read().strip()
-    except OSError:
-        before = None
-    present = os.path.isfile(beside(stage, "init.caffemodel"))
-    if present and before == shlex.join(words):
-        return False
-    earlier = resume.snapshots(stage.param.snapshot_prefix)
-    if earlier:
-        raise UserError(
-            f"{earlier[0][1]}: its run started otherwise ({before or 'not by this command'}); "
-            f"give the same --from and options, or move {folder(stage)} away"
-        )
-    return True
-
-
-def state(stage):
-    """What there is of a stage, in words."""
-    if done(stage):
-        return "trained"
-    found = resume.snapshots(stage.param.snapshot_prefix)
-    return f"at iteration {found[0][0]}" if found else "to do"
-
-
-def plan(stages, args):
-    """The stages as an aligned table."""
-    rows = [("stage", "from", "iterations", "base_lr", "state")]
-    for stage in stages:
-        sources = ", ".join(f"{s.task}/{s.net}" for _, s in stage.sources)
-        rows.append((
-            f"{stage.task}/{stage.net}", sources or args.source or "--from",
-            str(stage.param.max_iter), f"{stage.param.base_lr:g}", state(stage),
-        ))  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths)).rstrip() for row in rows)
+    return words + ["--out", st.beside(stage, "init.caffemodel")]
 
 
 def scored(stage):
-    """Whether scores.json is of the stage's final weights."""
+    """Whether scores.json is of the stage's final weights, as they are now."""
+    path = st.beside(stage, "scores.json")
     try:
-        with open(beside(stage, "scores.json"), encoding="utf-8") as file:
-            return json.load(file).get("weights") == final(stage)
+        with open(path, encoding="utf-8") as file:
+            same = json.load(file).get("weights") == st.final(stage)
+        return same and os.path.getmtime(path) >= os.path.getmtime(st.final(stage))
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def check(stages, args):
-    """Raise UserError, before any work, where data or pretrained weights are not there."""
+def to_score(stages, ahead, args):
+    """The stages that have, or will have, final weights and no scores of them."""
+    if args.no_score:
+        return []
+    return [s for s in stages if s in ahead or (st.done(s) and not scored(s))]
+
+
+def plan(stages, ahead, args):
+    """The stages as an aligned table."""
+    rows = []
     for stage in stages:
-        if done(stage) and (scored(stage) or args.no_score):
-            continue
-        if not done(stage):
-            if not stage.sources and args.source is None:
-                raise UserError(
-                    f"{stage.task}/{stage.net} starts from pretrained weights: name them by "
-                    "--from (VGG=… in make train)"
-                )
-            words = initial_weights(stage, args)
-            begun_otherwise(stage, words)
+        state = "to do" if stage in ahead else "not needed"
+        if st.done(stage):
+            state = "trained" if st.recorded(stage) is not None else "trained, not by this command"
+        elif stage in ahead and st.reached(stage):
+            state = f"at iteration {st.reached(stage)}"
+        sources = ", ".join(st.name(source) for _, source in stage.sources)
+        rows.append((
+            st.name(stage), sources or args.source or "VGG (--from)", str(stage.param.max_iter),
+            f"{stage.param.base_lr:g}", state,
+        ))  # fmt: skip
+    return table(("stage", "from", "iterations", "base_lr", "state"), rows, left=2)
+
+
+def check(stages, ahead, args):
+    """Raise UserError, before any work, for what would stop it, or let it go wrong, later."""
+    starts = [stage for stage in ahead if not stage.sources and not st.reached(stage)]
+    if starts and args.source is None:
+        raise UserError(
+            f"{st.name(starts[0])} starts from pretrained weights: name them by --from "
+            "(VGG=… in make train)"
+        )
+    if starts and args.source.split(":")[0].endswith((".caffemodel", ".h5")):
+        nets.check_weights(args.source.split(":")[0])
+    for stage in stages:
+        if stage in ahead:
+            st.check_not_beyond(stage)
+        if stage in ahead or st.done(stage):
+            facts = _facts(stage, args)
+            if not args.accept_changes:
+                st.check_unchanged(stage, facts)
+            elif st.done(stage) and st.recorded(stage) is not None:
+                st.record(stage, facts)
+    for stage in stages:
+        if stage in ahead or stage in to_score(stages, ahead, args):
+            st.write_nets(stage)
+        if stage in ahead:
             settings.require_files(stage.param, stage.solver)
-        if not args.no_score:
-            check_data(stage.param.test_net[0], caffe.TEST)
-    if args.source is not None and args.source.split(":")[0].endswith(".caffemodel"):
-        check_weights(args.source.split(":")[0])
+        if stage in to_score(stages, ahead, args):
+            nets.check_data(stage.param.test_net[0], caffe.TEST)
+
+
+def _facts(stage, args):
+    """What the stage depends on. Where --from is not given, it is taken as it was."""
+    before = st.recorded(stage)
+    if not stage.sources and args.source is None and before is not None:
+        now = st.present(stage, [])
+        return {**before, "net": now["net"], "solver": now["solver"]}
+    facts = st.present(stage, initial_weights(stage, args))
+    if before is not None and isinstance(before.get("files"), dict):
+        # A file that is gone cannot have been exchanged.
+        gone = {p: f for p, f in before["files"].items() if not os.path.exists(p)}
+        facts["files"] = {**gone, **facts["files"]}
+    return facts
 
 
 def train(stage, args, steps):
-    """Bring one stage to its end."""
-    name = f"{stage.task}/{stage.net}"
-    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
-    if not done(stage):
-        words = initial_weights(stage, args)
-        if begun_otherwise(stage, words):
-            steps.command(f"{name}: initial weights", *words)
-            write_atomic(beside(stage, "init.command"), shlex.join(words) + "\n")
-        solve = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto",
-                 "--weights", beside(stage, "init.caffemodel"),
-                 "--log", beside(stage, "train.log"), *device]  # fmt: skip
-        for change in args.set:
-            solve += ["--set", change]
-        if args.iterations is not None:
-            solve += ["--iterations", str(args.iterations)]
-        steps.command(f"{name}: training to iteration {stage.param.max_iter}", *solve)
-    if not args.no_score and not scored(stage):
-        words = ["--task", args.own] if args.own else []
-        steps.command(
-            f"{name}: scores on the val split",
-            "tools/score.py", "--net", stage.param.test_net[0], "--weights", final(stage),
-            "--json", beside(stage, "scores.json"), *words, *device,
-        )  # fmt: skip
+    """Bring one stage to its final weights."""
+    init = st.beside(stage, "init.caffemodel")
+    facts = _facts(stage, args)
+    if not st.reached(stage):
+        if st.recorded(stage) != facts:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(init)
+        st.record(stage, facts)
+        if not os.path.isfile(init):
+            steps.command(f"{st.name(stage)}: initial weights", *facts["init"])
+        else:
+            steps.skip()
+    elif st.recorded(stage) != facts:
+        st.record(stage, facts)  # --accept-changes
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(st.beside(stage, "scores.json"))
+    words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
+    words += [] if st.reached(stage) else ["--weights", init]
+    words += ["--log", st.beside(stage, "train.log"), *device(args)]
+    for change in args.set:
+        words += ["--set", change]
+    if args.iterations is not None:
+        words += ["--iterations", str(args.iterations)]
+    steps.command(f"{st.name(stage)}: training to iteration {stage.param.max_iter}", *words)
+    if not st.done(stage):
+        raise RuntimeError(f"{st.final(stage)}: is not there after the training")
 
 
-def count(stages, args):
-    """How many commands there are still to run."""
-    total = 0
+def score(stage, args, steps):
+    steps.command(
+        f"{st.name(stage)}: scores on the val split",
+        "tools/score.py", "--net", stage.param.test_net[0], "--weights", st.final(stage),
+        "--json", st.beside(stage, "scores.json"), *(["--task", args.own] if args.own else []),
+        *device(args),
+    )  # fmt: skip
+
+
+def work(stages, ahead, args):
+    """Train the stages of `ahead`, and score what has no scores."""
+    check(stages, ahead, args)
+    scores = to_score(stages, ahead, args)
+    fresh = [stage for stage in ahead if not st.reached(stage)]
+    steps = Steps(len(fresh) + len(ahead) + len(scores), "give the same command to go on")
     for stage in stages:
-        if not done(stage):
-            total += 1 + begun_otherwise(stage, initial_weights(stage, args))
-        total += not args.no_score and not scored(stage)
-    return total
+        if stage in ahead:
+            train(stage, args, steps)
+        if stage in scores:
+            score(stage, args, steps)
+
+
+def device(args):
+    return ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
 
 
 def parse(argv):
@@ -233,15 +193,27 @@ def parse(argv):
     parser.add_argument(
         "--data", help="folder that holds voc, sbd, … (default: data); with --own: your data set's"
     )
-    parser.add_argument("--fc6", help="as of make_init.py")
-    parser.add_argument("--fill-missing", metavar="FILLER", help="as of make_init.py")
+    parser.add_argument("--fc6", choices=list(fc6.MODES), help="as of make_init.py")
+    parser.add_argument("--fill-missing", choices=["msra"], help="as of make_init.py")
     parser.add_argument("--iterations", type=int, metavar="N", help="of every stage")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="change a field of every stage's solver")  # fmt: skip
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
     parser.add_argument("--plan", action="store_true", help="only show the stages")
+    parser.add_argument(
+        "--accept-changes", action="store_true",
+        help="keep what is trained, and go on from it, though it was begun with other settings",
+    )  # fmt: skip
     add_device_arguments(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.iterations is not None and args.iterations < 1:
+        parser.error(f"--iterations {args.iterations}: is not above 0")
+    for change in args.set:
+        field = change.partition("=")[0].strip()
+        if field in FIXED:
+            more = "; use --iterations" if field == "max_iter" else ""
+            parser.error(f"--set {field}: a recipe sets it itself{more}")
+    return args
 
 
 def main(argv):
@@ -254,16 +226,23 @@ def main(argv):
         raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}")
     if args.net not in task.nets:
         raise UserError(f"--net {args.net}: {task.name} has {', '.join(task.nets)}")
-    tasks = {**TASKS, task.name: task}
-    stages = recipe(task, args.net, tasks, opener(args))
-    print(plan(stages, args), flush=True)
+
+    def open_stage(task, net, sources):
+        changes = list(args.set)
+        if args.iterations is not None:
+            changes.append(f"max_iter={args.iterations}")
+        return st.open_stage(task, net, sources, changes, args.own, args.data)
+
+    stages = st.recipe(task, args.net, {**TASKS, task.name: task}, open_stage)
+    ahead = st.to_train(stages)
+    print("\n".join(plan(stages, ahead, args)), flush=True)
     if args.plan:
         return 0
-    check(stages, args)
-    steps = Steps(count(stages, args), "give the same command to go on")
-    for stage in stages:
-        train(stage, args, steps)
-    print(f"\ntrained: {final(stages[-1])}")
+    with contextlib.ExitStack() as held:
+        for stage in ahead:
+            held.enter_context(st.lock(stage))
+        work(stages, ahead, args)
+    print(f"\ntrained: {st.final(stages[-1])}")
     return 0
 
 

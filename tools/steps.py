@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,10 @@ class Steps:
         self.done += 1
         print(f"\n[{self.done}/{self.count}] {what}", flush=True)
 
+    def skip(self):
+        """Count a command that need not be run."""
+        self.done += 1
+
     def command(self, what, *words):
         """Run `python words…`; raises StepFailed or Stopped."""
         self.announce(what)
@@ -47,23 +52,38 @@ class Steps:
 def call(command):
     """The exit code of a command that gets the signals that would end this process.
 
-    Ctrl-C reaches it by itself; SIGTERM and SIGHUP are passed on, and it is waited for.
+    SIGTERM and SIGHUP are passed on, and SIGINT where it does not reach the command by itself, as
+    Ctrl-C does; the command is waited for. What is ignored (nohup) stays so, and inheritable file
+    descriptors (locks) are inherited.
     """
     child = None
     asked = []
 
     def on_signal(number, frame):
         asked.append(number)
-        if child is not None and child.poll() is None and number != signal.SIGINT:
+        if child is not None and child.poll() is None and not _from_terminal(number):
             child.send_signal(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    before = {n: signal.getsignal(n) for n in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
     try:
-        child = subprocess.Popen(command)
+        child = subprocess.Popen(command, close_fds=False)
         for number in asked:
             child.send_signal(number)
         return child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _from_terminal(number):
+    """Whether the signal went to the terminal's whole foreground group, so to the child too."""
+    if number != signal.SIGINT:
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):  # no terminal
+        return False

@@ -347,3 +347,9 @@ def test_real_voc_photographs_and_labels_are_read(shared, build, take):
         assert image.shape[2:] == label.shape[2:] and image.shape[:2] == (1, 3)
         assert set(np.unique(label)) <= set(range(21)) | {255}
         assert (label > 0).any() and -123 <= image.min() < image.max() <= 255 - 104
+
+
+def test_the_class_count_is_known_only_where_it_is_given(voc):
+    assert VOCSegDataLayer.class_count(repr(voc.params)) is None
+    assert VOCSegDataLayer.class_count(repr(dict(voc.params, classes=3))) == 3
+    assert VOCSegDataLayer.class_count(VOCSegDataLayer.parse(voc.params)) == 21

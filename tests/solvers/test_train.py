@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import tiny_run
 import caffe
 from prototxt import build, head, own, vgg
 from prototxt.tasks import TASKS
+from solvers import stages as st
 from solvers import train
 from tools import steps
 from tools.cli import UserError
@@ -33,12 +34,11 @@ snapshot = 2
 
 def stages(task, net):
     """The recipe as (task/net, [suffix task/net, ...])."""
-    made = train.recipe(
-        TASKS[task], net, TASKS, lambda t, n, s: train.Stage(t.name, n, None, None, s)
+    made = st.recipe(
+        TASKS[task], net, TASKS, lambda t, n, s: st.Stage(t.name, n, {}, None, None, s)
     )
     return [
-        (f"{s.task}/{s.net}", [f"{suffix} {o.task}/{o.net}".strip() for suffix, o in s.sources])
-        for s in made
+        (st.name(s), [f"{suffix} {st.name(o)}".strip() for suffix, o in s.sources]) for s in made
     ]
 
 
@@ -69,18 +69,12 @@ def test_what_starts_from_vgg_has_one_stage():
     assert stages("sbd", "fcn8s-atonce-vgg16") == [("sbd/fcn8s-atonce-vgg16", [])]
 
 
-def test_late_fusion_takes_each_streams_weights_with_its_suffix():
-    made = train.recipe(
-        TASKS["nyud-rgb-hha"], "fcn32s-vgg16", TASKS, train.opener(ARGS_OF_THE_COMMAND)
-    )
-    words = " ".join(train.initial_weights(made[-1], ARGS_OF_THE_COMMAND))
+def test_late_fusion_takes_each_streams_weights_with_its_suffix(monkeypatch, root):
+    monkeypatch.chdir(root)
+    made = st.recipe(TASKS["nyud-rgb-hha"], "fcn32s-vgg16", TASKS, st.open_stage)
+    words = " ".join(train.initial_weights(made[-1], None))
     prefix = "--from runs/nyud-{}/fcn32s-vgg16/train_iter_300000.caffemodel --suffix {} "
     assert prefix.format("rgb", "color") + prefix.format("hha", "hha") in words
-
-
-ARGS_OF_THE_COMMAND = Namespace(
-    own=None, data=None, set=[], iterations=None, source=None, fc6=None, fill_missing=None
-)
 
 
 @pytest.fixture
@@ -113,12 +107,35 @@ def folder(tmp_path, monkeypatch, root, small_nets):
 
 @pytest.fixture
 def commands(monkeypatch):
-    """The commands that are run, as (what, words), and run they are."""
+    """The commands that are run, as words, and run they are."""
     seen, really = [], steps.Steps.command
 
     def command(self, what, *words):
-        seen.append((what, words))
+        seen.append(what)
         return really(self, what, *words)
+
+    monkeypatch.setattr(steps.Steps, "command", command)
+    return seen
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """In place of the commands: what they leave behind, the settings that they were given."""
+    seen = []
+
+    def command(self, what, *words):
+        seen.append(what.split("/")[-1])
+        options = dict(zip(words[1:], words[2:]))
+        if words[0].endswith("make_init.py"):
+            Path(options["--out"]).write_text(f"init {' '.join(words)}")
+        elif words[0].endswith("solve.py"):
+            folder = Path(options["--solver"]).parent
+            assert "--weights" not in options or Path(options["--weights"]).is_file()
+            for kind in ("caffemodel", "solverstate"):
+                last = options.get("--iterations", "3")
+                (folder / f"train_iter_{last}.{kind}").write_text(f"{kind} {words}")
+        else:
+            Path(options["--json"]).write_text(json.dumps({"weights": options["--weights"]}))
 
     monkeypatch.setattr(steps.Steps, "command", command)
     return seen
@@ -129,43 +146,141 @@ def run(net, *more):
     return train.main(arguments)
 
 
-def test_a_recipe_makes_every_stage_once_and_scores_it(folder, commands, capsys):
+BOTH = [
+    "fcn32s-vgg16: initial weights", "fcn32s-vgg16: training to iteration 3",
+    "fcn32s-vgg16: scores on the val split", "fcn16s-vgg16: initial weights",
+    "fcn16s-vgg16: training to iteration 3", "fcn16s-vgg16: scores on the val split",
+]  # fmt: skip
+
+
+def place(folder, net="fcn16s-vgg16"):
+    return folder / "runs" / "tiny" / net
+
+
+def test_a_recipe_makes_every_stage_and_scores_it(folder, commands):
     assert run("fcn16s-vgg16") == 0
-    assert [what for what, _ in commands] == [
-        "tiny/fcn32s-vgg16: initial weights",
-        "tiny/fcn32s-vgg16: training to iteration 3",
-        "tiny/fcn32s-vgg16: scores on the val split",
-        "tiny/fcn16s-vgg16: initial weights",
-        "tiny/fcn16s-vgg16: training to iteration 3",
-        "tiny/fcn16s-vgg16: scores on the val split",
-    ]
-    place = folder / "runs" / "tiny" / "fcn16s-vgg16"
-    scores = json.loads((place / "scores.json").read_text())
+    assert commands == [f"tiny/{what}" for what in BOTH]
+    scores = json.loads((place(folder) / "scores.json").read_text())
     assert scores["weights"] == "runs/tiny/fcn16s-vgg16/train_iter_3.caffemodel"
-    assert (place / "train.log").read_text().count("Iteration") > 0
+    assert (place(folder) / "train.log").read_text().count("Iteration") > 0
+    net = caffe.Net(str(place(folder) / "val.prototxt"), caffe.TEST, weights=scores["weights"])
+    assert net.params["upscore2"][0].data.any()
 
+    # A last snapshot that is lost is trained again from the one before, to the same numbers.
+    last = place(folder) / "train_iter_3.caffemodel"
+    before = last.read_bytes()
+    last.unlink()
+    (place(folder) / "train_iter_3.solverstate").unlink()
     commands.clear()
-    assert run("fcn16s-vgg16") == 0
-    assert commands == []
-    out = capsys.readouterr().out
-    assert out.count("trained\n") == 2
+    assert run("fcn16s-vgg16", "--no-score") == 0
+    assert commands == ["tiny/fcn16s-vgg16: training to iteration 3"]
+    assert last.read_bytes() == before
 
-    # What is gone is made again, from what is left: here the last stage's last snapshot.
-    before = (place / "train_iter_3.caffemodel").read_bytes()
-    (place / "train_iter_3.caffemodel").unlink()
-    (place / "train_iter_3.solverstate").unlink()
-    assert run("fcn16s-vgg16") == 0
-    assert [what.split(": ")[1] for what, _ in commands] == ["training to iteration 3"]
-    assert (place / "train_iter_3.caffemodel").read_bytes() == before
 
-    # Weights that a run has begun with are not exchanged under it.
-    (place / "train_iter_3.caffemodel").unlink()
-    (place / "init.command").write_text("surgery/make_init.py --from other.caffemodel\n")
-    with pytest.raises(UserError, match="started otherwise"):
+def test_what_is_trained_and_scored_is_not_made_again(folder, quick, capsys):
+    assert run("fcn16s-vgg16") == 0 and quick == BOTH
+    quick.clear()
+    assert run("fcn16s-vgg16") == 0 and quick == []
+    assert capsys.readouterr().out.count("  trained\n") == 2
+
+
+def test_stages_before_a_trained_one_are_not_needed(folder, quick, capsys):
+    run("fcn16s-vgg16")
+    for left in place(folder, "fcn32s-vgg16").glob("train_iter*"):
+        left.unlink()
+    (folder / "vgg.caffemodel").unlink()
+    quick.clear()
+    assert run("fcn16s-vgg16") == 0 and quick == []
+    assert "not needed" in capsys.readouterr().out
+
+
+def test_weights_that_are_made_anew_are_scored_anew(folder, quick):
+    run("fcn32s-vgg16")
+    for left in place(folder, "fcn32s-vgg16").glob("train_iter*"):
+        left.unlink()
+    quick.clear()
+    assert run("fcn32s-vgg16") == 0
+    assert quick == BOTH[1:3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more", "said"),
+    [
+        ("base_lr = 1e-8", "base_lr = 1e-7", [], "solver: `base_lr: "),
+        ('["a", "b", "c"]', '["a", "b", "c", "d"]', [], "net: `.*'classes': 3"),
+        ("", "", ["--set", "momentum=0.5"], "solver: `momentum: 0.99` then, `momentum: 0.5` now"),
+        ("", "", ["--fill-missing", "msra"], "initial weights: `.*vgg.caffemodel"),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_stage_is_not_gone_on_from_with_other_settings(
+    folder, quick, old, new, more, said, finished
+):
+    run("fcn32s-vgg16")
+    if not finished:
+        for kind in ("caffemodel", "solverstate"):
+            path = place(folder, "fcn32s-vgg16") / f"train_iter_3.{kind}"
+            path.rename(path.with_name(f"train_iter_2.{kind}"))
+    (folder / "tiny.toml").write_text(TOML.replace(old, new))
+    quick.clear()
+    with pytest.raises(UserError, match=f"tiny/fcn32s-vgg16 was begun otherwise .*{said}"):
+        run("fcn32s-vgg16", *more)
+    assert quick == []
+    assert run("fcn32s-vgg16", *more, "--accept-changes") == 0
+    assert quick == ([] if finished else BOTH[1:3])
+    assert run("fcn32s-vgg16", *more) == 0
+
+
+def test_pretrained_weights_that_are_exchanged_are_noticed(folder, quick):
+    run("fcn32s-vgg16")
+    (folder / "vgg.caffemodel").write_bytes(b"others")
+    with pytest.raises(UserError, match=r"vgg\.caffemodel is another file now"):
+        run("fcn32s-vgg16")
+
+
+def test_initial_weights_that_no_training_has_used_are_made_anew(folder, quick):
+    init = place(folder, "fcn32s-vgg16") / "init.caffemodel"
+    run("fcn32s-vgg16")
+    for left in place(folder, "fcn32s-vgg16").glob("train_iter*"):
+        left.unlink()
+    quick.clear()
+    assert run("fcn32s-vgg16", "--fill-missing", "msra") == 0
+    assert quick == BOTH[:3] and "msra" in init.read_text()
+
+
+def test_snapshots_of_another_command_are_not_gone_on_from(folder, quick):
+    place(folder, "fcn32s-vgg16").mkdir(parents=True)
+    (place(folder, "fcn32s-vgg16") / "train_iter_2.solverstate").write_text("a week's work")
+    with pytest.raises(UserError, match="was not begun by this command; --accept-changes"):
+        run("fcn32s-vgg16")
+    assert quick == []
+
+
+def test_fewer_iterations_than_there_are_snapshots_of_is_refused(folder, quick):
+    run("fcn32s-vgg16", "--iterations", "5")
+    with pytest.raises(UserError, match="reach iteration 5, beyond 3; raise --iterations"):
+        run("fcn32s-vgg16", "--iterations", "3")
+
+
+def test_hdf5_snapshots_have_their_own_suffix(folder):
+    assert run("fcn32s-vgg16", "--set", "snapshot_format=HDF5") == 0
+    assert (place(folder, "fcn32s-vgg16") / "train_iter_3.caffemodel.h5").is_file()
+
+
+def test_two_trainings_of_one_stage_exclude_each_other(folder, quick):
+    (stage,) = st.recipe(
+        own.load("tiny.toml"),
+        "fcn32s-vgg16",
+        {},
+        lambda t, n, s: st.open_stage(t, n, s, (), "tiny.toml"),
+    )
+    with st.lock(stage), pytest.raises(UserError, match="another training is at work there"):
         run("fcn16s-vgg16")
+    assert quick == []
+    assert run("fcn16s-vgg16") == 0
 
 
-def test_the_plan_shows_stages_and_runs_nothing(folder, commands, capsys):
+def test_the_plan_shows_stages_and_touches_nothing(folder, quick, capsys):
     assert run("fcn16s-vgg16", "--plan") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [
@@ -173,30 +288,30 @@ def test_the_plan_shows_stages_and_runs_nothing(folder, commands, capsys):
         ["tiny/fcn32s-vgg16", "vgg.caffemodel", "3", "1e-08", "to", "do"],
         ["tiny/fcn16s-vgg16", "tiny/fcn32s-vgg16", "3", "1e-10", "to", "do"],
     ]
-    assert commands == []
+    assert quick == [] and not (folder / "runs").exists()
 
 
-def test_missing_data_is_reported_before_any_work(folder, commands):
+def test_missing_data_is_reported_before_any_work(folder, quick):
     (folder / "voc/JPEGImages/p1.jpg").unlink()
     with pytest.raises(ValueError, match=r"p1\.jpg: no such image") as caught:
         run("fcn16s-vgg16")
-    assert caught.value.exit_code == 2 and commands == []
+    assert caught.value.exit_code == 2 and quick == []
 
 
-def test_missing_weights_are_reported_before_any_work(folder, commands):
+def test_missing_weights_are_reported_before_any_work(folder, quick):
     (folder / "vgg.caffemodel").unlink()
     with pytest.raises(UserError, match=r"vgg\.caffemodel: no such weights file"):
         run("fcn16s-vgg16")
     with pytest.raises(UserError, match="name them by --from"):
         train.main(["--own", "tiny.toml", "--net", "fcn16s-vgg16", "--cpu"])
-    assert commands == []
+    assert quick == []
 
 
 def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
     with pytest.raises(steps.StepFailed) as caught:
         run("fcn16s-vgg16", "--set", "base_lr=1e20", "--no-score")
     assert caught.value.exit_code == 1
-    assert (folder / "runs/tiny/fcn32s-vgg16/init.caffemodel").is_file()
+    assert (place(folder, "fcn32s-vgg16") / "init.caffemodel").is_file()
     assert "not finite" in capfd.readouterr().err
 
 
@@ -212,3 +327,11 @@ def test_a_task_or_net_that_is_not_there_is_named(arguments, line):
     with pytest.raises(UserError) as caught:
         train.main(arguments)
     assert line in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["snapshot_prefix=x", "max_iter=5", "train_net=y"])
+def test_solver_fields_that_the_recipe_sets_are_refused(field, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--task", "voc", "--net", "fcn8s-vgg16", "--set", field])
+    assert ended.value.code == 2
+    assert "a recipe sets it itself" in capsys.readouterr().err

@@ -64,6 +64,32 @@ def test_sigterm_is_passed_on_to_the_running_step_which_is_waited_for(root):
     assert err.count("\n") == 1 and "stopped in `a long step`; give the same command" in err
 
 
+def test_sigint_to_the_parent_alone_reaches_the_step(root):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("signal.SIGTERM", "signal.SIGINT")],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 143 and "kept" in out and err.count("\n") == 1
+
+
+def test_a_signal_that_is_ignored_stays_ignored_in_the_step(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        ask = "import signal, sys; sys.exit(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)"
+        Steps(1).command("ask", "-c", ask)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_signal_handlers_of_before_are_back_afterwards():
     before = signal.getsignal(signal.SIGTERM)
     Steps(1).command("nothing", "-c", "")
