@@ -23,6 +23,7 @@ from segmentation_files import (
     MAX_PIXELS,
     find,
     read_bgr,
+    read_millimetres,
     read_picture,
     read_split,
     split_file,
@@ -30,7 +31,7 @@ from segmentation_files import (
 from segmentation_mat import read_mat
 from segmentation_params import REQUIRED, DataError, folder, integer, mean
 
-NYUD_CLASSES = 40
+CLASS_COUNT = 40
 
 MEANS = {
     "color": (116.190, 97.203, 92.318),
@@ -63,22 +64,14 @@ def read_depth(path):
     The published depth is filled in; a pixel of 0, no measurement, has no logarithm that a net
     could use and is refused. Raises DataError.
     """
-
-    def decode(image):
-        if not image.mode.startswith("I"):
-            raise DataError(
-                f"{path}: depth in {image.mode} pixels; expected a 16-bit gray PNG of millimetres"
-            )
-        depth = np.asarray(image).astype(np.float64)
-        if not depth.all():
-            row, column = np.argwhere(depth == 0)[0]
-            raise DataError(
-                f"{path}: depth 0 (not measured) at row {row}, column {column}, "
-                f"{np.sum(depth == 0)} pixels in all; use depth whose holes are filled in"
-            )
-        return np.log(depth).astype(np.float32)
-
-    return read_picture(path, ("PNG",), MAX_PIXELS, decode)
+    depth = read_millimetres(path)
+    if not depth.all():
+        row, column = np.argwhere(depth == 0)[0]
+        raise DataError(
+            f"{path}: depth 0 (not measured) at row {row}, column {column}, "
+            f"{np.sum(depth == 0)} pixels in all; use depth whose holes are filled in"
+        )
+    return np.log(depth.astype(np.float64)).astype(np.float32)
 
 
 def read_hha(path):
@@ -95,7 +88,7 @@ def read_hha(path):
     return read_picture(path, ("PNG",), MAX_PIXELS, decode)
 
 
-def read_nyud_label(path, classes=NYUD_CLASSES):
+def read_nyud_label(path, classes=CLASS_COUNT):
     """`segmentation` of a label file, H x W uint8: classes 1 to `classes` less one, 0 as void.
 
     Raises DataError.
@@ -130,7 +123,7 @@ class NYUDSegDataLayer(SegmentationLayer):
         "mean_bgr": (mean(3), MEANS["color"]),
         "mean_hha": (mean(3), MEANS["hha"]),
         "mean_logd": (mean(1), MEANS["depth"]),
-        "classes": (integer(1, 255), NYUD_CLASSES),
+        "classes": (integer(1, 255), CLASS_COUNT),
         **COMMON,
     }
 

@@ -21,11 +21,14 @@ from segmentation_files import find, read_bgr, read_lines, read_split, split_fil
 from segmentation_mat import read_mat
 from segmentation_params import REQUIRED, DataError, folder, integer, mean
 
-CONTEXT_CLASSES = 60
+CLASS_COUNT = 60
 """59 and background."""
 
 CONTEXT_MEAN = (104.007, 116.669, 122.679)
-"""B, G, R: of the FCN reference's nets."""
+"""B, G, R: what the FCN reference's own layer subtracts, VOC's mean rounded to three digits.
+
+It is the default for nets that give none, as the reference's; nets made here give theirs.
+"""
 
 FINE_NAMES = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 """Names of 59_labels.txt that labels.txt spells otherwise."""
@@ -54,7 +57,7 @@ def read_names(path):
     return names
 
 
-def class_table(context_dir, classes=CONTEXT_CLASSES):
+def class_table(context_dir, classes=CLASS_COUNT):
     """Class of each fine label as an int16 array, -1 where labels.txt has no such id.
 
     The k-th entry of 59_labels.txt by its id is class k, from 1; all else is 0. Raises DataError.
@@ -125,7 +128,7 @@ class PASCALContextSegDataLayer(SegmentationLayer):
         "voc_dir": (folder, REQUIRED),
         "context_dir": (folder, REQUIRED),
         "mean": (mean(3), CONTEXT_MEAN),
-        "classes": (integer(1, 255), CONTEXT_CLASSES),
+        "classes": (integer(1, 255), CLASS_COUNT),
         **COMMON,
     }
 

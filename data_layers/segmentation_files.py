@@ -135,6 +135,22 @@ def read_label(path, max_pixels=MAX_PIXELS):
     return read_picture(path, ("PNG",), max_pixels, decode)
 
 
+def read_millimetres(path, max_pixels=MAX_PIXELS):
+    """A depth map, a 16-bit gray PNG of millimetres, as H x W uint16; 0 is not measured.
+
+    Raises DataError.
+    """
+
+    def decode(image):
+        if not image.mode.startswith("I"):
+            raise DataError(
+                f"{path}: depth in {image.mode} pixels; expected a 16-bit gray PNG of millimetres"
+            )
+        return np.asarray(image).astype(np.uint16)  # Pillow's "I" of a PNG is 16 bits, too
+
+    return read_picture(path, ("PNG",), max_pixels, decode)
+
+
 def read_picture(path, formats, max_pixels, decode):
     """decode(Pillow image, loaded) of a picture in one of `formats`. Raises DataError."""
     if any(kind not in Image.OPEN for kind in formats):
@@ -160,7 +176,8 @@ def read_picture(path, formats, max_pixels, decode):
         kinds = "/".join(f for f in formats if f != "MPO")
         raise DataError(f"{path}: not a {kinds} picture, or damaged at its head") from None
     except Exception as error:  # Pillow's decoders raise nearly every kind
-        raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
+        told = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({told}); fetch it again") from None
 
 
 def check_labels(path, label, classes):

@@ -21,6 +21,7 @@ from surgery.initial import initialise
 from surgery.skeleton import build, data_mean, read_prototxt
 from tools.cli import UserError, run
 from tools.files import replacing
+from tools.tables import table
 
 
 def arguments(argv):
@@ -93,14 +94,6 @@ def save(net, path):
         net.save(part)
 
 
-def print_table(rows):
-    """Rows of strings under a header, in aligned columns."""
-    rows = [("layer", "shape", "from")] + rows
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    for row in rows:
-        print(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}")
-
-
 def main(argv):
     args = arguments(argv)
     pairs = pair(args.suffix, args.sources)
@@ -126,7 +119,7 @@ def main(argv):
         drop=args.drop,
     )
     save(net, args.out)
-    print_table(rows)
+    print("\n".join(table(("layer", "shape", "from"), rows, left=3)))
     if dropped:
         print("dropped: " + ", ".join(dropped))
     print(f"{args.out}: {os.path.getsize(args.out) / 1e6:.1f} MB")

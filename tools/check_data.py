@@ -8,7 +8,8 @@
 Reads the train and the val split (with --net, those of the nets) and lists, one a line, all files
 that are missing, cannot be decoded, or are not of their image's size, labels with values that are
 no class, ids that are listed twice or are in both train and val, and pictures that have the same
-bytes under two ids; then each split's classes. Exit code 0: no problem, 1: some.
+bytes under two ids; then each split's classes. Exit code 0: no problem, 1: some, 2: no split's list
+can be read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import caffe
 from prototxt import build, own
 from prototxt.tasks import TASKS
 from tools import nets
-from tools.cli import Progress, UserError, run, warn
+from tools.cli import Progress, UserError, processors, run, warn
 from tools.data_report import problems, report, report_json, unlisted
 from tools.data_walk import Item, class_count, problem, walk
 from tools.files import check_target, write_atomic
@@ -57,8 +58,15 @@ class Split:
     """{id, or "-" for the list itself: [(file, what is wrong)]}"""
 
     @property
+    def ok(self):
+        """ids that have been examined and have no problem"""
+        done = (name for name, found in self.found.items() if found is not None)
+        return sum(1 for name in done if not self.rows.get(name))
+
+    @property
     def bad(self):
-        return sum(1 for name in self.found if self.rows.get(name))
+        """ids with a problem, and the list if it has one"""
+        return sum(1 for name in ("-", *self.found) if self.rows.get(name))
 
 
 def of_task(task, data):
@@ -111,7 +119,10 @@ def _alike(a, b):
 
 
 def open_splits(splits):
-    """Read the splits' lists; one that cannot be read is a problem of its split."""
+    """Read the splits' lists; one that cannot be read is a problem of its split.
+
+    Raises UserError where none can be read: then it is the folder that is wrong.
+    """
     names = collections.Counter()
     for split in splits:
         names[split.name] += 1
@@ -128,6 +139,10 @@ def open_splits(splits):
                 f"{split.source.where}: {len(split.source.ids)} ids; the published split "
                 f"{split.name} has {split.expected}"
             )
+    if not any(split.source for split in splits):
+        file, text = splits[0].rows["-"][0]
+        others = "; nor can any other split's list be read" if len(splits) > 1 else ""
+        raise UserError((text if file == "-" else f"{file}: {text}") + others)
 
 
 def check_lists(splits):
@@ -196,15 +211,10 @@ def parser():
     p.add_argument(
         "--data", help="folder that holds voc, sbd, … (default: data); with --own: your data set's"
     )
-    count = _processors()
+    count = processors()
     p.add_argument("--jobs", type=int, default=count, help="processes (default: %(default)s)")
     p.add_argument("--json", metavar="OUT", help="write everything there, too")
     return p
-
-
-def _processors():
-    known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
 
 
 def chosen(args):

@@ -23,6 +23,7 @@ __all__ = [
     "duration",
     "error_line",
     "exit_code",
+    "processors",
     "progress",
     "run",
     "select_device",
@@ -93,6 +94,12 @@ def run(main, argv=None):
         print("error: " + error_line(error), file=sys.stderr)
         code = exit_code(error)
     sys.exit(code)
+
+
+def processors():
+    """How many processors this process may use."""
+    known = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(known(0)) if known else os.cpu_count() or 1
 
 
 def add_device_arguments(parser):

@@ -9,6 +9,7 @@ import numpy as np
 from segmentation_files import VOID
 
 from tools.data_walk import class_count
+from tools.tables import table
 
 
 def unlisted(splits):
@@ -22,7 +23,7 @@ def unlisted(splits):
     left = {}
     for folder, names in sorted(used.items()):
         kinds = {os.path.splitext(name)[1] for name in names}
-        there = (name for name in os.listdir(folder) if os.path.splitext(name)[1] in kinds)
+        there = (n for n in os.listdir(folder) if os.path.splitext(n)[1] in kinds and n[0] != ".")
         left[folder] = sum(1 for name in there if name not in names)
     return {folder: count for folder, count in left.items() if count}
 
@@ -42,25 +43,12 @@ def class_rows(split):
     return [(name, int(pixels[c]), int(images[c])) for name, c in [*names, ("void", VOID)]]
 
 
-def table(rows, right=()):
-    """Rows of texts as aligned lines; the columns `right` are flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def line(row):
-        cells = (
-            t.rjust(w) if i in right else t.ljust(w) for i, (t, w) in enumerate(zip(row, widths))
-        )
-        return "  ".join(cells).rstrip()
-
-    return [line(row) for row in rows]
-
-
 def class_table(split):
     """class_rows as lines of text, with the share of all pixels in percent."""
     rows = class_rows(split)
     total = max(1, sum(pixels for _, pixels, _ in rows))
     texts = [(name, f"{100 * pixels / total:.2f}", str(images)) for name, pixels, images in rows]
-    return table([(f"classes of {split.name}", "pixels %", "images"), *texts], right=(1, 2))
+    return table((f"classes of {split.name}", "pixels %", "images"), texts)
 
 
 def problems(splits):
@@ -83,13 +71,12 @@ def report(splits, left):
         ]
     )
     rows = problems(splits)
-    blocks.append(table([("split", "id", "file", "problem"), *rows]) if rows else [])
-    summary = [("split", "images", "ok", "bad", "list")]
+    blocks.append(table(("split", "id", "file", "problem"), rows, left=4) if rows else [])
+    summary = []
     for s in splits:
-        ok = sum(1 for name, found in s.found.items() if found is not None and not s.rows[name])
         where = s.source.where if s.source else "cannot be read"
-        summary.append((s.name, str(len(s.found)), str(ok), str(s.bad), where))
-    blocks.append(table(summary, right=(1, 2, 3)))
+        summary.append((s.name, str(len(s.found)), str(s.ok), str(s.bad), where))
+    blocks.append(table(("split", "images", "ok", "bad", "list"), summary, left=(0, 4)))
     print("\n\n".join("\n".join(lines) for lines in blocks if lines), flush=True)
 
 
@@ -104,7 +91,7 @@ def report_json(splits, left):
                 "list": s.source.where if s.source else None,
                 "images": len(s.found),
                 "expected": s.expected or None,
-                "ok": len(s.found) - s.bad,
+                "ok": s.ok,
                 "bad": s.bad,
                 "classes": [
                     {"name": name, "pixels": pixels, "images": images}

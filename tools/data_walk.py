@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import multiprocessing
 import os
-import signal
 import struct
-import threading
 import warnings
 import zlib
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import numpy as np
 from segmentation_files import IMAGE_EXTENSIONS, VOID, check_labels, check_sizes
 from segmentation_params import DataError
+
+from tools import workers
 
 BATCH = 16
 """Ids handed to a worker at a time, at most."""
@@ -190,63 +187,25 @@ def walk(splits, items, jobs):
     `splits` is a list of (layer class, parsed parameters). A file that kills its worker (out of
     memory, a decoder's crash) is a problem like any other.
     """
-    size = max(1, min(BATCH, len(items) // (4 * jobs)))
-    waiting = collections.deque(items[i : i + size] for i in range(0, len(items), size))
-    while waiting:
-        lost = yield from _run(splits, waiting, min(jobs, len(waiting)))
-        for item in lost:  # one of them killed the worker: each by itself
-            if (yield from _run(splits, collections.deque([[item]]), 1)):
-                text = "the process that read it was killed: out of memory, or the decoder crashed"
-                yield item, Found([(f"id {item.id}", text)])
-
-
-def _run(splits, waiting, jobs):
-    """Yield (Item, Found) until `waiting` is used up or a worker dies; returns the Items lost."""
-    under_way, lost, broken = {}, [], False
-    pool = ProcessPoolExecutor(jobs, initializer=_start, initargs=(splits,))
-    try:
-        while under_way or (waiting and not broken):
-            while waiting and not broken and len(under_way) < 3 * jobs:
-                try:
-                    under_way[pool.submit(_examine_all, waiting[0])] = waiting[0]
-                    waiting.popleft()
-                except BrokenProcessPool:
-                    broken = True
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                batch = under_way.pop(future)
-                try:
-                    results = future.result()
-                except BrokenProcessPool:
-                    broken = True
-                    lost += batch
-                    continue
-                yield from zip(batch, results)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return lost
+    # Not fresh: to import the layers means to import Caffe, seconds for each process.
+    done = workers.each(_examine, items, jobs, _start, (splits,), fresh=False, batch=BATCH)
+    for item, found in done:
+        if found is workers.DIED:
+            text = "the process that read it was killed: out of memory, or the decoder crashed"
+            found = Found([(f"id {item.id}", text)])
+        yield item, found
 
 
 _splits = []  # in a worker: [layer class, parsed parameters, Source once it is open]
 
 
 def _start(splits):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the workers
     warnings.simplefilter("ignore")  # Pillow's, on files that are reported anyway
     _splits[:] = [[layer, params, None] for layer, params in splits]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent():
-    """A worker whose parent was killed would wait for work for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _examine_all(items):
-    found = []
-    for item in items:
-        layer, params, source = split = _splits[item.split]
-        if source is None:
-            source = split[2] = layer.open_source(params)
-        found.append(examine(layer, params, source, item.id, item.sound))
-    return found
+def _examine(item):
+    layer, params, source = split = _splits[item.split]
+    if source is None:
+        source = split[2] = layer.open_source(params)
+    return examine(layer, params, source, item.id, item.sound)

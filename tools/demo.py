@@ -29,6 +29,7 @@ from tools.files import write_atomic
 from tools.pictures import indexed, legend, overlay, panel, save_png
 from tools.plot_log import plot
 from tools.steps import Steps
+from tools.tables import table
 
 NET = "dilated-fcn2s-vgg16"
 CROPS = 60
@@ -169,8 +170,7 @@ def main(argv):
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Look at:")
     rows = [(picture, "photograph, truth, prediction, overlay"), (curve, "the loss curve"),
             (final, "the trained weights"), (log, "the training log")]  # fmt: skip
-    for path, what in rows:
-        print(f"  {path:<42}{what}")
+    print("\n".join("  " + line for line in table(None, rows, left=2)))
     for what, score in scores.items():
         print(f"  {what}: pixel accuracy {score['pixel_accuracy']:.3f}, "
               f"mean IU {score['mean_iu']:.3f}")  # fmt: skip

@@ -27,27 +27,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
+import functools
 import os
-import signal
 import warnings
-import zlib
 from collections import namedtuple
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from segmentation_files import read_millimetres, read_rgb
+from segmentation_params import DataError
 
 from tools import depth_geometry as geometry
-from tools.cli import Progress, UserError, error_line, run, warn
+from tools import workers
+from tools.cli import Progress, UserError, error_line, processors, run, warn
 from tools.depth_geometry import DepthError, camera_for, parse_camera
 from tools.files import make_folder
 from tools.pictures import panel, save_png
 
 DETAIL, COARSE = 3, 10  # window radius of the normals that are encoded; of those for gravity
 MAX_PIXELS = 10_000_000  # beyond any depth camera; encoding takes about 300 bytes a pixel
-UNREADABLE = (SyntaxError, ValueError, EOFError, zlib.error, OSError)  # Pillow's, of a bad file
 CAPTIONS = ("horizontal disparity", "height above ground", "angle with gravity")
 FLOORS = ("robust", "lowest")
 
@@ -56,12 +54,6 @@ Job.__doc__ = """Paths of one frame; raw, color and panel are None where they ar
 
 Settings = namedtuple("Settings", "camera unit floor overwrite")
 Settings.__doc__ = """What holds for all frames; `camera` None: by size, `unit` in millimetres."""
-
-
-class WorkerDied(RuntimeError):
-    """A worker process was killed from outside."""
-
-    exit_code = 1
 
 
 def channels(depth, camera, raw=None, floor="robust"):
@@ -101,43 +93,15 @@ def encode(depth, camera, raw=None, floor="robust"):
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
 
 
-def read_depth(path):
-    """A 16-bit one-channel PNG as H x W uint16. Raises DepthError or OSError (no such file)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise DepthError(f"{path}: {width} x {height} pixels; at most {MAX_PIXELS}")
-                if not image.mode.startswith("I"):
-                    raise DepthError(
-                        f"{path}: not a 16-bit depth image, but {_kind(image.mode)}; expected one "
-                        "channel of 16 bits, the depth in millimetres"
-                    )
-                values = np.asarray(image)
-    except UnidentifiedImageError:
-        raise DepthError(f"{path}: not a PNG image, or cut off at the start") from None
-    except Image.DecompressionBombError:
-        raise DepthError(f"{path}: more than {MAX_PIXELS} pixels") from None
-    except UNREADABLE as error:
-        if isinstance(error, DepthError) or getattr(error, "errno", None) is not None:
-            raise
-        raise DepthError(f"{path}: damaged or cut off ({error}); copy it again") from None
-    return values.astype(np.uint16)
-
-
-def _kind(mode):
-    known = {"L": "8-bit gray", "1": "1-bit", "P": "a palette image", "RGB": "RGB colour"}
-    return known.get(mode, f"of Pillow's mode {mode}")
-
-
 def encode_file(job, settings):
-    """Encode one frame, and draw its panel, where these are not there yet. Raises DepthError."""
+    """Encode one frame, and draw its panel, where these are not there yet.
+
+    Raises DepthError or DataError.
+    """
     if settings.overwrite or not os.path.lexists(job.hha):
-        depth = read_depth(job.depth)
+        depth = read_millimetres(job.depth, MAX_PIXELS)
         camera = settings.camera or camera_for(depth.shape, job.depth)
-        raw = read_depth(job.raw) if job.raw else None
+        raw = read_millimetres(job.raw, MAX_PIXELS) if job.raw else None
         if raw is not None and raw.shape != depth.shape:
             raise DepthError(
                 f"{job.raw}: {raw.shape[1]} x {raw.shape[0]} pixels, but {job.depth} has "
@@ -156,58 +120,36 @@ def encode_file(job, settings):
 def draw_panel(job):
     """The photograph (or the HHA image in false colours) and the three channels, as one picture.
 
-    Reads what was written, `job.hha`. Returns a Pillow image. Raises DepthError.
+    Reads what was written, `job.hha`. Returns a Pillow image. Raises DataError.
     """
-    pictures = []
-    for path in (job.color or job.hha, job.hha):
-        try:
-            with Image.open(path, formats=["PNG", "JPEG"]) as image:
-                pictures.append(image.convert("RGB"))
-        except (*UNREADABLE, Image.DecompressionBombError) as error:
-            if getattr(error, "errno", None) is not None:
-                raise
-            raise DepthError(f"{path}: not a readable PNG or JPEG image") from None
+    image = read_rgb(job.hha)
+    first = read_rgb(job.color) if job.color else image
     captions = ["colour" if job.color else "R, G, B: the channels", *CAPTIONS]
-    return panel([pictures[0], *pictures[1].split()], captions, columns=2)
+    return panel([first, *np.moveaxis(image, -1, 0)], captions, columns=2)
 
 
-def attempt(job, settings):
+def attempt(settings, job):
     """encode_file(); returns None, or what went wrong as one line."""
     try:
-        encode_file(job, settings)
-    except (DepthError, OSError, MemoryError) as error:
+        with warnings.catch_warnings():  # a huge picture is refused in any case
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            encode_file(job, settings)
+    except (DataError, DepthError, OSError, MemoryError) as error:
         text = error_line(error)
         return text if job.depth in text else f"{job.depth}: {text}"
     return None
 
 
-def encode_all(jobs, settings, workers=1):
-    """Encode frames in `workers` processes; yields what attempt() returns, as frames are done."""
-    if workers == 1:
-        for job in jobs:
-            yield attempt(job, settings)
+def encode_all(jobs, settings, count=1):
+    """Encode frames in `count` processes; yields what attempt() returns, as frames are done."""
+    work = functools.partial(attempt, settings)
+    if count == 1:
+        yield from map(work, jobs)
         return
-    # Fresh processes: forks of one with threads (BLAS, PyTorch) may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts)
-    done = 0
-    try:
-        for future in as_completed([pool.submit(attempt, job, settings) for job in jobs]):
-            yield future.result()
-            done += 1
-    except BrokenProcessPool:
-        if done:
-            text = "a worker process was killed (out of memory?); fewer --jobs go on from here"
-            raise WorkerDied(text) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    if not done:
-        warn("no worker process came up (see above); going on in this one, as with --jobs 1")
-        yield from encode_all(jobs, settings)
-
-
-def _leave_interrupts():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+    for job, problem in workers.each(work, jobs, count):
+        if problem is workers.DIED:
+            problem = f"{job.depth}: its process was killed (out of memory?)"
+        yield problem
 
 
 def find_depth(paths):
@@ -264,13 +206,6 @@ def _partner(place, name, count, option):
     if count != 1:
         raise UserError(f"{option} {place}: is one file for {count} frames; name a folder")
     return place
-
-
-def processors():
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def parser():
@@ -333,8 +268,7 @@ def main(argv):
         return 0
     failed = 0
     settings = Settings(camera, args.unit, args.floor, args.overwrite)
-    workers = min(args.jobs or processors(), len(todo))
-    outcomes = encode_all(todo, settings, workers)
+    outcomes = encode_all(todo, settings, min(args.jobs or processors(), len(todo)))
     with contextlib.closing(outcomes), Progress(len(todo), "encoding", "frames") as bar:
         for problem in outcomes:
             if problem:

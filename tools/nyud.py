@@ -18,7 +18,8 @@ or by --mapping, Gupta's classMapping40.mat. Gupta's own release differs a littl
 their double outlines removed.
 
 Files that are there and whole are kept, so that a call that was cut short goes on where it
-stopped; --overwrite makes all anew.
+stopped; --overwrite makes all anew. Label files made otherwise, with another --mapping, are
+neither kept nor replaced unasked: the call ends there.
 """
 
 from __future__ import annotations
@@ -35,13 +36,22 @@ from PIL import Image
 from segmentation_files import read_split
 from segmentation_mat import read_mat
 
-from tools.cli import Progress, UserError, run
+from prototxt.tasks import NYUD_CLASSES
+from tools.cli import Progress, UserError, processors, run
 from tools.files import make_folder, write_atomic
-from tools.nyud_file import HEIGHT, WIDTH, frame_count, open_labelled, read_frame, read_names
+from tools.nyud_file import (
+    HEIGHT,
+    WIDTH,
+    frame_count,
+    open_labelled,
+    read_frame,
+    read_labels,
+    read_names,
+)
 from tools.tables import table
 
 TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nyud_classes.tsv")
-CLASSES = 40
+CLASSES = len(NYUD_CLASSES)
 FIRST_ID = 5001
 ROWS, COLUMNS = slice(45, 470), slice(40, 600)
 CROPPED = (425, 560)
@@ -154,37 +164,56 @@ def paths_of(out, number):
     return [os.path.join(out, *folder.split("/"), stem + end) for folder, end, _ in OUTPUTS]
 
 
-def whole(path, modes, shape):
-    """Whether the file `path` is there and can be read.
+def stored(path, modes, shape):
+    """What the file `path` holds, an array; None where it is not there or cannot be read.
 
     Raises UserError for one that can be read, but is no such file of `shape` (rows, columns).
     """
     if not os.path.isfile(path):
-        return False
+        return None
     try:
         if path.endswith(".mat"):
-            found, right = read_mat(path, "segmentation").shape, True
+            array, right = read_mat(path, "segmentation"), True
         else:
             with Image.open(path, formats=["PNG"]) as image:
                 image.load()
-                found, right = image.size[::-1], image.mode in modes
+                array, right = np.asarray(image), image.mode in modes
     except Exception:  # Pillow's decoders raise nearly every kind: damaged, so made anew
-        return False
-    if found != shape or not right:
+        return None
+    if array.shape[:2] != shape or not right:
         raise UserError(
-            f"{path}: is there, but {found[1]}x{found[0]} or of another kind; expected "
+            f"{path}: is there, but {array.shape[1]}x{array.shape[0]} or of another kind; expected "
             f"{shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
         )
-    return True
+    return array
 
 
-def encode(frame, lut, crop):
-    """The bytes of a frame's four files, in the order of OUTPUTS."""
+def classes(mat, number, labels, lut):
+    """The classes of frame `number`'s labels. Raises UserError for a label without a name."""
+    if labels.max() >= len(lut):
+        raise UserError(
+            f"{mat}: frame {number + 1} has label {labels.max()}, but there are {len(lut) - 1} "
+            "names"
+        )
+    return lut[labels]
+
+
+def check_same(path, found, wanted):
+    """Raise UserError unless a label file holds what would be written: no mixing of mappings."""
+    if not np.array_equal(found, wanted):
+        raise UserError(
+            f"{path}: holds other classes than this call makes (of another --mapping, or another "
+            "release); --overwrite replaces it, or choose another --out"
+        )
+
+
+def encode(frame, crop):
+    """The bytes of a frame's four files, in the order of OUTPUTS; its labels are classes."""
     from scipy.io import savemat
 
     rgb, depth, rawdepth, labels = (array[crop] for array in frame)
     stream = io.BytesIO()
-    savemat(stream, {"segmentation": lut[labels]}, do_compression=True)
+    savemat(stream, {"segmentation": labels}, do_compression=True)
     # The head's text tells the time: fixed, so that the same frame makes the same file.
     mat = b"MATLAB 5.0 MAT-file".ljust(116) + stream.getvalue()[116:]
     return [*(_png(picture) for picture in (rgb, depth, rawdepth)), mat]
@@ -196,9 +225,9 @@ def _png(array):
     return stream.getvalue()
 
 
-def save(frame, lut, crop, paths, missing):
+def save(frame, crop, paths, missing):
     """Write those of a frame's files that are `missing`."""
-    for path, data in zip(paths, encode(frame, lut, crop)):
+    for path, data in zip(paths, encode(frame, crop)):
         if path in missing:
             write_atomic(path, data)
 
@@ -213,22 +242,21 @@ def convert(args, file, lut):
         waiting = deque()
         for number in range(count):
             paths = paths_of(args.out, number)
-            missing = set()
-            for path, (folder, _, modes) in zip(paths, OUTPUTS):
-                kept = not args.overwrite and whole(path, modes, shape)
-                tally[folder][kept] += 1
-                if not kept:
-                    missing.add(path)
+            found = [None] * len(paths)
+            if not args.overwrite:
+                found = [stored(p, modes, shape) for p, (_, _, modes) in zip(paths, OUTPUTS)]
+            for array, (folder, _, _) in zip(found, OUTPUTS):
+                tally[folder][array is not None] += 1
+            if found[-1] is not None:
+                labels = classes(args.mat, number, read_labels(args.mat, file, number), lut)
+                check_same(paths[-1], found[-1], labels[crop])
+            missing = {path for path, array in zip(paths, found) if array is None}
             if not missing:
                 bar.update()
                 continue
             frame = read_frame(args.mat, file, number)
-            if frame.labels.max() >= len(lut):
-                raise UserError(
-                    f"{args.mat}: frame {number + 1} has label {frame.labels.max()}, but there "
-                    f"are {len(lut) - 1} names"
-                )
-            waiting.append(pool.submit(save, frame, lut, crop, paths, missing))
+            frame = frame._replace(labels=classes(args.mat, number, frame.labels, lut))
+            waiting.append(pool.submit(save, frame, crop, paths, missing))
             while len(waiting) > 2 * args.jobs:
                 waiting.popleft().result()
                 bar.update()
@@ -272,7 +300,7 @@ def parser():
     p.add_argument("--mapping", metavar="MAT", help="classMapping40.mat, in place of the table")
     p.add_argument("--no-crop", action="store_true", help="keep 640x480")
     p.add_argument("--overwrite", action="store_true", help="make files anew that are there")
-    default = min(4, os.cpu_count() or 1)
+    default = min(4, processors())
     p.add_argument(
         "--jobs", type=jobs, default=default, metavar="N", help=f"threads (default: {default})"
     )

@@ -117,20 +117,27 @@ def read_names(path, file):
 
 def read_frame(path, file, index):
     """Frame number `index`, from 0, as a Frame. Raises UserError."""
-    values = {}
-    for name in VARIABLES:
-        try:
-            values[name] = file[name][index]
-        except OSError as error:
-            raise UserError(
-                f"{path}: {name} of frame {index + 1} cannot be read ({error}); fetch it again"
-            ) from None
+    values = {name: _read(path, file, name, index) for name in VARIABLES}
     return Frame(
         rgb=np.ascontiguousarray(values["images"].transpose(2, 1, 0)),
         depth=millimetres(values["depths"].T, f"{path}: depths of frame {index + 1}"),
         rawdepth=millimetres(_known(values["rawDepths"].T), f"{path}: rawDepths of {index + 1}"),
         labels=np.ascontiguousarray(values["labels"].T),
     )
+
+
+def read_labels(path, file, index):
+    """The labels alone of frame number `index`, from 0, as in Frame. Raises UserError."""
+    return _read(path, file, "labels", index).T
+
+
+def _read(path, file, name, index):
+    try:
+        return file[name][index]
+    except OSError as error:
+        raise UserError(
+            f"{path}: {name} of frame {index + 1} cannot be read ({error}); fetch it again"
+        ) from None
 
 
 def _known(depth):

@@ -180,7 +180,7 @@ def check_classes(net_path, net, layer):
     if classes is not None and classes != channels:
         raise UserError(
             f"{net_path}: {made.__name__}'s labels have {classes} classes but blob {layer!r} has "
-            f"{channels} channels; take the net of this data set, or mend 'classes' in its param_str"
+            f"{channels} channels; take this data set's net, or mend 'classes' in its param_str"
         )
 
 

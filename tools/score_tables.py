@@ -42,20 +42,17 @@ def report(scores, hist, loss, names, **more):
 
 def snapshot_table(scores, loss, names):
     """One snapshot's scores (`score.metrics`) as lines of text, in percent, one class a line."""
-    width = max(len(name) for name in (*names, "pixel accuracy"))
-    lines = [f"{'class':<{width}}      IU  accuracy"]
-    for name, iu, accuracy in zip(names, scores["iu"], scores["accuracy"]):
-        lines.append(f"{name:<{width}}  {_percent(iu)}    {_percent(accuracy)}")
-    lines.append("")
-    for label, key in COLUMNS:
-        lines.append(f"{label:<{width}}  {_percent(scores[key])}")
+    classes = zip(names, scores["iu"], scores["accuracy"])
+    rows = [(name, _percent(iu), _percent(accuracy)) for name, iu, accuracy in classes]
+    rows.append(("", "", ""))
+    rows += [(label, _percent(scores[key]), "") for label, key in COLUMNS]
     if not np.isnan(loss):
-        lines.append(f"{'loss':<{width}}  {loss:.4g}")
-    return lines
+        rows.append(("loss", _loss(loss), ""))
+    return table(("class", "IU", "accuracy"), rows)
 
 
 def _percent(value):
-    return f"{percent(None if np.isnan(value) else value):>6}"
+    return percent(None if np.isnan(value) else value)
 
 
 def distinct(paths):

@@ -17,6 +17,7 @@ from segmentation_files import read_split, split_file
 from prototxt.tasks import TASKS
 from tools.cli import UserError, run, warn
 from tools.files import check_target, write_atomic
+from tools.tables import table
 
 VAL = 1449
 """Images of VOC2012's segmentation val."""
@@ -94,13 +95,13 @@ def main(argv):
     if not left:
         raise UserError(f"{val_path}: SBD holds all its {len(val)} ids; is it VOC2012's val?")
     written = write_list(out, left, args.force)
-    for what, count, where in (
-        ("VOC2012 val", len(val), val_path),
-        ("SBD", len(sbd), ", ".join(sbd_paths)),
-        ("val in SBD", len(val) - len(left), ""),
-        ("left", len(left), out if written else f"{out} (was there already)"),
-    ):
-        print(f"{what:<11}  {count:6d}  {where}".rstrip())
+    rows = (
+        ("VOC2012 val", str(len(val)), val_path),
+        ("SBD", str(len(sbd)), ", ".join(sbd_paths)),
+        ("val in SBD", str(len(val) - len(left)), ""),
+        ("left", str(len(left)), out if written else f"{out} (was there already)"),
+    )
+    print("\n".join(table(None, rows, left=(0, 2))))
     odd = unusual(len(val), len(sbd), len(left))
     if odd:
         warn(odd)

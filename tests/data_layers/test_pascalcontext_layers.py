@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import refused, write_list, write_mat73
-from pascalcontext_layers import CONTEXT_CLASSES, PASCALContextSegDataLayer, class_table, read_names
+from pascalcontext_layers import CLASS_COUNT, PASCALContextSegDataLayer, class_table, read_names
 from scipy.io import savemat
 from segmentation_params import DataError
 
@@ -112,7 +112,7 @@ def test_the_tasks_names_are_classes_in_their_order(context):
     from prototxt.tasks import TASKS
 
     background, *names = TASKS["pascal-context"].classes
-    assert (background, len(names)) == ("background", CONTEXT_CLASSES - 1)
+    assert (background, len(names)) == ("background", CLASS_COUNT - 1)
     fine = [SPELT_OTHERWISE.get(name, name) for name in names] + ["unknown"]
     assert set(SPELT_OTHERWISE) < set(names)
     fine.sort()

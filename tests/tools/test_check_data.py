@@ -35,12 +35,6 @@ from tools import check_data
 from tools.cli import UserError
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A sound data set in VOC layout."""
-    return write_voc(tmp_path / "data", train=TRAIN, val=VAL)
-
-
 def check(root, *arguments, jobs=1):
     """(exit code, {(split, id, file's name, problem)}, the JSON report) of a user's data set."""
     out = root.parent / "report.json"
@@ -81,20 +75,19 @@ def test_a_sound_data_set_has_no_problem(data, capsys, jobs):
     ]
 
 
-@pytest.mark.parametrize("plant", IMAGE_DEFECTS)
-def test_a_bad_image_is_reported(data, plant):
-    plant(data / IMAGES / "a2.jpg")
-    code, rows, made = check(data)
-    assert code == 1 and [s["bad"] for s in made["splits"]] == [1, 0]
-    the_same(rows, [("train", "a2", "a2.jpg", words) for words in IMAGE_DEFECTS[plant]])
+A2, B3 = ("train", "a2", f"{IMAGES}/a2.jpg"), ("val", "b3", f"{LABELS}/b3.png")
 
 
-@pytest.mark.parametrize("plant", LABEL_DEFECTS)
-def test_a_bad_label_is_reported(data, plant):
-    plant(data / LABELS / "b3.png")
+@pytest.mark.parametrize(
+    "place, plant, told",
+    [(A2, *row) for row in IMAGE_DEFECTS.items()] + [(B3, *row) for row in LABEL_DEFECTS.items()],
+)
+def test_a_bad_file_is_reported(data, place, plant, told):
+    split, name, file = place
+    plant(data / file)
     code, rows, made = check(data)
-    assert code == 1 and [s["bad"] for s in made["splits"]] == [0, 1]
-    the_same(rows, [("val", "b3", "b3.png", words) for words in LABEL_DEFECTS[plant]])
+    assert code == 1 and [s["bad"] for s in made["splits"]] == [split == "train", split == "val"]
+    the_same(rows, [(split, name, os.path.basename(file), words) for words in told])
 
 
 @given(
@@ -178,13 +171,14 @@ def test_the_same_picture_in_train_and_val_under_two_names_is_reported(data):
 def test_files_in_no_split_are_counted_and_are_no_problem(data, capsys):
     shutil.copy(data / IMAGES / "a3.jpg", data / IMAGES / "c.jpg")
     (data / IMAGES / "Thumbs.db").write_bytes(b"")
+    (data / IMAGES / ".1234.d.jpg").write_bytes(b"")  # what a killed writer leaves
     code, _, made = check(data)
     assert code == 0 and made["in_no_split"] == {str(data / IMAGES): 1}
     assert f"{data / IMAGES}: 1 more file, in none of these splits" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"\xff\xfe\0", b"../../etc/passwd\n"])
-def test_a_list_that_cannot_be_read_is_a_row_and_the_other_split_is_checked(data, damage):
+def test_a_list_that_cannot_be_read_is_a_row_and_the_other_split_is_checked(data, damage, capsys):
     (data / LISTS / "train.txt").unlink()
     if damage is not None:
         (data / LISTS / "train.txt").write_bytes(damage)
@@ -193,7 +187,9 @@ def test_a_list_that_cannot_be_read_is_a_row_and_the_other_split_is_checked(data
     assert code == 1
     assert [row[:2] for row in rows] == [("train", "-"), ("val", "b2")]
     assert rows[0][2].startswith("train.txt")
-    assert [s["images"] for s in made["splits"]] == [0, 3]
+    assert [(s["images"], s["ok"], s["bad"]) for s in made["splits"]] == [(0, 0, 1), (3, 2, 1)]
+    train = next(x for x in capsys.readouterr().out.splitlines()[-2:] if x.startswith("train"))
+    assert train.split() == ["train", "0", "0", "1", "cannot", "be", "read"]
 
 
 def test_shares_of_the_classes_are_those_of_the_labels(data, capsys):
@@ -247,16 +243,12 @@ def test_nyud_is_checked_in_the_tops_of_the_task(tmp_path, capsys):
     assert "otherprop" in out
 
 
-def test_pascal_context_is_checked_and_a_damaged_class_list_is_a_row(tmp_path, capsys):
+def test_pascal_context_is_checked_and_a_damaged_class_list_is_refused(tmp_path, capsys):
     context = write_context(tmp_path / "pascal", tmp_path / "pascal-context", train=TRAIN, val=VAL)
     call = ["--task", "pascal-context", "--data", str(tmp_path), "--jobs", "1"]
     assert check_data.main(call) == 0
     (context / "labels.txt").write_text("1: a\n2 b\n")
-    capsys.readouterr()
-    assert check_data.main(call) == 1
-    out = capsys.readouterr().out.splitlines()
-    rows = [line for line in out if f"{context}/labels.txt:2" in line]
-    assert [row.split()[:2] for row in rows] == [["train", "-"], ["val", "-"]]
+    assert refused(*call).startswith(f"{context}/labels.txt:2: '2 b' is not")
 
 
 def test_the_data_layers_of_nets_are_checked_each_split_once(data, tmp_path, capsys):
@@ -295,6 +287,17 @@ def refused(*arguments):
     assert getattr(caught.value, "exit_code", None) == 2, repr(caught.value)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_data_set_that_is_not_there_is_refused_in_one_line(data, tmp_path):
+    shutil.rmtree(data / LISTS)
+    told = refused("--own", write_toml(tmp_path / "x.toml", data))
+    assert told.startswith(f"{data / LISTS}/train.txt: no such split file (nor its folder")
+    assert told.endswith("; nor can any other split's list be read")
+    told = refused("--task", "voc", "--data", tmp_path)
+    assert told.startswith(f"{tmp_path}/voc/{LISTS}/train.txt: no such split file")
+    one = net(tmp_path / "one.prototxt", "val", voc_dir=str(tmp_path), mean=(1.0, 2.0, 3.0))
+    assert refused("--net", one).endswith("is the data set's folder right?")
 
 
 def test_wrong_calls_are_refused_in_one_line(data, tmp_path):

@@ -158,3 +158,14 @@ def test_targets_are_checked_before_the_work(tmp_path):
         files.check_target(str(tmp_path))
     with pytest.raises(cli.UserError, match="cannot be made a folder"):
         files.make_folder(str(tmp_path / "file" / "below"))
+
+
+def test_processors_are_those_that_this_process_may_use(monkeypatch):
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})
+        assert cli.processors() == 3
+        monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cli.processors() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cli.processors() == 1

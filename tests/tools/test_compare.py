@@ -193,3 +193,10 @@ def test_paths_get_as_many_folders_as_tell_them_apart():
 def test_a_table_puts_the_first_columns_left():
     lines = tables.table(["net", "kind", "n"], [["a", "bc", "10"], ["abcd", "b", "7"]], left=2)
     assert lines == ["net   kind   n", "a     bc    10", "abcd  b      7"]
+
+
+def test_a_table_puts_any_columns_left_and_needs_no_header():
+    rows = [["1", "a", "x"], ["10", "bcd", ""]]
+    assert tables.table(None, rows, left=(1, 2)) == [" 1  a    x", "10  bcd"]
+    assert tables.table(["n", "", ""], rows, True, left=(1, 2))[1] == "| --: | :-- | :-- |"
+    assert tables.table(None, []) == []

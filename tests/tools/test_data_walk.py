@@ -14,27 +14,19 @@ import numpy as np
 import pytest
 from data_sets import (
     LABELS,
-    TRAIN,
-    VAL,
     missing,
     net,
     out_of_range,
     truncated,
     write_toml,
-    write_voc,
 )
 from PIL import Image
+from processes import environment, gone, wait_until
 from segmentation import COMMON, SegmentationLayer, Source
 from segmentation_files import find, read_label, read_rgb, read_split
 from segmentation_params import REQUIRED, folder
 
 from tools import check_data, data_walk
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A sound data set in VOC layout."""
-    return write_voc(tmp_path / "data", train=TRAIN, val=VAL)
 
 
 class ThreeTopsLayer(SegmentationLayer):
@@ -157,11 +149,6 @@ class SlowLayer(VOCSegDataLayer):
 """
 
 
-def environment(root, *folders):
-    places = (*folders, root, root / "engine", root / "data_layers")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
-
-
 @pytest.fixture
 def running(data, tmp_path, root):
     """check_data.py as a process of its own, one of whose workers is at work: (process, the
@@ -175,10 +162,8 @@ def running(data, tmp_path, root):
         env=environment(root, tmp_path),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    note, limit = data / "reading", time.monotonic() + 60
-    while not (note.exists() and note.read_text()) and process.poll() is None:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    note = data / "reading"
+    wait_until(lambda: (note.exists() and note.read_text()) or process.poll() is not None)
     time.sleep(0.2)  # for the results before it to arrive
     yield process, int(note.read_text())
     if process.poll() is None:
@@ -198,18 +183,10 @@ def test_ctrl_c_shows_what_was_found_so_far_and_exits_130(running):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_workers_end_when_the_main_process_is_killed(running):
     process, worker = running
-    process.kill()
-    limit = time.monotonic() + 20
-    while time.monotonic() < limit:
-        try:
-            with open(f"/proc/{worker}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] in "ZX":
-                    return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.02)
-    os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker is still there")
+    process.terminate()
+    if not gone(worker):
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker is still there")
 
 
 def test_the_script_exits_1_for_a_problem(data, tmp_path, root):

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from nyud_mat import COLUMNS, NAMES, ROWS, files, frame, one_error, place, read, write_mat
+from nyud_mat import COLUMNS, NAMES, ROWS, files, frame, one_error, read, stack, write_mat
 from PIL import Image
 from scipy.io import loadmat, savemat
 
@@ -13,35 +13,23 @@ from prototxt.tasks import NYUD_CLASSES
 from tools import nyud
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    path = tmp_path_factory.mktemp("nyud") / "labeled.mat"
-    write_mat(path)
-    return path
-
-
-@pytest.fixture
-def work(tmp_path, original, capsys):
-    return place(tmp_path, original, capsys)
-
-
-def segmentation(work, number):
-    return loadmat(str(work.out / f"segmentation/img_{number}.mat"))["segmentation"]
+def segmentation(labelled, number):
+    return loadmat(str(labelled.out / f"segmentation/img_{number}.mat"))["segmentation"]
 
 
 def stamps(out):
     return {p: p.stat().st_mtime_ns for p in out.rglob("*.*")}
 
 
-def splits(work, train=(3, 1), test=(2,)):
-    path = work.folder / "splits.mat"
+def splits(labelled, train=(3, 1), test=(2,)):
+    path = labelled.folder / "splits.mat"
     columns = {"trainNdxs": train, "testNdxs": test}
     savemat(str(path), {k: np.array([v], np.float64).T for k, v in columns.items()})
     return path
 
 
-def listed(work, name, *ids):
-    path = work.folder / f"{name}-ids.txt"
+def listed(labelled, name, *ids):
+    path = labelled.folder / f"{name}-ids.txt"
     path.write_text("".join(f"{i}\n" for i in ids))
     return path
 
@@ -66,102 +54,125 @@ def test_names_that_are_compared_alike_have_one_class():
         assert classes.setdefault(nyud.key(name), number) == number
 
 
-def test_pixels_keep_their_rows_and_columns(work):
-    assert work.run()[0] == 0
+def test_pixels_keep_their_rows_and_columns(labelled):
+    assert labelled.run()[0] == 0
     crop = np.s_[45:470, 40:600]
     lut = np.array([0, 40, 1, 40, 2, 37])
     for i in range(3):
         name, wanted = f"img_{5001 + i}", frame(i)
-        mode, rgb = read(work.out / f"data/images/{name}.png")
+        mode, rgb = read(labelled.out / f"data/images/{name}.png")
         assert mode == "RGB" and rgb.shape == (425, 560, 3)
         np.testing.assert_array_equal(rgb, wanted["images"][crop])
-        mode, depth = read(work.out / f"data/depth/{name}.png")
+        mode, depth = read(labelled.out / f"data/depth/{name}.png")
         assert mode.startswith("I") and depth.shape == (425, 560)
         metres = 1000 + 2 * ROWS + 3 * COLUMNS + i
         np.testing.assert_array_equal(depth, metres[crop])
-        raw = read(work.out / f"data/rawdepth/{name}.png")[1]
+        raw = read(labelled.out / f"data/rawdepth/{name}.png")[1]
         np.testing.assert_array_equal(raw, np.where(COLUMNS < 300 - ROWS // 2, 0, metres)[crop])
-        found = segmentation(work, 5001 + i)
+        found = segmentation(labelled, 5001 + i)
         assert found.dtype == np.uint8 and found.shape == (425, 560)
         np.testing.assert_array_equal(found, lut[wanted["labels"]][crop])
 
 
-def test_the_data_layer_reads_what_is_written(work):
+def test_the_data_layer_reads_what_is_written(labelled):
     from nyud_layers import NYUDSegDataLayer, read_depth, read_nyud_label
 
-    work.run("--splits", splits(work))
-    params = {"nyud_dir": str(work.out), "split": "trainval", "tops": ["color", "depth", "label"]}
+    labelled.run("--splits", splits(labelled))
+    params = {
+        "nyud_dir": str(labelled.out),
+        "split": "trainval",
+        "tops": ["color", "depth", "label"],
+    }
     NYUDSegDataLayer.check(params)
     assert NYUDSegDataLayer.ids(params) == ["5003", "5001"]
     crop = np.s_[45:470, 40:600]
-    label = read_nyud_label(str(work.out / "segmentation/img_5003.mat"))
+    label = read_nyud_label(str(labelled.out / "segmentation/img_5003.mat"))
     lut = np.array([255, 39, 0, 39, 1, 36])
     np.testing.assert_array_equal(label, lut[frame(2)["labels"]][crop])
-    depth = read_depth(str(work.out / "data/depth/img_5003.png"))
+    depth = read_depth(str(labelled.out / "data/depth/img_5003.png"))
     np.testing.assert_allclose(np.exp(depth), 1000 * frame(2)["depths"][crop], rtol=1e-4)
 
 
-def test_depth_pngs_have_16_bits(work):
-    work.run()
+def test_depth_pngs_have_16_bits(labelled):
+    labelled.run()
     for folder in ("depth", "rawdepth"):
-        head = (work.out / f"data/{folder}/img_5001.png").read_bytes()[:33]
+        head = (labelled.out / f"data/{folder}/img_5001.png").read_bytes()[:33]
         assert head[12:16] == b"IHDR" and head[24:26] == b"\x10\x00"  # 16 bits, gray
 
 
-def test_exactly_the_four_files_of_each_frame_are_written(work):
-    code, out, _ = work.run()
+def test_exactly_the_four_files_of_each_frame_are_written(labelled):
+    code, out, _ = labelled.run()
     kinds = ("data/depth/{}.png", "data/images/{}.png", "data/rawdepth/{}.png")
     names = [f"img_{i}" for i in (5001, 5002, 5003)]
     wanted = [k.format(n) for k in (*kinds, "segmentation/{}.mat") for n in names]
-    assert code == 0 and files(work.out) == wanted
+    assert code == 0 and files(labelled.out) == wanted
     assert "they need --splits, --train, --val" in out.splitlines()[-1]
 
 
-def test_no_crop_keeps_all_pixels(work):
-    assert work.run("--no-crop")[0] == 0
+def test_no_crop_keeps_all_pixels(labelled):
+    assert labelled.run("--no-crop")[0] == 0
     np.testing.assert_array_equal(
-        read(work.out / "data/images/img_5002.png")[1], frame(1)["images"]
+        read(labelled.out / "data/images/img_5002.png")[1], frame(1)["images"]
     )
-    assert segmentation(work, 5002).shape == (480, 640)
+    assert segmentation(labelled, 5002).shape == (480, 640)
 
 
-def test_a_real_frame_comes_back_pixel_for_pixel(work, shared):
+def test_a_real_frame_comes_back_pixel_for_pixel(labelled, shared):
     real = {n: read(shared / f"data/nyud-frame/{n}.png")[1] for n in ("color", "depth", "rawdepth")}
     whole = {n: np.zeros((480, 640, *a.shape[2:]), a.dtype) for n, a in real.items()}
     for name, array in real.items():
         whole[name][45:470, 40:600] = array
     write_mat(
-        work.mat,
+        labelled.mat,
         frames=1,
         images=whole["color"].transpose(2, 1, 0)[None],
         depths=(whole["depth"].T[None] / 1000).astype(np.float32),
         rawDepths=(whole["rawdepth"].T[None] / 1000).astype(np.float32),
     )
-    assert work.run()[0] == 0
+    assert labelled.run()[0] == 0
     for name, folder in (("color", "images"), ("depth", "depth"), ("rawdepth", "rawdepth")):
-        np.testing.assert_array_equal(read(work.out / f"data/{folder}/img_5001.png")[1], real[name])
+        np.testing.assert_array_equal(
+            read(labelled.out / f"data/{folder}/img_5001.png")[1], real[name]
+        )
 
 
-def test_labels_are_mapped_by_name_whatever_their_order(work):
-    write_mat(work.mat, names=NAMES[::-1])
-    work.run("--no-crop")
+def test_labels_are_mapped_by_name_whatever_their_order(labelled):
+    write_mat(labelled.mat, names=NAMES[::-1])
+    labelled.run("--no-crop")
     lut = np.array([0, 37, 2, 40, 1, 40])
-    np.testing.assert_array_equal(segmentation(work, 5003), lut[frame(2)["labels"]])
+    np.testing.assert_array_equal(segmentation(labelled, 5003), lut[frame(2)["labels"]])
 
 
-def test_a_name_that_the_table_lacks_is_one_line(work):
-    write_mat(work.mat, names=[*NAMES, "hovercraft"])
-    one_error(work.run(), 2, "labeled.mat", "'hovercraft'", "--mapping")
-    assert not work.out.exists()
+def test_a_name_that_the_table_lacks_is_one_line(labelled):
+    write_mat(labelled.mat, names=[*NAMES, "hovercraft"])
+    one_error(labelled.run(), 2, "labeled.mat", "'hovercraft'", "--mapping")
+    assert not labelled.out.exists()
 
 
-def test_own_mapping_takes_the_place_of_the_table(work):
-    write_mat(work.mat, names=[*NAMES[:4], "hovercraft"])
-    path = work.folder / "map.mat"
+def test_own_mapping_takes_the_place_of_the_table(labelled):
+    write_mat(labelled.mat, names=[*NAMES[:4], "hovercraft"])
+    path = labelled.folder / "map.mat"
     savemat(str(path), {"mapClass": np.array([[9, 8, 7, 0, 40]], np.uint8)})
-    assert work.run("--mapping", path, "--no-crop")[0] == 0
+    assert labelled.run("--mapping", path, "--no-crop")[0] == 0
     lut = np.array([0, 9, 8, 7, 0, 40])
-    np.testing.assert_array_equal(segmentation(work, 5001), lut[frame(0)["labels"]])
+    np.testing.assert_array_equal(segmentation(labelled, 5001), lut[frame(0)["labels"]])
+
+
+@pytest.mark.parametrize("change", ["mapping", "labels"])
+def test_labels_made_otherwise_are_neither_kept_nor_replaced_unasked(labelled, change):
+    assert labelled.run()[0] == 0
+    before = {p: p.read_bytes() for p in labelled.out.rglob("*.*")}
+    call = ()
+    if change == "mapping":
+        path = labelled.folder / "map.mat"
+        savemat(str(path), {"mapClass": np.array([[40, 1, 40, 2, 36]], np.uint8)})
+        call = ("--mapping", path)
+    else:
+        write_mat(labelled.mat, labels=np.ones_like(stack("labels")))
+    one_error(labelled.run(*call), 2, "img_5001.mat: holds other classes", "--overwrite")
+    assert {p: p.read_bytes() for p in labelled.out.rglob("*.*")} == before
+    assert labelled.run(*call, "--overwrite")[0] == 0
+    assert labelled.run(*call)[1].count(" 0     3") == 4
 
 
 @pytest.mark.parametrize(
@@ -173,24 +184,26 @@ def test_own_mapping_takes_the_place_of_the_table(work):
         ({"classes": [[1, 2, 3, 4, 5]]}, "no mapClass"),
     ],
 )
-def test_a_mapping_that_does_not_fit_is_one_line(work, values, part):
-    path = work.folder / "map.mat"
+def test_a_mapping_that_does_not_fit_is_one_line(labelled, values, part):
+    path = labelled.folder / "map.mat"
     savemat(str(path), values)
-    one_error(work.run("--mapping", path), 2, "map.mat", part)
+    one_error(labelled.run("--mapping", path), 2, "map.mat", part)
 
 
-def test_splits_become_lists_of_ids(work):
-    code, out, _ = work.run("--splits", splits(work))
+def test_splits_become_lists_of_ids(labelled):
+    code, out, _ = labelled.run("--splits", splits(labelled))
     assert code == 0
-    assert (work.out / "trainval.txt").read_text() == "5003\n5001\n"
-    assert (work.out / "test.txt").read_text() == "5002\n"
+    assert (labelled.out / "trainval.txt").read_text() == "5003\n5001\n"
+    assert (labelled.out / "test.txt").read_text() == "5002\n"
     assert "not written: train.txt, val.txt; they need --train, --val" in out
 
 
-def test_own_lists_are_copied(work):
-    train, val = listed(work, "train", 5003), listed(work, "val", "img_5001")
-    assert work.run("--splits", splits(work), "--train", train, "--val", val)[0] == 0
-    texts = {n: (work.out / f"{n}.txt").read_text() for n in ("train", "val", "trainval", "test")}
+def test_own_lists_are_copied(labelled):
+    train, val = listed(labelled, "train", 5003), listed(labelled, "val", "img_5001")
+    assert labelled.run("--splits", splits(labelled), "--train", train, "--val", val)[0] == 0
+    texts = {
+        n: (labelled.out / f"{n}.txt").read_text() for n in ("train", "val", "trainval", "test")
+    }
     assert texts == {
         "train": "5003\n", "val": "5001\n", "trainval": "5003\n5001\n", "test": "5002\n"
     }  # fmt: skip
@@ -205,9 +218,9 @@ def test_own_lists_are_copied(work):
         ((1, 1), (2,), "holds 5001 2 times"),
     ],
 )
-def test_splits_that_do_not_fit_are_one_line(work, train, test, part):
-    one_error(work.run("--splits", splits(work, train, test)), 2, "splits.mat", part)
-    assert not work.out.exists()
+def test_splits_that_do_not_fit_are_one_line(labelled, train, test, part):
+    one_error(labelled.run("--splits", splits(labelled, train, test)), 2, "splits.mat", part)
+    assert not labelled.out.exists()
 
 
 @pytest.mark.parametrize(
@@ -220,62 +233,62 @@ def test_splits_that_do_not_fit_are_one_line(work, train, test, part):
         ((5003, 5003), (5001,), "holds 5003 2 times"),
     ],
 )
-def test_own_lists_that_do_not_fit_are_one_line(work, train, val, part):
-    call = ("--train", listed(work, "train", *train), "--val", listed(work, "val", *val))
-    one_error(work.run("--splits", splits(work), *call), 2, "train-ids.txt", part)
-    assert not work.out.exists()
+def test_own_lists_that_do_not_fit_are_one_line(labelled, train, val, part):
+    call = ("--train", listed(labelled, "train", *train), "--val", listed(labelled, "val", *val))
+    one_error(labelled.run("--splits", splits(labelled), *call), 2, "train-ids.txt", part)
+    assert not labelled.out.exists()
 
 
-def test_another_list_in_place_is_not_lost(work):
-    work.out.mkdir()
-    (work.out / "train.txt").write_text("5001\n")
-    call = ("--train", listed(work, "train", 5003))
-    one_error(work.run(*call), 2, "nyud/train.txt", "--overwrite")
-    assert files(work.out) == ["train.txt"]
-    assert work.run("--overwrite", *call)[0] == 0
-    assert (work.out / "train.txt").read_text() == "5003\n"
+def test_another_list_in_place_is_not_lost(labelled):
+    labelled.out.mkdir()
+    (labelled.out / "train.txt").write_text("5001\n")
+    call = ("--train", listed(labelled, "train", 5003))
+    one_error(labelled.run(*call), 2, "nyud/train.txt", "--overwrite")
+    assert files(labelled.out) == ["train.txt"]
+    assert labelled.run("--overwrite", *call)[0] == 0
+    assert (labelled.out / "train.txt").read_text() == "5003\n"
 
 
-def test_a_second_call_keeps_what_is_whole(work):
-    work.run()
-    before = stamps(work.out)
-    gone = work.out / "data/depth/img_5002.png"
+def test_a_second_call_keeps_what_is_whole(labelled):
+    labelled.run()
+    before = stamps(labelled.out)
+    gone = labelled.out / "data/depth/img_5002.png"
     gone.unlink()
-    cut = work.out / "data/images/img_5003.png"
+    cut = labelled.out / "data/images/img_5003.png"
     cut.write_bytes(cut.read_bytes()[:-500])
-    bad = work.out / "segmentation/img_5001.mat"
+    bad = labelled.out / "segmentation/img_5001.mat"
     bad.write_bytes(bad.read_bytes()[:200])
-    code, out, _ = work.run()
-    after = stamps(work.out)
+    code, out, _ = labelled.run()
+    after = stamps(labelled.out)
     assert code == 0 and {p for p in after if before[p] != after[p]} == {gone, cut, bad}
-    assert read(cut)[1].shape == (425, 560, 3) and segmentation(work, 5001).shape == (425, 560)
+    assert read(cut)[1].shape == (425, 560, 3) and segmentation(labelled, 5001).shape == (425, 560)
     assert [line.split() for line in out.splitlines()[1:5]] == [
         ["data/images", "1", "2"], ["data/depth", "1", "2"], ["data/rawdepth", "0", "3"],
         ["segmentation", "1", "2"],
     ]  # fmt: skip
 
 
-def test_overwrite_makes_the_same_bytes_anew(work):
-    work.run()
-    before = {p: p.read_bytes() for p in work.out.rglob("*.*")}
-    times = stamps(work.out)
-    assert work.run("--overwrite")[0] == 0
-    assert {p: p.read_bytes() for p in work.out.rglob("*.*")} == before
-    assert all(times[p] != time for p, time in stamps(work.out).items())
+def test_overwrite_makes_the_same_bytes_anew(labelled):
+    labelled.run()
+    before = {p: p.read_bytes() for p in labelled.out.rglob("*.*")}
+    times = stamps(labelled.out)
+    assert labelled.run("--overwrite")[0] == 0
+    assert {p: p.read_bytes() for p in labelled.out.rglob("*.*")} == before
+    assert all(times[p] != time for p, time in stamps(labelled.out).items())
 
 
 @pytest.mark.parametrize("broken", ["size", "mode"])
-def test_a_file_made_otherwise_is_not_overwritten_unasked(work, broken):
-    path = work.out / "data/images/img_5002.png"
+def test_a_file_made_otherwise_is_not_overwritten_unasked(labelled, broken):
+    path = labelled.out / "data/images/img_5002.png"
     path.parent.mkdir(parents=True)
     Image.new("L" if broken == "mode" else "RGB", (560, 425 - (broken == "size"))).save(path)
     before = path.read_bytes()
-    one_error(work.run(), 2, "img_5002.png", "--overwrite")
+    one_error(labelled.run(), 2, "img_5002.png", "--overwrite")
     assert path.read_bytes() == before
-    assert work.run("--overwrite")[0] == 0 and read(path)[0] == "RGB"
+    assert labelled.run("--overwrite")[0] == 0 and read(path)[0] == "RGB"
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_half_file(work, monkeypatch):
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(labelled, monkeypatch):
     real, written = os.fsync, []
 
     def full(handle):
@@ -286,11 +299,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(work, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        one_error(work.run(), 1, "img_500", "No space left on device")
-    assert len(files(work.out)) == 5
-    assert work.run()[0] == 0 and len(files(work.out)) == 12
+        one_error(labelled.run(), 1, "img_500", "No space left on device")
+    assert len(files(labelled.out)) == 5
+    assert labelled.run()[0] == 0 and len(files(labelled.out)) == 12
 
 
-def test_an_out_folder_that_cannot_be_made_is_one_line(work):
-    work.out.write_text("a file")
-    one_error(work.run(), 2, "nyud")
+def test_an_out_folder_that_cannot_be_made_is_one_line(labelled):
+    labelled.out.write_text("a file")
+    one_error(labelled.run(), 2, "nyud")
