@@ -49,8 +49,8 @@ demo: setup $(VENV)/.hed ## train on real photographs and show the masks, under 
 	$(py) tools/demo.py $(DEMO)
 
 train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=….caffemodel [DATA=… GPU=0 TRAIN="…"]
-	$(py) solvers/train.py $(if $(OWN),--own $(OWN),--task "$(TASK)") --net "$(NET)" \
-	  $(if $(VGG),--from $(VGG)) $(if $(DATA),--data $(DATA)) $(if $(GPU),--gpu $(GPU)) $(TRAIN)
+	$(py) solvers/train.py $(if $(OWN),--own "$(OWN)",--task "$(TASK)") --net "$(NET)" \
+	  $(if $(VGG),--from "$(VGG)") $(if $(DATA),--data "$(DATA)") $(if $(GPU),--gpu $(GPU)) $(TRAIN)
 
 test: setup ## the tests
 	$(py) -m pytest

@@ -43,7 +43,7 @@ MEANS = {
 FILES = {
     "color": (os.path.join("data", "images"), ".png", "image"),
     "depth": (os.path.join("data", "depth"), ".png", "depth map"),
-    "hha": (os.path.join("data", "hha"), ".png", "HHA image"),
+    "hha": (os.path.join("data", "hha"), ".png", "HHA image (tools/hha.py makes it)"),
     "label": ("segmentation", ".mat", "label"),
 }
 """Of each top: folder, extension, what it is. The files' names are img_<id>."""

@@ -39,7 +39,8 @@ def read_lines(path, expected):
 def read_split(path):
     """The ids of a split file, one a line, in its order. Raises DataError."""
     if not os.path.exists(path):
-        raise DataError(f"{path}: no such split file{_splits_beside(path)}")
+        made = "; tools/seg12val.py makes it" if path.endswith("seg12val.txt") else ""
+        raise DataError(f"{path}: no such split file{made or _splits_beside(path)}")
     lines = read_lines(path, "one image id")
     for number, name in lines:
         if not _safe(name):
@@ -189,7 +190,8 @@ def check_labels(path, label, classes):
         row, column = np.argwhere(wrong)[0]
         raise DataError(
             f"{path}: label {int(label[row, column])} at row {row}, column {column} is not below "
-            f"the {classes} classes; mend the label, or set 'classes' in param_str"
+            f"the {classes} classes; mend the label, or the number of classes ('classes' "
+            "in param_str, or in the TOML)"
         )
 
 

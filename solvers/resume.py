@@ -41,7 +41,11 @@ def restore_newest(solver, prefix):
         except Exception as error:
             if not hasattr(error, "exit_code"):
                 raise
-            warn(f"{path} is passed over: {error_line(error)}")
+            line = error_line(error)
+            warn(f"passed over: {line if path in line else path + ': ' + line}")
     if found:
-        raise UserError(f"none of the {len(found)} snapshots {prefix}_iter_* can be read")
+        raise UserError(
+            f"none of the {len(found)} snapshots {prefix}_iter_* can be read; move them away to "
+            "start anew with --weights"
+        )
     return None

@@ -14,6 +14,7 @@ stops at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -54,6 +55,10 @@ class Signals:
     def _on_stop(self, number, frame):
         self.stop = number
         signal.signal(number, signal.SIG_DFL)
+        # Not print: a handler may interrupt one.
+        line = b"\nstopping after this iteration, with a snapshot; once more stops at once\n"
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), line)
 
     def _on_snapshot(self, number, frame):
         self.snapshot = True

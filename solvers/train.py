@@ -20,13 +20,16 @@ import contextlib
 import json
 import os
 
+from google.protobuf import text_format
+
 import caffe
+from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.tasks import TASKS
 from solvers import settings
 from solvers import stages as st
 from surgery import fc6
-from tools import nets
+from tools import nets, summary
 from tools.cli import UserError, add_device_arguments, run
 from tools.steps import Steps
 from tools.tables import table
@@ -68,8 +71,9 @@ def to_score(stages, ahead, args):
 
 def plan(stages, ahead, args):
     """The stages as an aligned table."""
-    rows = []
+    rows, size = [], 0
     for stage in stages:
+        size += disk(stage) if stage in ahead else 0
         state = "to do" if stage in ahead else "not needed"
         if st.done(stage):
             state = "trained" if st.recorded(stage) is not None else "trained, not by this command"
@@ -80,7 +84,26 @@ def plan(stages, ahead, args):
             st.name(stage), sources or args.source or "VGG (--from)", str(stage.param.max_iter),
             f"{stage.param.base_lr:g}", state,
         ))  # fmt: skip
-    return table(("stage", "from", "iterations", "base_lr", "state"), rows, left=2)
+    lines = table(("stage", "from", "iterations", "base_lr", "state"), rows, left=2)
+    if size:
+        lines.append(
+            f"disk: about {size / 1e9:.2g} GB, if every snapshot is kept (fewer: --set snapshot=N)"
+        )
+    return lines
+
+
+def disk(stage):
+    """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
+    text = stage.files.get(stage.param.train_net)
+    net = caffe_pb2.NetParameter()
+    if text is None:
+        net = nets.read_net(stage.param.train_net)
+    else:
+        text_format.Parse(text, net)
+    counts = summary.totals(summary.summarize(summary.sized(net), stage.net))
+    every = stage.param.snapshot or stage.param.max_iter
+    snapshots = -(-stage.param.max_iter // every)
+    return 4 * (counts["learned"] + counts["fixed"]) * (1 + 2 * snapshots)
 
 
 def check(stages, ahead, args):
@@ -218,7 +241,7 @@ def parse(argv):
 
 def main(argv):
     args = parse(argv)
-    if args.own:
+    if args.own is not None:
         task = own.load(args.own, args.data)
     elif args.task in TASKS:
         task = TASKS[args.task]
@@ -235,6 +258,10 @@ def main(argv):
 
     stages = st.recipe(task, args.net, {**TASKS, task.name: task}, open_stage)
     ahead = st.to_train(stages)
+    if len(ahead) > 1 and any(one.partition("=")[0].strip() == "base_lr" for one in args.set):
+        raise UserError(
+            "--set base_lr: the stages have rates of their own; train them one by one with --net"
+        )
     print("\n".join(plan(stages, ahead, args)), flush=True)
     if args.plan:
         return 0

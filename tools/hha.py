@@ -93,6 +93,16 @@ def encode(depth, camera, raw=None, floor="robust"):
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
 
 
+def check_unit(path, depth, settings):
+    """Raise DepthError for depth that no room has: a median below 5 cm or above 100 m."""
+    measured = depth[depth > 0]
+    metres = float(np.median(measured)) * settings.unit / 1000 if measured.size else 1
+    if not 0.05 <= metres <= 100:
+        raise DepthError(
+            f"{path}: a median depth of {metres:g} m; --unit says how many millimetres a step is"
+        )
+
+
 def encode_file(job, settings):
     """Encode one frame, and draw its panel, where these are not there yet.
 
@@ -101,6 +111,7 @@ def encode_file(job, settings):
     if settings.overwrite or not os.path.lexists(job.hha):
         depth = read_millimetres(job.depth, MAX_PIXELS)
         camera = settings.camera or camera_for(depth.shape, job.depth)
+        check_unit(job.depth, depth, settings)
         raw = read_millimetres(job.raw, MAX_PIXELS) if job.raw else None
         if raw is not None and raw.shape != depth.shape:
             raise DepthError(

@@ -15,12 +15,13 @@ import os
 from collections import namedtuple
 
 import numpy as np
+from nyud_layers import read_hha
 from segmentation import prepare, shrink_image
 from segmentation_files import read_rgb
 
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import make_folder
-from tools.nets import class_count, class_names, find_task, input_settings, load
+from tools.nets import class_count, class_names, find_task, input_settings, load, read_net
 from tools.pictures import legend, overlay, save_indexed, save_png
 from tools.score import predict
 
@@ -105,14 +106,19 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
 
 
 def input_of(net):
-    """The name of the net's one input. Raises UserError."""
-    inputs = list(net.inputs)
+    """The name of the net's one input."""
+    return list(net.inputs)[0]
+
+
+def one_input(net, path):
+    """Raise UserError unless the NetParameter in the file `path` has one input."""
+    inputs = [*net.input, *(t for layer in net.layer if layer.type == "Input" for t in layer.top)]
     if len(inputs) != 1:
         raise UserError(
-            f"the net has {len(inputs)} inputs ({', '.join(inputs) or 'none'}); a deploy net with "
-            "one image input is needed (score.py --save-dir segments a split of any data set)"
+            f"{path}: the net has {len(inputs)} inputs ({', '.join(inputs) or 'none'}); a deploy "
+            "net with one image input is needed (score.py --save-dir segments a split of any data "
+            "set)"
         )
-    return inputs[0]
 
 
 def shares(labels, names):
@@ -183,6 +189,7 @@ def main(argv):
     mean = args.mean or mean
     make_folder(args.out)
     select_device(args)
+    one_input(read_net(args.net), args.net)
     net = load(args.net, args.weights)
     channels = net.blobs[input_of(net)].data.shape[1]
     if channels != 3:
@@ -202,7 +209,7 @@ def main(argv):
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:
             try:
-                rgb = read_rgb(job.image, FORMATS)
+                rgb = read_rgb(job.image, FORMATS) if reverse else read_hha(job.image)
                 labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1

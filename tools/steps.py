@@ -43,6 +43,8 @@ class Steps:
         self.announce(what)
         print("$ python " + " ".join(words), flush=True)
         code = call([sys.executable, *words])
+        if code == -signal.SIGKILL:
+            raise Stopped(what + ", killed (out of memory?)", 137, self.remedy)
         if code < 0 or code >= 128:
             raise Stopped(what, code if code > 0 else 128 - code, self.remedy)
         if code:

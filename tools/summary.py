@@ -86,7 +86,11 @@ def read(path, size=None, phase="TEST"):
     Input layers get that size too, unless it is None. Layers that are not in `phase` are left
     out. Raises UserError, PrototxtError or SurgeryError (exit code 2).
     """
-    given = skeleton.read_prototxt(path)
+    return sized(skeleton.read_prototxt(path), size, phase)
+
+
+def sized(given, size=None, phase="TEST"):
+    """As `read`, for a NetParameter."""
     net = skeleton.without_data(given)
     for layer, old in zip(net.layer, given.layer):
         for shape in layer.input_param.shape:

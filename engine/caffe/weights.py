@@ -35,8 +35,8 @@ def _match(path: str, name: str, blobs: list, targets: list) -> list:
         if not shapes_match(stored, target.shape):
             raise InputError(
                 f"{path}: cannot copy parameter {i} of layer '{name}': shape "
-                f"{tuple(stored)} there, {target.shape} in the net; to train the layer from "
-                "scratch, rename it"
+                f"{tuple(stored)} there, {target.shape} in the net: are these the weights of "
+                "another net or data set? (To train the layer from scratch, rename it)"
             )
         pairs.append((target, values))
     return pairs

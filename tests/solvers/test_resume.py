@@ -52,7 +52,7 @@ def test_no_folder_or_no_snapshot_is_none(states):
 def test_a_broken_snapshot_is_passed_over_with_a_warning(states, capsys):
     solver = FakeSolver(["s_iter_100.solverstate"])
     assert resume.restore_newest(solver, "s") == "s_iter_20.solverstate.h5"
-    assert capsys.readouterr().err == "warning: s_iter_100.solverstate is passed over: cut short\n"
+    assert capsys.readouterr().err == "warning: passed over: s_iter_100.solverstate: cut short\n"
 
 
 def test_only_broken_snapshots_are_an_error(states):

@@ -105,7 +105,7 @@ def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(call, folder):
         path.write_bytes(path.read_bytes()[:100])
         code, err = call("--resume", "auto")
         assert code == 0
-        assert err[0].startswith("warning: out/train_iter_12.solverstate is passed over: ")
+        assert err[0].startswith("warning: passed over: out/train_iter_12.")
         assert kind in err[0]
         assert err[1:] == ["resumed from out/train_iter_10.solverstate at iteration 10"]
         assert tiny_run.result(folder, 12) == through
@@ -345,8 +345,11 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    said, *rest = err.lstrip("\n").splitlines(keepends=True)
+    assert said == "stopping after this iteration, with a snapshot; once more stops at once\n"
     found = re.fullmatch(
-        r"stopped at iteration (\d+) of 400, with a snapshot; go on with --resume auto\n", err
+        r"stopped at iteration (\d+) of 400, with a snapshot; go on with --resume auto\n",
+        "".join(rest),
     )
     assert found and int(found.group(1)) == tiny_run.snapshots(folder)[-1] < 400
     go_on(folder, long_run)

@@ -283,6 +283,7 @@ def test_two_trainings_of_one_stage_exclude_each_other(folder, quick):
 def test_the_plan_shows_stages_and_touches_nothing(folder, quick, capsys):
     assert run("fcn16s-vgg16", "--plan") == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines.pop().startswith("disk: about ")
     assert [line.split() for line in lines] == [
         ["stage", "from", "iterations", "base_lr", "state"],
         ["tiny/fcn32s-vgg16", "vgg.caffemodel", "3", "1e-08", "to", "do"],
@@ -309,7 +310,7 @@ def test_missing_weights_are_reported_before_any_work(folder, quick):
 
 def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
     with pytest.raises(steps.StepFailed) as caught:
-        run("fcn16s-vgg16", "--set", "base_lr=1e20", "--no-score")
+        run("fcn32s-vgg16", "--set", "base_lr=1e20", "--no-score")
     assert caught.value.exit_code == 1
     assert (place(folder, "fcn32s-vgg16") / "init.caffemodel").is_file()
     assert "not finite" in capfd.readouterr().err
@@ -335,3 +336,9 @@ def test_solver_fields_that_the_recipe_sets_are_refused(field, capsys):
         train.main(["--task", "voc", "--net", "fcn8s-vgg16", "--set", field])
     assert ended.value.code == 2
     assert "a recipe sets it itself" in capsys.readouterr().err
+
+
+def test_one_base_lr_for_stages_of_different_rates_is_refused(folder, quick):
+    with pytest.raises(UserError, match="--set base_lr: the stages have rates of their own"):
+        run("fcn16s-vgg16", "--set", "base_lr=1e-5")
+    assert quick == []

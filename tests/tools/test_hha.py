@@ -298,3 +298,12 @@ def test_no_process_stays_behind_a_run_that_is_terminated(tmp_path, root):
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGTERM
     assert len(children) >= 2 and all(map(gone, children))
+
+
+def test_depth_in_metres_is_refused_with_the_unit_as_remedy(tmp_path, capsys):
+    depth = np.full((425, 560), 3, np.uint16)
+    Image.fromarray(depth).save(tmp_path / "metres.png")
+    with pytest.raises(SystemExit) as ended:
+        cli.run(hha.main, [str(tmp_path / "metres.png"), "--out", str(tmp_path / "o")])
+    assert ended.value.code == 1
+    assert "metres.png: a median depth of 0.003 m; --unit" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -305,3 +306,11 @@ def test_an_hha_image_goes_into_the_net_as_it_is_stored(work):
     assert caught.value.code == 0
     channels = work.rgbs["one.png"] - np.array(MEAN)
     np.testing.assert_array_equal(read(work.out / "one.png")[1], channels.argmax(2))
+
+
+def test_a_net_of_two_inputs_is_refused_before_its_weights_are_read(work, capsys):
+    text = Path(work.net).read_text()
+    Path(work.net).write_text(text.replace('"data"', '"color"', 2) + text)
+    assert run(work) == 2
+    err = capsys.readouterr().err
+    assert "has 2 inputs (color, data)" in err and err.count("\n") == 1
