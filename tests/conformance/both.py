@@ -165,6 +165,15 @@ def both_or_neither(scenario, args=None, arrays=None, timeout=60, threads=1):
     return results["bvlc"], results["engine"]
 
 
+def one_after_the_other(scenario, args=None, arrays=None, timeout=60, threads=1):
+    """One scenario under BVLC Caffe, then under the engine, which is also given the tops that
+    BVLC Caffe's results name ("top …"): (BVLC Caffe's results, the engine's), without the tops."""
+    theirs = run("bvlc", scenario, args, arrays, timeout, threads)
+    tops = {key: theirs.pop(key) for key in list(theirs) if key.startswith("top ")}
+    ours = run("engine", scenario, args, {**(arrays or {}), **tops}, timeout, threads)
+    return theirs, ours
+
+
 def relative_error(theirs, ours, floor=0.0):
     """max|ours - theirs| / max(max|theirs|, floor); 0 where both are all zero, inf where only
     theirs is or where a NaN stands in one alone."""

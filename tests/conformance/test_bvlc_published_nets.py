@@ -1,10 +1,9 @@
-"""The generated VOC nets, whole, on a real photograph: every blob and every parameter gradient.
+"""The generated VOC nets, whole, on a real photograph: every blob, every diff, every gradient.
 
-The measure is max|ours - theirs| / max|theirs| per blob. One kind of number is reported and not
-bounded: the diffs of blobs before a max pooling. A pad of 100 makes large areas where all values
-are equal but for rounding; which of them max pooling takes is chance, and their gradient goes to
-that place. The parameters' gradients sum over places, and agree. With average pooling in the same
-net, where there is nothing to choose, the diffs are bounded too.
+The measure is max|ours - theirs| / max|theirs| per blob. Each side's blobs come of a forward pass
+of its own. For the diffs both sides run backward on the same blobs, BVLC Caffe's: ReLU and max
+pooling choose between numbers that may differ by rounding alone, all the more in the wide padded
+border, and would choose differently on another processor.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ OFFSETS = {
     "score": 34,
 }
 LIMIT = 1e-4
+CHANGE_LIMIT = 1e-2
 THREADS = 2
 
 
@@ -51,34 +51,17 @@ def weights(request, photo, tmp_path_factory):
 
 def one_after_the_other(scenario, args, arrays=None):
     """Both sides' results; a full net of each at once would need twice the memory."""
-    kwargs = {"args": args, "arrays": arrays, "threads": THREADS, "timeout": 600}
-    return [both.run(side, scenario, **kwargs) for side in both.SIDES]
+    return both.one_after_the_other(scenario, args, arrays, timeout=600, threads=THREADS)
 
 
-def before_a_pooling(results):
-    """The names of the blobs whose gradient comes through a max pooling."""
-    tainted = set()
-    for layer, kind in reversed(list(zip(results["layers"], results["types"], strict=True))):
-        if kind == "Pooling" or tainted & set(results["tops"][layer]):
-            tainted |= set(results["bottoms"][layer])
-    return tainted
-
-
-def check(what, theirs, ours, unbounded=()):
+def check(what, theirs, ours):
     """Compare two passes; record each kind of array by itself."""
-    loose = [name for name in theirs if name.partition(" ")[2] in unbounded and "diff " in name]
-    kept = [{k: v for k, v in one.items() if k not in loose} for one in (theirs, ours)]
     for part, prefix in (("blobs", "data "), ("gradients", "gradient "), ("diffs", "diff ")):
-        some = [k for k in kept[0] if k.startswith(prefix)]
+        some = [k for k in theirs if k.startswith(prefix)]
         if some:
-            maxima = {k: both.relative_error(theirs[k], ours[k]) for k in some}
-            norms = {k: both.norm_error(theirs[k], ours[k]) for k in some}
-            report.record("published nets", f"{what}: {part}", maxima)
-            report.record("published nets", f"{what}: {part}, in norm", norms)
-    if loose:
-        norms = {k: both.norm_error(theirs[k], ours[k]) for k in loose}
-        report.record("published nets", f"{what}: diffs before poolings, in norm (no limit)", norms)
-    both.compare(*kept, LIMIT)
+            errors = {k: both.relative_error(theirs[k], ours[k]) for k in some}
+            report.record("published nets", f"{what}: {part}", errors)
+    both.compare(theirs, ours, LIMIT)
 
 
 def test_train_agrees_forward_and_backward(weights, photo):
@@ -89,24 +72,7 @@ def test_train_agrees_forward_and_backward(weights, photo):
     # The comparison means something: every score counts, every layer learns.
     learns = [k for k in theirs if k.startswith("gradient ") and np.abs(theirs[k]).max() > 0]
     assert len(learns) == 2 * (len(theirs["params"]) - 9)
-    check(f"{name} TRAIN", theirs, ours, before_a_pooling(theirs))
-
-
-def test_every_diff_agrees_where_pooling_has_no_choice(weights, photo, tmp_path):
-    name, folder = weights
-    if name != DEPTHS[0]:
-        pytest.skip("run for VGG-16 only")
-    text = (folder / "net.prototxt").read_text()
-    assert text.count("pool: MAX") == 5
-    (tmp_path / "net.prototxt").write_text(text.replace("pool: MAX", "pool: AVE"))
-    args = {"file": str(tmp_path / "net.prototxt"), "weights": str(folder / "w.caffemodel")}
-    args.update(phase="TRAIN", backward=True)
-    theirs, ours = one_after_the_other("published_pass", args, photo)
-    # In norm: a ReLU whose bottom is 0 but for rounding passes its gradient in one only.
-    diffs = [k for k in theirs if k.startswith("diff ")]
-    norms = {k: both.norm_error(theirs[k], ours[k]) for k in diffs}
-    report.record("published nets", f"{name} with average pooling: diffs, in norm", norms)
-    assert max(norms.values()) < 1e-2, max(norms.items(), key=lambda item: item[1])
+    check(f"{name} TRAIN", theirs, ours)
 
 
 @pytest.mark.parametrize("which", ["val", "deploy"])
@@ -144,13 +110,15 @@ def test_twenty_iterations_agree(weights, real_data, tmp_path):
     theirs, ours = one_after_the_other("published_training", args)
     assert len({tuple(size) for size in theirs["sizes"]}) == 2
     changes = [k for k in theirs if k.startswith("change")]
-    for change in changes:
+    # In norm: a ReLU's bottom that is 0 but for rounding passes its gradient on one side only.
+    norms = {k: both.norm_error(theirs[k], ours[k]) for k in changes if k.endswith("[0]")}
+    report.record("published nets", f"{name}: weights' change in 20 iterations, in norm", norms)
+    assert max(norms.values()) <= CHANGE_LIMIT, max(norms.items(), key=lambda item: item[1])
+    for change in set(changes) - set(norms):
         # With the published rate a bias of 0.1 moves by some tens of its own rounding steps.
         step = np.spacing(np.abs(theirs["param" + change[9:]]).max())
-        allowed = 1e-3 * np.abs(theirs[change]).max() + 4 * step
+        allowed = CHANGE_LIMIT * np.abs(theirs[change]).max() + 4 * step
         assert np.abs(ours[change] - theirs[change]).max() <= allowed, change
-    norms = {k: both.norm_error(theirs[k], ours[k]) for k in changes}
-    report.record("published nets", f"{name}: change in 20 iterations, in norm", norms)
     kept = [{k: v for k, v in one.items() if k not in changes} for one in (theirs, ours)]
     errors = both.compare(*kept, LIMIT)
     report.record("published nets", f"{name}: parameters after 20 iterations", errors)

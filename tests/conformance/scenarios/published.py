@@ -10,13 +10,7 @@ from google.protobuf import text_format
 import caffe
 from caffe.proto import caffe_pb2
 
-from .common import (
-    make_net,
-    parameters,
-    structure,
-    values,
-    write_text,
-)
+from .common import make_net, parameters, structure, write_text
 
 
 def without_chance(net_param, data_param_str=None, shape=None):
@@ -104,17 +98,53 @@ def published_net(args, arrays):
     return {}
 
 
+def all_blobs(net):
+    return {"data " + name: blob.data.copy() for name, blob in net.blobs.items()}
+
+
+def forward_and_backward(net, given=None):
+    """Every blob after forward, and what backward then leaves in the diffs; each layer's tops.
+
+    ReLU and max pooling choose by comparing numbers that may differ by rounding alone, and a
+    choice that falls the other way changes a gradient by far more than rounding. So that both
+    sides choose alike, a side may be `given` the other's tops: after a forward pass of its own,
+    every layer runs again, forward and then backward, on the other's numbers."""
+    found, tops = {}, {}
+    if given:
+        net.forward()
+        found = all_blobs(net)
+    for i, name in enumerate(net._layer_names):
+        net._forward(i, i)
+        for top in net.top_names[name]:
+            key = f"top {i} {top}"
+            if given:
+                net.blobs[top].data[...] = given[key]
+            else:
+                tops[key] = net.blobs[top].data.copy()
+    found = found or all_blobs(net)
+    net.backward()
+    return found, tops
+
+
 def published_pass(args, arrays):
-    """The net at args["file"] on the given image and label: blobs, and gradients if asked for."""
+    """The net at args["file"] on the given image and label: blobs, and where args["backward"]
+    every diff; `arrays` holds the inputs and perhaps another side's tops."""
     net = make_net(args)
     for name, value in arrays.items():
         if name in net.blobs:
             net.blobs[name].reshape(*value.shape)
             net.blobs[name].data[...] = value
-    net.forward()
-    if args["backward"]:
-        net.backward()
-    return dict(structure(net), **values(net, args["backward"], args["backward"]))
+    found = structure(net)
+    if not args["backward"]:
+        net.forward()
+        return dict(found, **all_blobs(net))
+    given = {key: value for key, value in arrays.items() if key.startswith("top ")}
+    blobs, tops = forward_and_backward(net, given)
+    found.update(blobs)
+    found.update(("diff " + name, blob.diff.copy()) for name, blob in net.blobs.items())
+    for name, params in net.params.items():
+        found.update((f"gradient {name}[{i}]", blob.diff.copy()) for i, blob in enumerate(params))
+    return dict(found, **tops)
 
 
 def compact(name, array, most=1 << 20):
@@ -130,26 +160,20 @@ def compact(name, array, most=1 << 20):
 
 def small_pass(args, arrays):
     """The train net at args["net"], its data layer replaced by the arrays: structure, every blob,
-    every parameter's gradient, large ones in part; with args["average"], average pooling."""
+    every parameter's gradient, large ones in part; `arrays` may hold another side's tops."""
     shape = list(arrays["label"].shape)
     made = without_chance(read_net(args["net"]), shape=shape)
-    for layer in made.layer:
-        if layer.type == "Pooling" and args.get("average"):
-            layer.pooling_param.pool = caffe_pb2.PoolingParameter.AVE
-    path = write_text(text_format.MessageToString(made))
-    net = caffe.Net(path, caffe.TRAIN)
+    net = caffe.Net(write_text(text_format.MessageToString(made)), caffe.TRAIN)
     fill_like_a_trained_net(net, made.layer, 0)
-    for name in net.inputs or [n for n in arrays if n in net.blobs]:
+    for name in [n for n in arrays if n in net.blobs]:
         net.blobs[name].data[...] = arrays[name]
-    net.forward()
-    net.backward()
-    found = structure(net)
-    for name, blob in net.blobs.items():
-        found["data " + name] = blob.data.copy()
-    for name, blobs in net.params.items():
-        for i, blob in enumerate(blobs):
+    given = {key: value for key, value in arrays.items() if key.startswith("top ")}
+    blobs, tops = forward_and_backward(net, given)
+    found = dict(structure(net), **blobs)
+    for name, params in net.params.items():
+        for i, blob in enumerate(params):
             found.update(compact(f"gradient {name}[{i}]", blob.diff))
-    return found
+    return dict(found, **tops)
 
 
 def loaded(args, arrays):
