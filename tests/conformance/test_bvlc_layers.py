@@ -34,10 +34,12 @@ def tolerance(name):
     return 1e-4 if name.startswith("data ") else 1e-3
 
 
-# Both refuse to be asked for a gradient of these.
-NO_GRADIENT = {"Accuracy", "ArgMax"}
-# Compared by test_bvlc_mechanics.py: they take no bottom, or are written by a user.
-ELSEWHERE = {"DummyData", "Input", "Python", "Silence"}
+# Both refuse to be asked for a gradient of these (test_bvlc_row_layers.py asks otherwise).
+NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Threshold"}
+# Compared by test_bvlc_mechanics.py, test_bvlc_parameter_layer.py and test_bvlc_data_layers.py:
+# they take no bottom, or are written by a user, or write files.
+ELSEWHERE = {"DummyData", "Input", "Parameter", "Python", "Silence"}
+ELSEWHERE |= {"Data", "HDF5Data", "HDF5Output", "ImageData", "MemoryData", "WindowData"}
 
 
 @pytest.mark.skipif(both.BVLC_ON_BOTH_SIDES, reason="BVLC Caffe has more layers than the engine")
@@ -56,7 +58,7 @@ def test_random_nets_of_one_layer_agree(layer_type):
     @given(case_tools.STRATEGIES[layer_type])
     def check(one):
         args = {"prototxt": case_tools.prototxt(one), "phase": one["phase"], "seed": one["seed"]}
-        args["backward"] = layer_type not in NO_GRADIENT
+        args["backward"] = one.get("backward", layer_type not in NO_GRADIENT)
         args["positive_params"] = one.get("positive_params", False)
         results = both.both_or_neither("one_net", args, case_tools.inputs(one))
         tried["refused" if results is None else "compared"] += 1

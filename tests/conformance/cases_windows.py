@@ -1,0 +1,41 @@
+"""Strategies for the layers that lay windows over the bottom: Im2col, SPP."""
+
+from __future__ import annotations
+
+from case_tools import case, ints, layer, maybe, message, shape
+from cases import per_axis
+from hypothesis import strategies as st
+
+
+@layer("Im2col")
+def _(draw):
+    axes = draw(st.sampled_from([2, 2, 2, 1, 3]))
+    fields = per_axis(draw, "kernel_size", axes, 1, 3, True)
+    for name, low, high in (("stride", 1, 3), ("pad", 0, 3)):
+        if draw(st.booleans()):
+            fields.update(per_axis(draw, name, axes, low, high, True))
+    if draw(st.booleans()):
+        fields.update(per_axis(draw, "dilation", axes, 1, 3, False))
+    before = shape(draw, 1, 3, 3)  # up to the channels
+    axis = len(before) - 1
+    spelt = draw(st.sampled_from([axis, axis - len(before) - axes]))
+    text = message(
+        "convolution_param",
+        axis=None if axis == 1 and draw(st.booleans()) else spelt,
+        force_nd_im2col=maybe(draw, st.booleans()),
+        **fields,
+    )
+    spatial = [draw(ints(2, 7 if axes < 3 else 4)) for _ in range(axes)]
+    return case(draw, f'type: "Im2col" {text}', [[*before, *spatial]])
+
+
+@layer("SPP")
+def _(draw):
+    height = draw(ints(1, 3))
+    # At least as many elements as bins, most of the time.
+    sides = [draw(ints(max(2 ** (height - 1) - 1, 1), 11)) for _ in range(2)]
+    pool = maybe(draw, st.sampled_from(["MAX", "AVE"]))
+    text = message("spp_param", pyramid_height=height, pool=pool)
+    kind = draw(st.sampled_from(["normal", "ties"]))
+    dims = [draw(ints(1, 2)), draw(ints(1, 3)), *sides]
+    return case(draw, f'type: "SPP" {text}', [dims], kinds=[kind])
