@@ -1,0 +1,160 @@
+"""What the layers that read data have in common: a source of batches, read ahead of the net.
+
+A source is an object that knows nothing of its layer (the reading thread must not keep a dropped
+net alive) and has
+
+* `shapes`: the tops' shapes as long as nothing has been read,
+* `start`: the state of the beginning, a dict for JSON,
+* `batches(state)`: a generator, without end, of (float32 arrays for the tops, the state after).
+
+Whatever is random comes from a seed that the engine's generator gives when the layer is made, and
+from the number of the item: a state is a few numbers, and training that is resumed goes on with
+the items, crops and mirrorings that it would have had.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import torch
+
+from .. import rng
+from ..errors import InputError
+from ..layer import Layer
+from ..read_ahead import ReadAhead
+
+ORDER, ITEM = 0, 1  # what a random number is for
+
+
+def failing(layer: Layer):
+    """`layer.fail` without the layer."""
+    head = str(layer.fail(""))
+    return lambda message: InputError(f"{head}{message}")
+
+
+def draw_seed() -> int:
+    """A number of 62 bits from the engine's generator."""
+    return int(torch.randint(2**62, (1,), generator=rng.generator(torch.device("cpu"))))
+
+
+def randomness(seed: int, what: int, number: int) -> np.random.Generator:
+    """The random numbers of item (or of the order of epoch) `number`."""
+    return np.random.Generator(np.random.PCG64((seed, what, number)))
+
+
+class Order:
+    """Items 0 to `count` - 1, round and round, from item `skip` on, each round shuffled anew if
+    `shuffled`."""
+
+    def __init__(self, count: int, skip: int, shuffled: bool):
+        self.count, self.skip, self.shuffled = count, skip, shuffled
+        self._epoch, self._places = None, None
+
+    def __call__(self, number: int, seed: int) -> int:
+        epoch, place = divmod(self.skip + number, self.count)
+        if not self.shuffled:
+            return place
+        if epoch != self._epoch:
+            self._places = randomness(seed, ORDER, epoch).permutation(self.count)
+            self._epoch = epoch
+        return int(self._places[place])
+
+
+def draw_skip(rand_skip: int) -> int:
+    """How many items to leave out first: a random number below `rand_skip`."""
+    return draw_seed() % rand_skip if rand_skip else 0
+
+
+def whole(value) -> int:
+    """A whole number from 0 on out of a stored state; ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no position")
+    return value
+
+
+def require_positive_batch(layer: Layer, batch_size: int) -> int:
+    if batch_size < 1:
+        raise layer.fail("batch_size is not given; how many items has a batch?")
+    return batch_size
+
+
+def refuse(layer: Layer, param, names, remedy: str) -> None:
+    """These fields of `param` are at their defaults, or an error that tells the `remedy`."""
+    for name in names:
+        if getattr(param, name) != param.DESCRIPTOR.fields_by_name[name].default_value:
+            raise layer.fail(f"{param.DESCRIPTOR.name}.{name} {remedy}")
+
+
+def refuse_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop_size", "mirror")):
+    """Only V1 layers hold these themselves; Caffe 1.0 leaves them out of account elsewhere."""
+    refuse(layer, param, names, "has no effect in Caffe 1.0; write it in transform_param")
+
+
+class Prefetching(Layer):
+    """A data layer that reads ahead as many batches as `data_param.prefetch` says.
+
+    A subclass makes the source: `open_source(top)`. The thread starts with the first forward: a
+    net that is only looked at reads one item.
+    """
+
+    num_bottom = (0, 0)
+    num_top = (2, 2)
+
+    def setup(self, bottom, top):
+        self._depth = self.layer_param.data_param.prefetch
+        if self._depth < 1:
+            raise self.fail("data_param.prefetch is 0; at least 1 batch has to be read")
+        self._ahead = None
+        self.source = self.open_source(top)
+        self._state = self.source.start
+        for blob, shape in zip(top, self.source.shapes):
+            blob.reshape(*shape)
+        self.check_memory(sum(math.prod(shape) for shape in self.source.shapes) * 4)
+
+    def open_source(self, top):
+        raise NotImplementedError
+
+    def check_memory(self, batch: int) -> None:
+        """Batches of so many bytes can be read ahead on this machine, or an error."""
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if batch * (self._depth + 2) > has:
+            raise self.fail(
+                f"{self._depth + 2} batches of {batch / 2**30:.1f} GiB (data_param.prefetch is "
+                f"{self._depth}) do not fit into this machine's {has / 2**30:.1f} GiB"
+            )
+
+    def forward(self, bottom, top):
+        if self._ahead is None:
+            self._ahead = ReadAhead(self.source.batches(dict(self._state)), self._depth)
+        tensors, self._state = self._ahead.next()
+        for blob, tensor in zip(top, tensors):
+            blob.reshape(*tensor.shape)
+            blob.write().copy_(tensor, non_blocking=True)
+
+    def state(self) -> dict:
+        """Where the next batch begins, for JSON."""
+        return dict(self._state)
+
+    def restore_state(self, state: dict) -> None:
+        """Go on where `state()` was taken. ValueError or KeyError for what is no state."""
+        state = {name: whole(state[name]) for name in self.source.start}
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+        self._state = state
+
+
+def stack(shape: tuple[int, ...], items: int) -> np.ndarray:
+    """Room for a batch."""
+    return np.empty((items, *shape), np.float32)
+
+
+def same_sizes(fail, first: tuple, other: tuple, what: str) -> None:
+    """Items of one batch come out in one shape."""
+    if first != other:
+        raise fail(
+            f"{what} is {other[1]} × {other[2]} with {other[0]} channels, the first of its batch "
+            f"{first[1]} × {first[2]} with {first[0]}; only batches of 1 may change size"
+        )

@@ -1,0 +1,268 @@
+"""HDF5Data and HDF5Output: batches out of, and into, HDF5 files."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+
+from ..errors import Error, InputError
+from ..layer import TRAIN, Layer
+from ..proto.encoding import Damaged
+from ..proto.files import check_regular, reason
+from ..proto.hdf5 import _check_storage, _h5py
+from ..ranks import solver_count, solver_rank
+from . import register
+from ._data import (
+    ITEM,
+    ORDER,
+    Prefetching,
+    draw_seed,
+    failing,
+    randomness,
+    require_positive_batch,
+    stack,
+)
+
+BLOCK = 64 * 2**20
+"""Bytes of one file that are in memory at once, unless one row is more or it is shuffled."""
+
+
+class _File:
+    """The datasets of one file, by row."""
+
+    def __init__(self, path: str, names, fail, whole: bool):
+        self.path, self.names, self.fail = path, names, fail
+        self.begin = self.end = 0  # the rows that `arrays` holds
+        with self._opened() as file:
+            datasets = [self._dataset(file, name) for name in names]
+            self.shapes = [dataset.shape[1:] for dataset in datasets]
+            counts = [dataset.shape[0] for dataset in datasets]
+        for name, count in zip(names, counts):
+            if count != counts[0]:
+                raise fail(
+                    f"{path}: '{names[0]}' has {counts[0]} rows, '{name}' has {count}; "
+                    "all datasets need as many"
+                )
+        self.rows = counts[0]
+        if self.rows == 0:
+            raise fail(f"{path}: its datasets have no rows")
+        row = max(1, 4 * sum(math.prod(shape) for shape in self.shapes))
+        self.block = self.rows if whole else max(1, BLOCK // row)
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if self.block * row > has:
+            raise fail(
+                f"{path}: {self.block * row / 2**30:.1f} GiB, to be shuffled, do not fit into this "
+                f"machine's {has / 2**30:.1f} GiB; use several smaller files"
+            )
+
+    def _opened(self):
+        try:
+            check_regular(self.path)
+            return _h5py().File(self.path, "r")
+        except InputError as error:
+            raise self.fail(f"source: {error}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, Error):
+                raise
+            raise self._damaged(error) from None
+
+    def _damaged(self, error):
+        return self.fail(f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}")
+
+    def _dataset(self, file, name: str):
+        try:
+            found = file.get(name)
+            if not isinstance(found, _h5py().Dataset):
+                there = ", ".join(sorted(file)) or "nothing"
+                raise self.fail(f"{self.path}: no dataset '{name}'; it holds {there}")
+            if not found.shape:
+                raise self.fail(f"{self.path}: '{name}' has no axis of rows")
+            if found.dtype.kind not in "fiu":
+                raise self.fail(f"{self.path}: '{name}' holds {found.dtype}, not numbers")
+            if found.size:
+                _check_storage(found)
+        except Damaged as error:
+            raise self.fail(f"{self.path}: {error}") from None
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, Error):
+                raise
+            raise self._damaged(error) from None
+        return found
+
+    def row(self, index: int) -> list[np.ndarray]:
+        """Row `index` of each dataset, float32."""
+        if not self.begin <= index < self.end:
+            self.begin = index - index % self.block
+            end = min(self.begin + self.block, self.rows)
+            with self._opened() as file:
+                found = [self._dataset(file, name) for name in self.names]
+                if any(d.shape != (self.rows, *s) for d, s in zip(found, self.shapes)):
+                    raise self.fail(f"{self.path}: changed while it was read")
+                try:
+                    arrays = [d.astype(np.float32)[self.begin : end] for d in found]
+                except (OSError, RuntimeError, ValueError) as error:
+                    raise self._damaged(error) from None
+            self.arrays, self.end = arrays, end
+        return [array[index - self.begin] for array in self.arrays]
+
+
+class _Rows:
+    """The source of HDF5Data; see `_data`. `items` of its state counts the rows of all solvers,
+    `loop`, `file` and `row` say which comes next."""
+
+    def __init__(self, layer):
+        param = layer.layer_param.hdf5_data_param
+        self.fail = failing(layer)
+        self.batch = require_positive_batch(layer, param.batch_size)
+        self.names, self.shuffle = list(layer.layer_param.top), param.shuffle
+        self.files = self._list(param.source)
+        self.every, self.rank = 1, 0
+        if layer.phase == TRAIN:
+            self.every, self.rank = solver_count(), solver_rank()
+        self.start = {"items": 0, "loop": 0, "file": 0, "row": 0}
+        if self.shuffle:
+            self.start["seed"] = draw_seed()
+        first = self.file(self.order(self.start, 0)[0], None)
+        self.shapes = [(self.batch, *shape) for shape in first.shapes]
+
+    def _list(self, source: str) -> list[str]:
+        if not source:
+            raise self.fail("hdf5_data_param.source is not given: the file with the list")
+        try:
+            check_regular(source)
+            with open(source, "rb") as file:
+                names = [os.fsdecode(name) for name in file.read().split()]
+        except InputError as error:
+            raise self.fail(f"source: {error}") from None
+        except OSError as error:
+            raise self.fail(f"source: cannot read {source}: {reason(error)}") from None
+        if not names:
+            raise self.fail(f"{source}: must list at least 1 HDF5 file")
+        for name in names:
+            if not os.path.exists(name):
+                raise self.fail(f"{source}: it lists {name}, which is not there")
+        return names
+
+    def order(self, state: dict, loop: int) -> list[int]:
+        """The order of the files in a loop over all of them."""
+        if self.shuffle:
+            return randomness(state["seed"], ORDER, loop).permutation(len(self.files)).tolist()
+        return list(range(len(self.files)))
+
+    def file(self, index: int, shapes) -> _File:
+        """File `index`; its rows must be of these shapes."""
+        made = _File(self.files[index], self.names, self.fail, self.shuffle)
+        if shapes is not None and made.shapes != shapes:
+            raise self.fail(
+                f"{made.path}: rows of shapes {made.shapes}, those of {self.files[0]} {shapes}"
+            )
+        return made
+
+    def row_order(self, state: dict, file: _File):
+        """The order of the rows of the file at `state`, another each time it comes."""
+        if not self.shuffle:
+            return range(file.rows)
+        visit = state["loop"] * len(self.files) + state["file"]
+        return randomness(state["seed"], ITEM, visit).permutation(file.rows)
+
+    def batches(self, state: dict):
+        shapes = [shape[1:] for shape in self.shapes]
+        files = self.order(state, state["loop"])
+        file = self.file(files[min(state["file"], len(files) - 1)], shapes)
+        rows = self.row_order(state, file)
+        if state["file"] >= len(files) or state["row"] >= file.rows:
+            raise self.fail("the stored position lies beyond the data: they have changed")
+        while True:
+            arrays = [stack(shape, self.batch) for shape in shapes]
+            taken = 0
+            while taken < self.batch:
+                if state["items"] % self.every == self.rank % self.every:
+                    for array, row in zip(arrays, file.row(int(rows[state["row"]]))):
+                        array[taken] = row
+                    taken += 1
+                state["items"] += 1
+                state["row"] += 1
+                if state["row"] < file.rows:
+                    continue
+                state["row"] = 0
+                state["file"] += 1
+                if state["file"] == len(files):
+                    state["file"] = 0
+                    state["loop"] += 1
+                    files = self.order(state, state["loop"])
+                if len(files) > 1:
+                    file = None  # before the next one takes its memory
+                    file = self.file(files[state["file"]], shapes)
+                rows = self.row_order(state, file)
+            yield arrays, dict(state)
+
+
+@register("HDF5Data")
+class HDF5Data(Prefetching):
+    """Each top is the dataset of its name, from the files that `source` lists, one after
+    another."""
+
+    num_top = (1, None)
+
+    def open_source(self, top):
+        if self.layer_param.HasField("transform_param"):
+            raise self.fail("does not transform data: leave transform_param out")
+        return _Rows(self)
+
+
+@register("HDF5Output")
+class HDF5Output(Layer):
+    """Two bottoms, (n, channels, height, width), into the datasets `data` and `label` of a file
+    that each forward makes longer. (BVLC Caffe ends at the second forward.)
+
+    The file is made, empty, with the layer; what was there is lost, as in Caffe. Between two
+    forwards it is whole and closed. The bottoms are fetched from the GPU: the file is the host's.
+    """
+
+    num_bottom = (2, 2)
+    num_top = (0, 0)
+
+    def setup(self, bottom, top):
+        self.path = self.layer_param.hdf5_output_param.file_name
+        if not self.path:
+            raise self.fail("hdf5_output_param.file_name is not given")
+        self._write("w", [])
+
+    def reshape(self, bottom, top):
+        for blob, name in zip(bottom, self.layer_param.bottom):
+            if len(blob.shape) > 4:
+                raise self.fail(f"bottom '{name}' has {len(blob.shape)} axes; at most 4")
+        if bottom[0].num != bottom[1].num:
+            raise self.fail(
+                "data blob and label blob must have the same batch size, not "
+                f"{bottom[0].num} and {bottom[1].num}"
+            )
+
+    def forward(self, bottom, top):
+        arrays = [
+            b.read().cpu().numpy().reshape(b.num, b.channels, b.height, b.width) for b in bottom
+        ]
+        self._write("r+", zip(("data", "label"), arrays))
+
+    def _write(self, mode: str, arrays) -> None:
+        try:
+            with _h5py().File(self.path, mode) as file:
+                for name, array in arrays:
+                    if name not in file:
+                        file.create_dataset(name, data=array, maxshape=(None, *array.shape[1:]))
+                        continue
+                    held = file[name]
+                    if held.shape[1:] != array.shape[1:]:
+                        raise self.fail(
+                            f"{self.path}: '{name}' holds {held.shape[1:]} so far, and is now "
+                            f"given {array.shape[1:]}"
+                        )
+                    held.resize(len(held) + len(array), axis=0)
+                    held[len(held) - len(array) :] = array
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, Error):
+                raise
+            wrong = self.fail(f"cannot write {self.path}: {reason(error)}")
+            raise wrong if mode == "w" else Error(str(wrong)) from None

@@ -1,0 +1,135 @@
+"""ImageData: pictures and labels that a text file lists."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from .. import images
+from ..data_transformer import Transformer
+from ..errors import InputError
+from ..layer import TRAIN
+from ..log import WARNING, log
+from ..proto.files import check_regular, reason
+from ..ranks import solver_rank
+from . import register
+from ._data import (
+    ITEM,
+    Order,
+    Prefetching,
+    draw_seed,
+    draw_skip,
+    failing,
+    randomness,
+    refuse,
+    refuse_old_transform,
+    require_positive_batch,
+    same_sizes,
+    stack,
+)
+
+
+def read_list(path, fail) -> list[tuple[str, int]]:
+    """(name, label) of each line `name label`; a name may have blanks.
+
+    `fail` makes the InputError of a message; it names the file and the line."""
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except InputError as error:
+        raise fail(f"source: {error}") from None
+    except OSError as error:
+        raise fail(f"source: cannot read {path}: {reason(error)}") from None
+    if not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise fail(f"source: {path}: the file is empty")
+    found = []
+    for number, line in enumerate(lines, 1):
+        name, _, label = os.fsdecode(line.rstrip(b"\r")).rpartition(" ")
+        try:
+            value = int(label)
+            if not name or not -(2**31) <= value < 2**31:
+                raise ValueError
+        except ValueError:
+            shown = os.fsdecode(line[:60])
+            raise fail(
+                f"{path}:{number}: {shown!r} is not 'name label', the label an int"
+            ) from None
+        found.append((name, value))
+    return found
+
+
+class _Pictures:
+    """The source of ImageData; see `_data`."""
+
+    def __init__(self, layer):
+        param = layer.layer_param.image_data_param
+        self.fail = failing(layer)
+        self.size = (param.new_height, param.new_width)
+        if (self.size[0] > 0) != (self.size[1] > 0):
+            raise self.fail("new_height and new_width have to be given together")
+        if not param.source:
+            raise self.fail("image_data_param.source is not given: the file with the list")
+        self.batch = require_positive_batch(layer, param.batch_size)
+        self.root, self.channels = param.root_folder, images.COLOR
+        if not param.is_color:
+            self.channels = images.GRAY
+        self.lines = read_list(param.source, self.fail)
+        skip = draw_skip(param.rand_skip)
+        if skip >= len(self.lines):
+            raise self.fail(f"rand_skip {param.rand_skip} for a list of {len(self.lines)} pictures")
+        self.shuffle = param.shuffle
+        self.transform = Transformer(layer.layer_param.transform_param, layer.phase, self.fail)
+        self.start = {"items": 0, "skip": skip}
+        if self.transform.is_random or self.shuffle:
+            self.start["seed"] = draw_seed()
+        order = Order(len(self.lines), skip, self.shuffle)
+        first = self.picture(order(0, self.start.get("seed", 0)))
+        shape = self.transform.shape(first.shape)
+        self.shapes = [(self.batch, *shape), (self.batch,)]
+
+    def picture(self, place: int) -> np.ndarray:
+        """The picture of a line, (channels, height, width), at its new size."""
+        try:
+            picture = images.read(self.root + self.lines[place][0], self.channels)
+        except InputError as error:
+            raise self.fail(str(error)) from None
+        if self.size[0]:
+            picture = images.resize(picture, *self.size)
+        return picture.transpose(2, 0, 1)
+
+    def batches(self, state: dict):
+        number, seed = state["items"], state.get("seed")
+        fixed = {name: value for name, value in state.items() if name != "items"}
+        order = Order(len(self.lines), state["skip"], self.shuffle)
+        while True:
+            data, labels, shape = None, stack((), self.batch), None
+            for i in range(self.batch):
+                place = order(number, seed)
+                picture = self.picture(place)
+                made = self.transform.shape(picture.shape)
+                if data is None:
+                    data, shape = stack(made, self.batch), made
+                name, labels[i] = self.lines[place]
+                same_sizes(self.fail, shape, made, self.root + name)
+                random = randomness(seed, ITEM, number) if self.transform.is_random else None
+                self.transform(picture, data[i], random)
+                number += 1
+            yield (data, labels), {"items": number, **fixed}
+
+
+@register("ImageData")
+class ImageData(Prefetching):
+    def open_source(self, top):
+        param = self.layer_param.image_data_param
+        refuse_old_transform(self, param)
+        remedy = "is for encoded Datums; write is_color in image_data_param"
+        refuse(self, self.layer_param.transform_param, ("force_color", "force_gray"), remedy)
+        if self.phase == TRAIN and solver_rank() > 0 and not (param.shuffle or param.rand_skip):
+            log("Shuffling or skipping recommended for multi-GPU", WARNING, "image_data_layer")
+        pixels = param.new_height * param.new_width
+        self.check_memory(param.batch_size * pixels * (3 if param.is_color else 1) * 4)
+        return _Pictures(self)
