@@ -4,23 +4,45 @@ What BVLC Caffe 1.0's `caffe` module does, this does: the same nets, weights, so
 layers and scripts. What it adds lives in `caffe.engine`.
 """
 
-from . import coord_map, engine, net_spec, proto
+from . import coord_map, engine, io, log, net_spec, proto
+from .classifier import Classifier
+from .detector import Detector
 from .device import set_device, set_mode_cpu, set_mode_gpu
 from .layer import TEST, TRAIN, Layer
 from .layers import layer_type_list
+from .nccl import NCCL, has_nccl
 from .net import Net
 from .net_spec import NetSpec, to_proto
 from .net_spec import layers as layers
 from .net_spec import params as params
+from .pycaffe import Timer, init_log
+from .ranks import (
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from .rng import set_random_seed
-from .solver import SGDSolver, get_solver
+from .solver_updates import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
 __version__ = "1.0.0"
 
 engine.keep_memory()
 
 __all__ = [
-    "TEST", "TRAIN", "Layer", "Net", "NetSpec", "SGDSolver", "coord_map", "engine", "get_solver",
-    "layer_type_list", "layers", "net_spec", "params", "proto", "set_device", "set_mode_cpu",
-    "set_mode_gpu", "set_random_seed", "to_proto",
+    "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Classifier", "Detector",
+    "Layer", "NCCL", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver", "Timer",
+    "coord_map", "engine", "get_solver", "has_nccl", "init_log", "io", "layer_type_list",
+    "layers", "log", "net_spec", "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu",
+    "set_multiprocess", "set_random_seed", "set_solver_count", "set_solver_rank",
+    "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from .batches import Batches
 from .blob import Blob
 from .errors import InputError
 from .graph import filter_layers, insert_splits
+from .internals import Internals
 from .layer import TEST, TRAIN
 from .layers import create
 from .learnable import Learnable
@@ -25,7 +26,7 @@ def _shapes(blobs) -> str:
     return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"
 
 
-class Net(WeightFiles, Batches):
+class Net(Internals, WeightFiles, Batches):
     """A net from a prototxt, with pycaffe's interface.
 
     Net(network_file, phase, level=0, stages=None, weights=None)

@@ -28,6 +28,15 @@ def position_path(state_path: str) -> str:
     return state_path + ".position.json"
 
 
+def check_place(prefix: str) -> None:
+    """Raise InputError where no snapshot could be written: before the training, not in it."""
+    folder = os.path.dirname(prefix) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise InputError(
+            f"snapshot_prefix '{prefix}': no file can be written there; make the folder {folder}"
+        )
+
+
 def save(solver) -> str:
     """Write the snapshot of `solver`'s present iteration; return the solverstate's path."""
     prefix = solver.param.snapshot_prefix
@@ -97,6 +106,7 @@ def restore(solver, path: str) -> None:
         mine.data[...] = np.asarray(stored, dtype=np.float32).reshape(mine.shape)
     solver.iter = iteration
     solver._current_step = current_step
+    solver._step_reached_at = -1
     if position is not None:
         _restore_position(solver, position, position_path(path))
 

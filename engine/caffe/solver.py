@@ -1,22 +1,25 @@
-"""Solver: the training loop, and SGD with momentum."""
+"""Solver: the training loop that all six solvers share."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
 
+import numpy as np
 import torch
 
-from . import lr_policy, rng, snapshots
+from . import lr_policy, rng, snapshots, solver_nets
 from .blob import Blob
+from .debug_info import log_parameters, set_debug_info
 from .errors import Error, InputError
-from .layer import TEST, TRAIN
 from .log import log
 from .net import Net
-from .proto import caffe_pb2, text
+from .proto import text
 
 STOP, SNAPSHOT = "stop", "snapshot"
+NOTHING = np.empty(0)  # the results of a test of no iterations
 
 
 class Solver:
@@ -32,21 +35,21 @@ class Solver:
     def __init__(self, param_file):
         path = os.fspath(param_file)
         self.param = text.read_solver(path)
-        self._where = path
         try:
             self._check()
             if self.param.random_seed >= 0:
                 rng.set_random_seed(self.param.random_seed)
-            self.net = self._train_net()
-            self.test_nets = self._test_nets()
+            self.net = solver_nets.training_net(self.param, path)
+            self.test_nets = solver_nets.test_nets(self.param, path)
         except InputError as error:
             message = str(error)
             raise InputError(message if path in message else f"{path}: {message}") from None
-        for weights in self.param.weights:
-            for name in weights.split(","):
-                self.net.copy_from(name.strip())
+        solver_nets.load_weights(self.param, [self.net, *self.test_nets])
+        for net in self.test_nets:
+            set_debug_info(net, self.param.debug_info)
         self.iter = 0
         self._current_step = 0
+        self._step_reached_at = -1  # the iteration that raised _current_step
         self._losses: deque = deque()
         self._smoothed = 0.0
         self._restored_losses = False  # the losses are of the run that was just restored
@@ -63,57 +66,14 @@ class Solver:
     def _check(self) -> None:
         param = self.param
         lr_policy.check(param)
+        if param.gamma < 0 and param.lr_policy not in ("fixed", "poly"):
+            raise InputError(f"lr_policy '{param.lr_policy}' needs a gamma of at least 0")
         if param.regularization_type not in ("L1", "L2"):
             raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
         if param.iter_size < 1 or param.average_loss < 1:
             raise InputError("iter_size and average_loss must be at least 1")
-
-    # -- nets -----------------------------------------------------------------------------
-
-    def _state(self, net_state, extra, phase: int):
-        state = caffe_pb2.NetState(phase=phase)
-        state.MergeFrom(net_state)
-        if extra is not None:
-            state.MergeFrom(extra)
-        return state
-
-    def _make(self, source, extra, phase: int) -> Net:
-        param = caffe_pb2.NetParameter()
-        where = self._where
-        if isinstance(source, str):
-            param, where = text.read_net(source), source
-        else:
-            param.CopyFrom(source)
-        param.state.CopyFrom(self._state(param.state, extra, phase))
-        return Net.from_param(param, where)
-
-    def _train_net(self) -> Net:
-        param = self.param
-        fields = ("net", "net_param", "train_net", "train_net_param")
-        given = [field for field in fields if param.HasField(field)]
-        if len(given) != 1:
-            raise InputError(
-                f"give the training net in one of the fields {', '.join(fields)}; "
-                f"given: {', '.join(given) or 'none'}"
-            )
-        state = param.train_state if param.HasField("train_state") else None
-        return self._make(getattr(param, given[0]), state, TRAIN)
-
-    def _test_nets(self) -> list[Net]:
-        param = self.param
-        sources = [*param.test_net_param, *param.test_net]
-        wanted = len(param.test_iter)
-        if param.HasField("net_param") or param.HasField("net"):
-            common = param.net_param if param.HasField("net_param") else param.net
-            sources += [common] * (wanted - len(sources))
-        if len(sources) != wanted:
-            raise InputError(f"{wanted} test_iter entries for {len(sources)} test nets")
-        if param.test_state and len(param.test_state) != len(sources):
-            raise InputError(f"{len(param.test_state)} test_state for {len(sources)} test nets")
-        if sources and param.test_interval <= 0:
-            raise InputError("test_interval must be above 0 where there are test nets")
-        states = list(param.test_state) or [None] * len(sources)
-        return [self._make(source, state, TEST) for source, state in zip(sources, states)]
+        if param.snapshot:
+            snapshots.check_place(param.snapshot_prefix)
 
     def share_weights(self, net: Net) -> None:
         """Make `net` use the training net's parameters."""
@@ -134,16 +94,21 @@ class Solver:
         if self.param.lr_policy == "step":  # a solverstate holds it, as Caffe's does
             self._current_step = self.iter // self.param.stepsize
         elif self.param.lr_policy == "multistep":
-            reached = lr_policy.multistep_index(self.param, self.iter, self._current_step)
-            if reached != self._current_step:
-                self._current_step = reached
-                log(f"MultiStep Status: Iteration {self.iter}, step = {reached}")
+            self._reach_step()
         return lr_policy.learning_rate(self.param, self.iter, self._current_step)
+
+    def _reach_step(self) -> None:
+        """As Caffe does, at most one step value further in an iteration."""
+        reached = lr_policy.multistep_index(self.param, self.iter, self._current_step)
+        if reached > self._current_step and self.iter != self._step_reached_at:
+            self._current_step += 1
+            self._step_reached_at = self.iter
+            log(f"MultiStep Status: Iteration {self.iter}, step = {self._current_step}")
 
     lr = property(learning_rate)
 
     def _displays(self) -> bool:
-        return self.param.display > 0 and self.iter % self.param.display == 0
+        return self.param.display != 0 and self.iter % self.param.display == 0
 
     def step(self, iterations: int) -> None:
         """Run `iterations` updates (fewer when the action function says "stop")."""
@@ -165,10 +130,12 @@ class Solver:
                 self._test_all()
             for on_start, _ in self._callbacks:
                 on_start()
+            set_debug_info(self.net, self.param.debug_info and self._displays())
             loss = 0.0
             for _ in range(self.param.iter_size):
                 loss += self.net._forward(0, len(self.net.layers) - 1)
                 self.net._backward(len(self.net.layers) - 1, 0)
+                log_parameters(self.net)
             self._smooth(loss / self.param.iter_size)
             if self._displays():
                 self._display()
@@ -176,7 +143,6 @@ class Solver:
                 if on_gradients_ready is not None:
                     on_gradients_ready()
             self.apply_update()
-            self.iter += 1
             action = self._action() if self._action else None
             every = self.param.snapshot
             if action == SNAPSHOT or (every and self.iter % every == 0):
@@ -208,7 +174,7 @@ class Solver:
         number = 0
         for index in net._outputs:
             name, weight = net._blob_names[index], net.blob_loss_weights[net._blob_names[index]]
-            values = net._blobs[index].data if means is None else means[name]
+            values = net._blobs[index].data if means is None else means.get(name, NOTHING)
             for value in values.flat:
                 of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
                 log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
@@ -257,14 +223,14 @@ class Solver:
                 name = net._blob_names[output]
                 totals[name] = totals.get(name, 0.0) + net._blobs[output].data.astype("float64")
         if self.param.test_compute_loss:
-            log(f"Test loss: {loss / rounds:.6g}")
+            log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
         means = {name: total / rounds for name, total in totals.items()}
         self._display_outputs(net, "Test", means)
 
     # -- the update -----------------------------------------------------------------------
 
     def apply_update(self) -> None:
-        """Turn the parameters' diffs into updates and subtract them."""
+        """Turn the parameters' diffs into updates and subtract them; count the iteration."""
         rate = self.learning_rate()
         if self._displays():
             log(f"Iteration {self.iter}, lr = {rate:.6g}")
@@ -278,6 +244,7 @@ class Solver:
             self._regularize(data, diff, self.param.weight_decay * decay_mult)
             self.update_value(i, diff, rate * lr_mult)
             data.sub_(diff)
+        self.iter += 1
 
     def _clip(self, blobs) -> None:
         """Scale all gradients down when their joint L2 norm is above clip_gradients."""
@@ -288,8 +255,13 @@ class Solver:
         norms = torch.stack([diff.norm() for diff in diffs])
         norm = float(norms.norm())
         if norm > limit:
+            scale = limit / norm
+            log(
+                f"Gradient clipping: scaling down gradients (L2 norm {norm:.6g} > {limit:.6g}) "
+                f"by scale factor {scale:.6g}"
+            )
             for diff in diffs:
-                diff.mul_(limit / norm)
+                diff.mul_(scale)
 
     def _regularize(self, data, diff, decay: float) -> None:
         if not decay:
@@ -313,25 +285,3 @@ class Solver:
     def restore(self, filename) -> None:
         """Go on from a solverstate and the caffemodel that it names."""
         snapshots.restore(self, os.fspath(filename))
-
-
-class SGDSolver(Solver):
-    """V ← momentum·V + rate·gradient, W ← W − V (Caffe's form: the rate is inside V)."""
-
-    type = "SGD"
-
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
-        history = self._history[index].write()
-        history.mul_(self.param.momentum).add_(diff, alpha=rate)
-        diff.copy_(history)
-
-
-SOLVERS = {"SGD": SGDSolver}
-
-
-def get_solver(param_file) -> Solver:
-    """The solver whose `type` the file names."""
-    kind = text.read_solver(os.fspath(param_file)).type
-    if kind not in SOLVERS:
-        raise InputError(f"{param_file}: solver type '{kind}' is not one of {', '.join(SOLVERS)}")
-    return SOLVERS[kind](param_file)

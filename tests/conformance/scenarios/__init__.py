@@ -7,9 +7,13 @@ current folder. Only `import caffe` and NumPy, Python >= 3.9, NumPy >= 1.19.
 
 from __future__ import annotations
 
-from . import nets, published, training
+from . import data, nets, published, pycaffe, recurrent, training
 
 
 def find(name):
     """The scenario of that name."""
-    return next(getattr(m, name) for m in (nets, training, published) if hasattr(m, name))
+    return next(
+        getattr(m, name)
+        for m in (nets, training, published, recurrent, data, pycaffe)
+        if hasattr(m, name)
+    )

@@ -14,12 +14,14 @@ from .common import (
     make_net,
     parameters,
     prefixed,
+    structure,
     write_text,
 )
 
 
 def solver_text(settings, net_file="net.prototxt"):
-    lines = [f'net: "{net_file}"', "solver_mode: CPU", *settings]
+    lines = [f'net: "{net_file}"'] if net_file else []
+    lines += ["solver_mode: CPU", *settings]
     if not any(line.startswith("snapshot_prefix") for line in settings):
         lines.append('snapshot_prefix: "s"')
     return write_text("\n".join(lines), "solver.prototxt")
@@ -27,7 +29,7 @@ def solver_text(settings, net_file="net.prototxt"):
 
 def make_solver(args):
     write_text(args["prototxt"])
-    solver = caffe.get_solver(solver_text(args["solver"]))
+    solver = caffe.get_solver(solver_text(args["solver"], args.get("net_file", "net.prototxt")))
     fill_params(solver.net, args.get("seed", 0), args.get("param_scale", 0.3))
     return solver
 
@@ -54,6 +56,69 @@ def training(args, arrays):
     results.update(parameters(solver.net))
     for name, value in before.items():
         results["change of " + name[6:]] = results["param " + name[6:]] - value
+    return results
+
+
+def solver_nets(args, arrays):
+    """The nets that a solver makes, and what its test nets hold before and after one step."""
+    write_text(args["prototxt"])
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    fill_params(net, 6)
+    net.save("w.caffemodel")
+    solver = make_solver(args)
+    nets = dict(
+        [("train", solver.net)] + [(f"test {i}", n) for i, n in enumerate(solver.test_nets)]
+    )
+    results = {f"{name} net": structure(net) for name, net in nets.items()}
+    if args.get("compare_weights"):
+        for name, net in list(nets.items())[1:]:
+            results.update(prefixed(f"{name} at first: ", parameters(net)))
+    solver.step(1)
+    for name, net in nets.items():
+        results.update(prefixed(f"{name} after a step: ", parameters(net)))
+    return results
+
+
+def updates_by_hand(args, arrays):
+    """apply_update() called by itself on given gradients: it counts iterations too."""
+    solver = make_solver(args)
+    results = {"kind": type(solver).__name__, "lr at first": solver.lr}
+    for i in range(args["steps"]):
+        stream = np.random.RandomState(i)
+        for blobs in solver.net.params.values():
+            for blob in blobs:
+                blob.diff[...] = stream.standard_normal(blob.diff.shape)
+        solver.apply_update()
+        results[f"iteration {i}"] = solver.iter
+        results.update(prefixed(f"{i}: ", parameters(solver.net)))
+        for name, blobs in solver.net.params.items():
+            for j, blob in enumerate(blobs):
+                results[f"{i}: update {name}[{j}]"] = blob.diff.copy()
+    results["lr at last"] = solver.lr
+    return results
+
+
+def stored_gradients(args, arrays):
+    """What snapshot_diff writes beside the parameters."""
+    solver = make_solver(args)
+    train(solver, 2, 100)
+    solver.snapshot()
+    results = {}
+    if os.path.exists("s_iter_2.caffemodel.h5"):
+        import h5py
+
+        with h5py.File("s_iter_2.caffemodel.h5", "r") as file:
+            results["groups"] = sorted(file)
+            for name in sorted(file.get("diff", [])):
+                for i in sorted(file["diff"][name]):
+                    results[f"diff {name}[{i}]"] = np.array(file["diff"][name][i])
+        return results
+    model = caffe_pb2.NetParameter()
+    with open("s_iter_2.caffemodel", "rb") as file:
+        model.ParseFromString(file.read())
+    for one in model.layer:
+        for i, blob in enumerate(one.blobs):
+            results[f"diff {one.name}[{i}]"] = np.array(blob.diff, np.float32)
     return results
 
 

@@ -1,0 +1,97 @@
+"""The `caffe` tool of BVLC Caffe, and its three `upgrade_*` tools.
+
+usage: python -m caffe <command> <flags>
+
+commands:
+  train           train a net, or finetune one
+  test            score a net
+  time            measure a net's layers
+  device_query    show the GPUs
+  upgrade_net_proto_text OLD NEW       a net's prototxt in the current format
+  upgrade_net_proto_binary OLD NEW     a caffemodel in the current format
+  upgrade_solver_proto_text OLD NEW    a solver's prototxt in the current format
+
+flags, with one dash or two, as -flag=value or -flag value:
+  -solver FILE          train: the solver's prototxt
+  -snapshot FILE        train: go on from this solverstate
+  -weights FILE[,FILE]  train: finetune from these caffemodels; test: the caffemodel to score
+  -model FILE           test, time: the net's prototxt
+  -iterations N         test, time: how many (default 50)
+  -gpu N[,N]            the GPUs to use, or all; train uses several (default: the CPU, or what
+                        the solver says)
+  -phase TRAIN|TEST     time: the net's phase (default TRAIN)
+  -level N, -stage A,B  the net's level and stages
+  -sigint_effect        train: what Ctrl-C does: stop (with a snapshot; the default), snapshot,
+                        none
+  -sighup_effect        train: the same for the signal HUP (default snapshot)
+  -minloglevel N        leave out log lines below 0 info, 1 warning, 2 error
+
+The log goes to standard error in the form that Caffe's log parsers read. Exit codes: 0 done, 1
+the work failed, 2 the call or an input is wrong. TRACEBACK=1 shows where an error arose.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import InputError
+from .flags import parse
+
+COMMANDS = {
+    "train": "train",
+    "test": "score",
+    "time": "benchmark",
+    "device_query": "devices",
+    "upgrade_net_proto_text": "upgrade",
+    "upgrade_net_proto_binary": "upgrade",
+    "upgrade_solver_proto_text": "upgrade",
+}
+_WRONG_INPUT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+def _run(argv: list[str]) -> int:
+    words, flags = parse(argv)
+    if flags.help or not words:
+        print(__doc__.strip(), file=sys.stdout if flags.help else sys.stderr)
+        return 0 if flags.help else 2
+    if words[0] not in COMMANDS:
+        raise InputError(f"there is no command '{words[0]}'; commands: {', '.join(COMMANDS)}")
+    if flags.minloglevel is not None:
+        from ..log import set_min_level
+
+        set_min_level(flags.minloglevel)
+    from importlib import import_module
+
+    module = import_module(f"{__name__}.{COMMANDS[words[0]]}")
+    flags.warn_of_unused(words[0], module.FLAGS)
+    if COMMANDS[words[0]] == "upgrade":
+        return module.main(words[0], words[1:])
+    if words[1:]:
+        raise InputError(f"'{words[1]}' is no flag; flags begin with a dash")
+    return module.main(flags) or 0
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and not hasattr(error, "exit_code"):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = " ".join(str(error).split())
+    if not hasattr(error, "exit_code"):
+        text = f"{type(error).__name__}: {text} (TRACEBACK=1 shows where)"
+    return text
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command of `argv` and exit with its code; errors are one line on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    if os.environ.get("TRACEBACK", "") not in ("", "0"):
+        sys.exit(_run(argv))
+    try:
+        code = _run(argv)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        print("error: " + _line(error), file=sys.stderr)
+        code = getattr(error, "exit_code", 2 if isinstance(error, _WRONG_INPUT) else 1)
+    sys.exit(code)

@@ -1,0 +1,113 @@
+"""Training on several devices: this process is the first solver, and starts one for each other.
+
+The others only give gradients: they show, test and save nothing, and end with the first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from multiprocessing import connection
+
+from .. import device, log, ranks
+from ..nccl import NCCL
+
+_IGNORED = (signal.SIGINT, signal.SIGHUP)  # the first solver acts on them
+
+
+def _tie(solver, uid: str) -> None:
+    nccl = NCCL(solver, uid)
+    nccl.bcast()
+    solver.add_callback(nccl.on_start, nccl.on_gradients_ready)
+    if solver.param.layer_wise_reduce:
+        solver.net.after_backward(nccl)
+
+
+def _only_gradients(param) -> None:
+    param.snapshot = param.display = param.test_interval = 0
+    param.snapshot_after_train = param.debug_info = False
+    for name in ("test_iter", "test_net", "test_net_param", "test_state"):
+        param.ClearField(name)
+    if param.random_seed >= 0:  # not the same dropout everywhere
+        param.random_seed += ranks.solver_rank()
+
+
+def _work(flags, number, count: int, rank: int, uid: str) -> None:
+    """The whole life of solver `rank`, in its own process."""
+    from .train import make_solver
+
+    for one in _IGNORED:
+        signal.signal(one, signal.SIG_IGN)
+    log.set_min_level(log.ERROR)
+    if number is not None:
+        device.set_device(number)
+        device.set_mode_gpu()
+    ranks.set_solver_count(count)
+    ranks.set_solver_rank(rank)
+    ranks.set_multiprocess(True)
+    try:
+        solver = make_solver(flags, _only_gradients)
+        if flags.snapshot:
+            solver.restore(flags.snapshot)
+        _tie(solver, uid)
+        solver.step(solver.param.max_iter - solver.iter)
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: solver {rank}: {text}", file=sys.stderr, flush=True)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+class Others:
+    """Context: the solvers of the devices beyond the first (`numbers`: GPUs; None: the CPU)."""
+
+    def __init__(self, flags, numbers: list):
+        self._flags = flags
+        self._numbers = numbers
+        self._uid = NCCL.new_uid()
+        self._processes: list = []
+        self._over = threading.Event()
+
+    def __enter__(self) -> Others:
+        count = len(self._numbers)
+        if count < 2:
+            return self
+        ranks.set_solver_count(count)
+        ranks.set_solver_rank(0)
+        ranks.set_multiprocess(True)
+        spawn = multiprocessing.get_context("spawn")
+        for rank in range(1, count):
+            args = (self._flags, self._numbers[rank], count, rank, self._uid)
+            self._processes.append(spawn.Process(target=_work, args=args, daemon=True))
+            self._processes[-1].start()
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def _watch(self) -> None:
+        """End when another solver fails: the gradients that it owes would never come."""
+        waiting = {process.sentinel: process for process in self._processes}
+        while waiting and not self._over.is_set():
+            for sentinel in connection.wait(list(waiting), timeout=0.5):
+                process = waiting.pop(sentinel)
+                process.join()
+                if process.exitcode and not self._over.is_set():
+                    print("error: another solver has failed", file=sys.stderr, flush=True)
+                    for other in self._processes:
+                        other.terminate()
+                    os._exit(process.exitcode if process.exitcode > 0 else 1)
+
+    def join(self, solver) -> None:
+        """Tie `solver` to the others."""
+        if self._processes:
+            _tie(solver, self._uid)
+
+    def __exit__(self, *exception) -> None:
+        self._over.set()
+        for process in self._processes:
+            process.terminate()
+            process.join()
+        if self._processes:
+            ranks.set_solver_count(1)
+            ranks.set_multiprocess(False)

@@ -1,0 +1,35 @@
+"""`test`: a net's outputs over so many batches, each and their mean."""
+
+from __future__ import annotations
+
+from ..layer import TEST
+from ..log import log
+from ..net import Net
+from .devices import WHERE, gpus, use_first
+
+FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
+
+
+def main(flags) -> None:
+    model = flags.need("model", "the net to score")
+    weights = flags.need("weights", "the caffemodel to score")
+    use_first(gpus(flags.gpu))
+    net = Net(model, TEST, level=flags.level, stages=flags.stages)
+    for name in weights.split(","):
+        net.copy_from(name.strip())
+    log(f"Running for {flags.iterations} iterations.", where=WHERE)
+    totals: dict = {}
+    loss = 0.0
+    for i in range(flags.iterations):
+        loss += net._forward(0, len(net.layers) - 1)
+        for name in net.outputs:
+            scores = net.blobs[name].data.astype("float64")
+            totals[name] = totals.get(name, 0.0) + scores
+            for score in scores.flat:
+                log(f"Batch {i}, {name} = {score:.6g}", where=WHERE)
+    log(f"Loss: {loss / flags.iterations:.6g}", where=WHERE)
+    for name, total in totals.items():
+        weight = net.blob_loss_weights[name]
+        for mean in (total / flags.iterations).flat:
+            of_loss = f" (* {weight:g} = {weight * mean:.6g} loss)" if weight else ""
+            log(f"{name} = {mean:.6g}{of_loss}", where=WHERE)

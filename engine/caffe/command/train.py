@@ -1,0 +1,123 @@
+"""`train`: a solver from its prototxt, run on the CPU, a GPU or several."""
+
+from __future__ import annotations
+
+import signal
+
+import torch
+
+from .. import device
+from ..errors import InputError
+from ..log import log
+from ..proto import caffe_pb2, text
+from ..solver import SNAPSHOT, STOP
+from ..solver_updates import SOLVERS
+from . import parallel
+from .devices import WHERE, gpus
+
+FLAGS = (
+    "solver", "snapshot", "weights", "gpu", "level", "stage", "sigint_effect", "sighup_effect",
+)  # fmt: skip
+
+
+class Signals:
+    """Turns signals into the action that the solver asks for after each iteration."""
+
+    def __init__(self, sigint_effect: str, sighup_effect: str):
+        actions = {"stop": STOP, "snapshot": SNAPSHOT, "none": None}
+        self._effects = {
+            signal.SIGINT: actions[sigint_effect],
+            signal.SIGHUP: actions[sighup_effect],
+        }
+        self._arrived: set = set()
+        self._before: dict = {}
+
+    def __enter__(self) -> Signals:
+        for number in self._effects:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame) -> None:
+        self._arrived.add(self._effects[number])
+
+    def action(self):
+        """`stop`, `snapshot` or None: what has been asked for since the last time."""
+        arrived, self._arrived = self._arrived, set()
+        return next((action for action in (STOP, SNAPSHOT) if action in arrived), None)
+
+
+def make_solver(flags, change=None):
+    """The solver of -solver, with the net's level and stages, and -weights copied into it.
+
+    `change(param)` may alter the SolverParameter before the solver is made of it.
+    """
+    path = flags.need("solver", "the solver to train with")
+    kind = SOLVERS.get(text.read_solver(path).type)
+    if kind is None:
+        raise InputError(f"{path}: its type is not one of {', '.join(SOLVERS)}")
+
+    class Configured(kind):
+        def _check(self) -> None:
+            if flags.level:
+                self.param.train_state.level = flags.level
+            if flags.stages:
+                self.param.train_state.stage.extend(flags.stages)
+            if flags.snapshot or flags.weights:
+                self.param.ClearField("weights")
+            if change is not None:
+                change(self.param)
+            super()._check()
+
+    Configured.__name__ = kind.__name__
+    solver = Configured(path)
+    for name in flags.weights.split(",") if flags.weights else []:
+        log(f"Finetuning from {name.strip()}", where=WHERE)
+        solver.net.copy_from(name.strip())
+    return solver
+
+
+def _devices(flags) -> list[int]:
+    """The GPUs of -gpu, or else the one that the solver names; none: the CPU. As with BVLC's
+    tool, a solver without `solver_mode` is run on the CPU."""
+    if flags.gpu:
+        return gpus(flags.gpu)
+    param = text.read_solver(flags.solver)
+    if not param.HasField("solver_mode") or param.solver_mode != caffe_pb2.SolverParameter.GPU:
+        return []
+    try:
+        return gpus(str(param.device_id))
+    except InputError as error:
+        raise InputError(f"{flags.solver}: solver_mode: GPU: {error}") from None
+
+
+def main(flags) -> None:
+    flags.need("solver", "the solver to train with")
+    if flags.snapshot and flags.weights:
+        raise InputError(
+            "give -snapshot to go on with a training, or -weights to finetune, but not both"
+        )
+    numbers = _devices(flags)
+    if numbers:
+        log(f"Using GPUs {', '.join(map(str, numbers))}", where=WHERE)
+        for number in numbers:
+            log(f"GPU {number}: {torch.cuda.get_device_name(number)}", where=WHERE)
+        device.set_device(numbers[0])
+        device.set_mode_gpu()
+    else:
+        log("Use CPU.", where=WHERE)
+        device.set_mode_cpu()
+    with parallel.Others(flags, numbers) as others:
+        solver = make_solver(flags)
+        if flags.snapshot:
+            log(f"Resuming from {flags.snapshot}", where=WHERE)
+            solver.restore(flags.snapshot)
+        others.join(solver)
+        with Signals(flags.sigint_effect, flags.sighup_effect) as signals:
+            solver.set_action_function(signals.action)
+            log("Starting Optimization", where=WHERE)
+            solver.solve()
+    log("Optimization Done.", where=WHERE)

@@ -1,0 +1,75 @@
+"""The three `upgrade_*` tools: a file of an older format, written anew in the current one."""
+
+from __future__ import annotations
+
+import os
+
+from google.protobuf.message import DecodeError
+
+from ..errors import InputError
+from ..log import WARNING, log
+from ..proto import caffe_pb2, text
+from ..proto.files import atomic_write, map_file
+from ..proto.upgrade import upgrade_net, upgrade_solver
+from .devices import WHERE
+
+FLAGS = ()
+
+
+def _is_old_net(net) -> bool:
+    return bool(net.layers or net.input) or any(
+        layer.type == "BatchNorm" and len(layer.param) == 3 for layer in net.layer
+    )
+
+
+def _read_binary(path: str):
+    data = map_file(path)
+    try:
+        return caffe_pb2.NetParameter.FromString(bytes(data))
+    except DecodeError:
+        raise InputError(f"{path}: is not a caffemodel, or it is damaged") from None
+
+
+def _net_text(source: str, target: str) -> bool:
+    net = text.parse(text.read_text(source), caffe_pb2.NetParameter(), source)
+    old = _is_old_net(net)
+    text.write_text(upgrade_net(net, source), target)
+    log(f"Wrote upgraded NetParameter text proto to {target}", where=WHERE)
+    return old
+
+
+def _net_binary(source: str, target: str) -> bool:
+    net = _read_binary(source)
+    old = _is_old_net(net)
+    content = upgrade_net(net, source).SerializeToString()
+    with atomic_write(target) as file:
+        file.write(content)
+    log(f"Wrote upgraded NetParameter binary proto to {target}", where=WHERE)
+    return old
+
+
+def _solver_text(source: str, target: str) -> bool:
+    solver = text.parse(text.read_text(source), caffe_pb2.SolverParameter(), source)
+    old = solver.HasField("solver_type")
+    text.write_text(upgrade_solver(solver, source), target)
+    log(f"Wrote upgraded SolverParameter text proto to {target}", where=WHERE)
+    return old
+
+
+_TOOLS = {
+    "upgrade_net_proto_text": _net_text,
+    "upgrade_net_proto_binary": _net_binary,
+    "upgrade_solver_proto_text": _solver_text,
+}
+
+
+def main(command: str, words: list[str]) -> int:
+    """Upgrade the file `words[0]` into `words[1]`; what is current already is copied."""
+    if len(words) != 2:
+        raise InputError(f"usage: {command} OLD NEW")
+    source, target = words
+    if os.path.isdir(target):
+        raise InputError(f"{target}: is a folder; name the file to write")
+    if not _TOOLS[command](source, target):
+        log(f"File already in latest proto format: {source}", WARNING, WHERE)
+    return 0

@@ -1,0 +1,90 @@
+"""Caffe's debug_info: what flows through a net, as mean magnitudes in the log.
+
+Every line waits for the device: that is for finding faults, not for training.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .log import ERROR, log
+
+_WHERE = "net.py:1"
+
+
+def _mean(tensor: torch.Tensor) -> float:
+    """Mean magnitude; NaN where there is nothing."""
+    return float(tensor.abs().sum()) / tensor.numel() if tensor.numel() else math.nan
+
+
+class _Lines:
+    """The log lines of one net, where `on` is set."""
+
+    def __init__(self, net):
+        self.net = net
+        self.on = False
+        net.after_forward(self.forward)
+        net.after_backward(self.backward)
+
+    def _blob_name(self, ids, i: int) -> str:
+        return self.net._blob_names[ids[i]]
+
+    def forward(self, index: int) -> None:
+        if not self.on:
+            return
+        net, layer = self.net, self.net.layers[index]
+        start = f"    [Forward] Layer {net._layer_names[index]}"
+        for i, blob in enumerate(net._tops[index]):
+            name = self._blob_name(net._top_ids[index], i)
+            log(f"{start}, top blob {name} data: {_mean(blob.read()):.6g}", where=_WHERE)
+        specs = layer.layer_param.param
+        for i, blob in enumerate(layer.blobs):
+            name = (specs[i].name if i < len(specs) else "") or str(i)
+            log(f"{start}, param blob {name} data: {_mean(blob.read()):.6g}", where=_WHERE)
+
+    def backward(self, index: int) -> None:
+        if not self.on or not self.net._layer_needs[index]:
+            return
+        net, layer = self.net, self.net.layers[index]
+        start = f"    [Backward] Layer {net._layer_names[index]}"
+        for i, blob in enumerate(net._bottoms[index]):
+            if net._bottom_needs[index][i]:
+                name = self._blob_name(net._bottom_ids[index], i)
+                log(f"{start}, bottom blob {name} diff: {_mean(blob.read_diff()):.6g}",
+                    where=_WHERE)  # fmt: skip
+        for i, blob in enumerate(layer.blobs):
+            if layer.param_propagate_down[i]:
+                log(f"{start}, param blob {i} diff: {_mean(blob.read_diff()):.6g}", where=_WHERE)
+
+
+def set_debug_info(net, on: bool) -> None:
+    """Log, from now on or no longer, what each layer of `net` makes. Off costs nothing."""
+    lines = getattr(net, "_debug_lines", None)
+    if lines is None and on:
+        lines = net._debug_lines = _Lines(net)
+    if lines is not None:
+        lines.on = on
+
+
+def log_parameters(net) -> None:
+    """The line that follows a whole backward pass: norms over all learnable parameters.
+
+    Nothing where the net's debug_info is off.
+    """
+    lines = getattr(net, "_debug_lines", None)
+    if lines is None or not lines.on:
+        return
+    blobs = net._learnable.blobs
+    norms = []
+    for order in (1, 2):
+        for tensors in ([b.read() for b in blobs], [b.read_diff() for b in blobs]):
+            each = [float(torch.linalg.vector_norm(t, order)) for t in tensors]
+            norms.append(sum(each) if order == 1 else math.hypot(*each))
+    log(
+        "    [Backward] All net params (data, diff): L1 norm = ({:.6g}, {:.6g}); "
+        "L2 norm = ({:.6g}, {:.6g})".format(*norms),
+        ERROR,
+        _WHERE,
+    )
