@@ -67,6 +67,22 @@ def test_a_database_of_any_datums_agrees(tmp_path, what):
     agree(f"Data, {what}", data_layer(tmp_path, DATUMS[what]), times=4, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("what", ["bytes", "floats", "PNG"])
+def test_a_leveldb_agrees(tmp_path, what):
+    pytest.importorskip("plyvel", reason="LevelDB needs the package plyvel")
+    texts = []
+    for side in both.SIDES:  # a LevelDB is locked by the process that reads it
+        folder = files.write_leveldb(tmp_path / side, DATUMS[what])
+        param = f'data_param {{ source: "{folder}" backend: LEVELDB batch_size: 3 }}'
+        texts.append(layer("Data", param))
+    theirs, ours = (
+        both.run(side, "batches", {"prototxt": text, "times": 4})
+        for side, text in zip(both.SIDES, texts)
+    )
+    errors = both.compare(theirs, ours, 0.0)
+    report.record("data", f"Data, LevelDB of {what}", errors)
+
+
 TRANSFORMS = {
     "scale": "scale: 0.00390625",
     "an odd scale": "scale: 0.017",

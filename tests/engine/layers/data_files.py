@@ -55,6 +55,16 @@ def write_lmdb(path, values):
     return str(path)
 
 
+def write_leveldb(path, datums):
+    """A LevelDB of these Datums, under the keys of `write_lmdb`; needs the package plyvel."""
+    import plyvel
+
+    with plyvel.DB(str(path), create_if_missing=True) as database:
+        for i, value in enumerate(datums):
+            database.put(b"%08d" % i, value.SerializeToString())
+    return str(path)
+
+
 def write_mean(path, array):
     """A binaryproto of (channels, height, width), as Caffe's compute_image_mean writes it."""
     proto = caffe_pb2.BlobProto(num=1, data=np.ravel(array).tolist())

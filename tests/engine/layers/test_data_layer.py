@@ -241,11 +241,8 @@ def test_leveldb_without_its_package_is_reported(make, tmp_path, monkeypatch):
 
 
 def test_a_leveldb_is_read(make, tmp_path):
-    plyvel = pytest.importorskip("plyvel", reason="LevelDB needs the package plyvel")
-    database = plyvel.DB(str(tmp_path / "db"), create_if_missing=True)
-    for i, one in enumerate(counted(4)):
-        database.put(b"%08d" % i, one.SerializeToString())
-    database.close()
+    pytest.importorskip("plyvel", reason="LevelDB needs the package plyvel")
+    files.write_leveldb(tmp_path / "db", counted(4))
     net = make(text(backend="LEVELDB"))
     assert labels(net, 2) == [0, 1, 2, 3, 0, 1]
     assert labels(make(text(backend="LEVELDB")), 1) == [0, 1, 2]
