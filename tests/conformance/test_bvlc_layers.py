@@ -15,13 +15,14 @@ for _file in sorted(Path(__file__).parent.glob("cases*.py")):
     importlib.import_module(_file.stem)  # fills case_tools.STRATEGIES
 
 CASES = 50
+"""Of each layer type, that both sides accept."""
 # Values are about 1 by construction: an error is relative to the largest value of its blob, or to
 # this where even that is smaller (a gradient that all but cancels is rounding noise in both).
 FLOOR = 1e-2
 
 # Derandomised: what is red on one machine is red on all.
 conformance = settings(
-    max_examples=CASES,
+    max_examples=3 * CASES,  # some are refused by both
     deadline=None,
     derandomize=True,
     database=None,
@@ -44,7 +45,9 @@ ELSEWHERE |= {"Data", "HDF5Data", "HDF5Output", "ImageData", "MemoryData", "Wind
 
 @pytest.mark.skipif(both.BVLC_ON_BOTH_SIDES, reason="BVLC Caffe has more layers than the engine")
 def test_every_layer_of_the_engine_is_compared():
-    types = set(both.run("engine", "layer_types")["types"])
+    theirs, ours = both.run_both("layer_types")
+    types = set(ours["types"])
+    assert types == set(theirs["types"]) and len(types) == 61
     assert types <= set(case_tools.STRATEGIES) | ELSEWHERE, "write a strategy in a cases*.py"
 
 
@@ -57,6 +60,8 @@ def test_random_nets_of_one_layer_agree(layer_type):
     @conformance
     @given(case_tools.STRATEGIES[layer_type])
     def check(one):
+        if tried["compared"] == CASES:
+            return
         args = {"prototxt": case_tools.prototxt(one), "phase": one["phase"], "seed": one["seed"]}
         args["backward"] = one.get("backward", layer_type not in NO_GRADIENT)
         args["positive_params"] = one.get("positive_params", False)
@@ -71,4 +76,4 @@ def test_random_nets_of_one_layer_agree(layer_type):
                 report.record("one layer", f"{layer_type}, {kind}", some)
 
     check()
-    assert tried["compared"] >= CASES * 0.6, f"too few cases that BVLC Caffe accepts: {tried}"
+    assert tried["compared"] == CASES, f"too few cases that BVLC Caffe accepts: {tried}"

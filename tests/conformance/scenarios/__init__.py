@@ -7,13 +7,13 @@ current folder. Only `import caffe` and NumPy, Python >= 3.9, NumPy >= 1.19.
 
 from __future__ import annotations
 
-from . import data, nets, published, pycaffe, recurrent, training
+from . import data, models, nets, published, pycaffe, recurrent, training
 
 
 def find(name):
     """The scenario of that name."""
     return next(
         getattr(m, name)
-        for m in (nets, training, published, recurrent, data, pycaffe)
+        for m in (nets, training, published, recurrent, data, pycaffe, models)
         if hasattr(m, name)
     )
