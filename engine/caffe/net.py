@@ -10,6 +10,7 @@ import numpy as np
 
 from .batches import Batches
 from .blob import Blob
+from .debug_info import set_debug_info
 from .errors import InputError
 from .graph import filter_layers, insert_splits
 from .internals import Internals
@@ -109,6 +110,7 @@ class Net(Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
+        set_debug_info(self, param.debug_info)
 
     def _add_layer(self, layer_param, unread: set[str]) -> None:
         if not layer_param.HasField("phase"):

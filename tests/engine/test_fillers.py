@@ -1,7 +1,8 @@
-"""Fillers: moments of what they draw, and the bilinear kernel."""
+"""Fillers: moments and distributions of what they draw, and the bilinear kernel."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from caffe import rng
 from caffe.blob import Blob
@@ -106,3 +107,100 @@ def test_what_makes_no_sense_is_refused(fields, complaint):
 def test_bilinear_refuses_kernels_that_are_not_square():
     with pytest.raises(InputError, match="bilinear"):
         filled((3, 2, 4, 5), type="bilinear")
+
+
+def uniform(low, high):
+    return stats.uniform(low, high - low)
+
+
+def averaged(norm):
+    return {"FAN_IN": FAN_IN, "FAN_OUT": FAN_OUT, "AVERAGE": (FAN_IN + FAN_OUT) / 2}[norm]
+
+
+# What a filler draws, and the distribution that it must come from.
+DISTRIBUTIONS = [
+    ({"type": "uniform", "min": -1, "max": 3}, uniform(-1, 3)),
+    ({"type": "uniform"}, uniform(0, 1)),
+    ({"type": "gaussian"}, stats.norm()),
+    ({"type": "gaussian", "mean": 1, "std": 2}, stats.norm(1, 2)),
+]
+for _norm in ("FAN_IN", "FAN_OUT", "AVERAGE"):
+    _n = averaged(_norm)
+    DISTRIBUTIONS += [
+        ({"type": "xavier", "variance_norm": _norm}, uniform(-((3 / _n) ** 0.5), (3 / _n) ** 0.5)),
+        ({"type": "msra", "variance_norm": _norm}, stats.norm(0, (2 / _n) ** 0.5)),
+    ]
+
+
+def assert_drawn_from(values, distribution):
+    """By the Kolmogorov-Smirnov test, at a level that one seed in a thousand misses."""
+    assert stats.kstest(values.ravel(), distribution.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("fields", "distribution"), DISTRIBUTIONS)
+def test_a_filler_draws_from_its_distribution(fields, distribution):
+    values = filled(**fields)
+    assert_drawn_from(values, distribution)
+    assert_moments(values, distribution.mean(), distribution.std())
+    # Neighbours in memory have nothing to do with each other.
+    first, second = values.ravel()[:-1], values.ravel()[1:]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / values.size**0.5
+
+
+def test_the_distributions_are_told_apart():
+    values = filled(type="xavier")
+    with pytest.raises(AssertionError):
+        assert_drawn_from(values, stats.norm(0, values.std()))
+    with pytest.raises(AssertionError):
+        assert_drawn_from(values, uniform(values.min() * 1.05, values.max() * 1.05))
+
+
+def test_sparse_gaussian_keeps_each_number_by_a_throw_of_its_own():
+    values = filled(type="gaussian", mean=1, std=2, sparse=10)
+    kept = values != 0
+    assert_drawn_from(values[kept], stats.norm(1, 2))
+    per_input = kept.reshape(40, -1).sum(0)
+    drawn = np.bincount(per_input, minlength=41)[4:18]
+    expected = stats.binom(40, 0.25).pmf(np.arange(4, 18)) * per_input.size
+    # 14 bins: beyond 36 once in a thousand seeds
+    assert ((drawn - expected) ** 2 / expected).sum() < 36
+
+
+@pytest.mark.parametrize(("sparse", "kept"), [(0, 0), (40, 1)])
+def test_sparse_gaussian_may_keep_nothing_or_all(sparse, kept):
+    assert (filled(type="gaussian", sparse=sparse) != 0).mean() == kept
+
+
+def test_positive_unitball_is_uniform_but_for_each_outputs_scale():
+    rows = np.sort(filled(type="positive_unitball").reshape(40, -1), axis=1)
+    # What uniform numbers are below the largest of them is uniform again.
+    assert_drawn_from(rows[:, :-1] / rows[:, -1:], uniform(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "fan_in", "fan_out"),
+    [((), 1, 1), ((20000,), 1, 20000), ((300, 200), 200, 300), ((100, 20, 9), 180, 900)],
+)
+def test_fans_are_the_count_by_the_first_and_the_second_axis(shape, fan_in, fan_out):
+    for norm, n in (
+        ("FAN_IN", fan_in), ("FAN_OUT", fan_out), ("AVERAGE", (fan_in + fan_out) / 2)
+    ):  # fmt: skip
+        limit = (3 / n) ** 0.5
+        values = filled(shape, type="xavier", variance_norm=norm)
+        assert abs(values).max() <= limit * (1 + 1e-6)
+        if values.size > 1:
+            assert_drawn_from(values, uniform(-limit, limit))
+            values = filled(shape, type="msra", variance_norm=norm)
+            assert_drawn_from(values, stats.norm(0, (2 / n) ** 0.5))
+
+
+@pytest.mark.parametrize("side", range(1, 10))
+def test_bilinear_interpolates_between_pixels(side):
+    """Of the windows that overlap, at the stride that the kernel is for, the weights sum to 1."""
+    kernel = filled((1, 1, side, side), type="bilinear")[0, 0]
+    np.testing.assert_array_equal(kernel, kernel.T)
+    np.testing.assert_array_equal(kernel, kernel[::-1, ::-1])
+    stride = -(-side // 2)
+    if side % 2 == 0:
+        sums = [kernel[i::stride, j::stride].sum() for i in range(stride) for j in range(stride)]
+        np.testing.assert_allclose(sums, 1, rtol=1e-6)

@@ -19,6 +19,13 @@ class Loss(Layer):
     num_top = (1, 1)
     is_loss = True
     auto_tops = True
+    takes_loss_param = False
+    """Whether it heeds `loss_param` (which labels to ignore, what to divide by)."""
+
+    def __init__(self, layer_param, phase: int):
+        super().__init__(layer_param, phase)
+        if layer_param.HasField("loss_param") and not self.takes_loss_param:
+            raise self.fail("loss_param has no effect on this type of loss; leave it out")
 
     def reshape(self, bottom, top):
         top[0].reshape()
@@ -42,6 +49,7 @@ class SoftmaxWithLoss(Loss):
 
     num_top = (1, 2)
     allow_force_backward = (True, False)
+    takes_loss_param = True
 
     def setup(self, bottom, top):
         param = self.layer_param.loss_param

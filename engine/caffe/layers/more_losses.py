@@ -207,6 +207,8 @@ class SigmoidCrossEntropyLoss(_LabelledLoss):
     Where only the older `normalize` is given, true means VALID and false BATCH_SIZE.
     """
 
+    takes_loss_param = True
+
     def setup(self, bottom, top):
         param = self.layer_param.loss_param
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
@@ -263,6 +265,7 @@ class InfogainLoss(_LabelledLoss):
     num_bottom = (2, 3)
     num_top = (1, 2)
     allow_force_backward = (True, False, False)
+    takes_loss_param = True
 
     def setup(self, bottom, top):
         param = self.layer_param.loss_param

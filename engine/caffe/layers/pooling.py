@@ -1,4 +1,4 @@
-"""Pooling: the largest or the average element of each window."""
+"""Pooling: the largest, the average or a randomly chosen element of each window."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 import torch
 from torch.nn.functional import pad as pad_tensor
 
+from .. import rng
 from ..blob import MAX_COUNT
-from ..layer import Layer
+from ..layer import TRAIN, Layer
 from . import register
 from ._common import Scratch
 
@@ -43,8 +44,15 @@ def pooled_size(size: int, kernel: int, stride: int, pad: int, ceil: bool) -> in
 
 @register("Pooling")
 class Pooling(Layer):
-    """MAX (a second top gives each maximum's index h·W + w) or AVE, which divides by the
-    window's area within the padded image."""
+    """MAX (a second top gives each maximum's index h·W + w), AVE, which divides by the window's
+    area within the padded image, or STOCHASTIC (Zeiler & Fergus 2013), for elements >= 0 and
+    without padding: in TRAIN each window's top is one of its elements x, chosen with probability
+    x / Σx, in TEST its mean under these probabilities, Σx² / Σx (0 where Σx is not above 0).
+
+    As Caffe's GPU kernel does, TRAIN takes the first element, row by row, at which the running
+    sum reaches r·Σx, with r drawn from (0, 1]; where none does, which takes negative elements,
+    the top is NaN. (BVLC Caffe has no STOCHASTIC on the CPU.)
+    """
 
     num_bottom = (1, 1)
     num_top = (1, 2)
@@ -52,8 +60,7 @@ class Pooling(Layer):
     def setup(self, bottom, top):
         param = self.layer_param.pooling_param
         self.max = param.pool == param.MAX
-        if param.pool == param.STOCHASTIC:
-            raise self.fail("pool: STOCHASTIC is not there; use MAX or AVE")
+        self.stochastic = param.pool == param.STOCHASTIC
         if len(top) > 1 and not self.max:
             raise self.fail("only pool: MAX has a second top")
         self._require_4_axes(bottom[0])
@@ -70,7 +77,10 @@ class Pooling(Layer):
             raise self.fail("kernel and stride must be at least 1")
         if not param.global_pooling and any(p >= k for p, k in zip(self.pad, self.kernel)):
             raise self.fail(f"pad {self.pad} must be smaller than the kernel {self.kernel}")
+        if self.stochastic and any(self.pad):
+            raise self.fail("pool: STOCHASTIC goes with pad 0 only")
         self.index = Scratch(torch.int64)
+        self.draws = Scratch()
 
     def _require_4_axes(self, blob):
         if len(blob.shape) != 4:
@@ -98,6 +108,9 @@ class Pooling(Layer):
         reach = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel)]
         if not self.direct and num * channels * math.prod(reach) > MAX_COUNT:
             raise self.fail(f"pad {self.pad} makes more than {MAX_COUNT} elements of the bottom")
+        in_windows = num * channels * math.prod((*self.out, *self.kernel))
+        if self.stochastic and max(in_windows, num * channels * math.prod(reach)) > MAX_COUNT:
+            raise self.fail(f"the windows hold more than {MAX_COUNT} elements of the bottom")
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
@@ -111,6 +124,8 @@ class Pooling(Layer):
                 self._max_padded(x, y, index)
             if len(top) > 1:
                 top[1].write().copy_(index)
+        elif self.stochastic:
+            self._choose(x, y) if self.phase == TRAIN else self._expect(x, y)
         elif self.direct:
             _aten.avg_pool2d.out(x, *self._average_geometry(), out=y)
         else:
@@ -126,9 +141,11 @@ class Pooling(Layer):
             _aten.max_pool2d_with_indices_backward.grad_input(
                 dy, x, *self._torch_geometry(), self.index.tensor, grad_input=dx
             )
-        elif self.max:
+        elif self.max or (self.stochastic and self.phase == TRAIN):
             flat = dx.zero_().flatten(2)
             flat.scatter_add_(2, self.index.tensor.flatten(2), dy.flatten(2))
+        elif self.stochastic:
+            self._expect_backward(x, top[0].read(), dy, dx)
         elif self.direct:
             _aten.avg_pool2d_backward.grad_input(dy, x, *self._average_geometry(), grad_input=dx)
         else:
@@ -171,3 +188,45 @@ class Pooling(Layer):
         width = padded.shape[3]
         row = index.div(width, rounding_mode="floor").sub_(self.pad[0])
         index.remainder_(width).sub_(self.pad[1]).add_(row, alpha=x.shape[3])
+
+    def _windows(self, x: torch.Tensor) -> torch.Tensor:
+        """Each window's elements, row by row, along a new last axis; 0 outside the bottom."""
+        x = pad_tensor(x, self._padding(x))
+        for axis, size, stride in zip((2, 3), self.kernel, self.stride):
+            x = x.unfold(axis, size, stride)
+        return x.flatten(4)
+
+    def _places(self, x: torch.Tensor) -> torch.Tensor:
+        """Index h·W + w + 1 of each window's elements (1, 1, out…, k), 0 outside the bottom."""
+        height, width = x.shape[2:]
+        places = torch.arange(1, height * width + 1, device=x.device)
+        return self._windows(places.view(1, 1, height, width))
+
+    def _choose(self, x, y) -> None:
+        sums = self._windows(x).cumsum(4)
+        places = self._places(x).expand(sums.shape)
+        total = sums.gather(4, places.argmax(4, keepdim=True))  # at the last one that is inside
+        draws = self.draws(y.shape, y.device)
+        draws.uniform_(generator=rng.generator(y.device)).neg_().add_(1)  # (0, 1]: 0 is no chance
+        # A GPU's running sums may rise by rounding where nothing is added.
+        reached = (sums >= draws.unsqueeze(4) * total).logical_and_(places > 0)
+        chosen = reached.byte().argmax(4, keepdim=True)
+        index = self.index(y.shape, y.device)
+        index.copy_(places.gather(4, chosen).squeeze(4)).sub_(1)
+        y.copy_(x.flatten(2).gather(2, index.flatten(2)).view(y.shape))
+        y.masked_fill_(~reached.any(4), float("nan"))
+
+    def _expect(self, x, y) -> None:
+        windows = self._windows(x)
+        total = windows.sum(4)
+        torch.div(windows.square().sum(4), total, out=y).masked_fill_(total <= 0, 0)
+
+    def _expect_backward(self, x, y, dy, dx) -> None:
+        """The derivative of Σx² / Σx: (2x - Σx² / Σx) / Σx."""
+        windows = self._windows(x)
+        total = windows.sum(4)
+        scale = (dy / total).masked_fill_(total <= 0, 0).unsqueeze(4)
+        slopes = (2 * windows - y.unsqueeze(4)).mul_(scale)
+        spread = dx.new_zeros((*x.shape[:2], x.shape[2] * x.shape[3] + 1))
+        spread.index_add_(2, self._places(x).flatten(), slopes.flatten(2))
+        dx.copy_(spread[:, :, 1:].reshape(dx.shape))

@@ -14,6 +14,8 @@ import caffe
 
 IMAGE = (2, 4, 5, 6)
 LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4
+POSITIVE = distinct(*IMAGE) + 20
+TRAINING = {"phase": caffe.TRAIN}
 CONV = (
     "convolution_param { num_output: 4 kernel_size: 3 %s "
     'weight_filler { type: "gaussian" std: 0.1 } bias_filler { type: "uniform" } }'
@@ -53,6 +55,8 @@ CASES = [
     ("Pooling", POOL % ("MAX", 2), [IMAGE], {"tops": 2}),
     ("Pooling", POOL % ("AVE", 1), [IMAGE], {}),
     ("Pooling", POOL % ("AVE", 2), [IMAGE], {}),
+    ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", [POSITIVE], {}),
+    ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", [POSITIVE], TRAINING),
     ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }", [IMAGE], {}),
     ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }", [IMAGE], {"in_place": True}),
     ("ReLU", "", [IMAGE], {"in_place": True}),

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_runs import Run, check_gradients, distinct, pattern
 
+import caffe
 from caffe.errors import InputError
 from caffe.layers.pooling import pooled_size
 
@@ -108,7 +109,8 @@ def test_global_pooling_takes_the_whole_image_at_every_size():
     ("body", "complaint"),
     [
         ("", "needs a kernel_size"),
-        ("kernel_size: 2 pool: STOCHASTIC", "use MAX or AVE"),
+        ("kernel_size: 2 pad: 1 pool: STOCHASTIC", "STOCHASTIC goes with pad 0"),
+        ("kernel_size: 50000 stride: 50000 pool: STOCHASTIC", "more than 2147483647 elements"),
         ("kernel_size: 2 pad: 2", "must be smaller than the kernel"),
         ("kernel_size: 2 global_pooling: true", "give no kernel"),
         ("global_pooling: true stride: 2", "pad 0 and stride 1"),
@@ -120,3 +122,79 @@ def test_global_pooling_takes_the_whole_image_at_every_size():
 def test_what_makes_no_sense_is_refused_in_one_line(body, complaint):
     with pytest.raises(InputError, match=complaint):
         Run("Pooling", f"pooling_param {{ {body} }}", pattern(1, 1, 6, 6))
+
+
+STOCHASTIC = "pooling_param { pool: STOCHASTIC %s }"
+
+
+def expectation(x, geometry):
+    """Σx² / Σx of each window, by loops; windows are cut off at the bottom's end."""
+    kernel, stride, ceil = geometry
+    sizes = [pooled_size(size, kernel, stride, 0, ceil) for size in x.shape[2:]]
+    y = np.zeros((*x.shape[:2], *sizes))
+    for n, c, h, w in np.ndindex(*y.shape):
+        rows, columns = (slice(i * stride, i * stride + kernel) for i in (h, w))
+        window = x[n, c, rows, columns].astype(np.float64)
+        y[n, c, h, w] = (window**2).sum() / window.sum() if window.any() else 0
+    return y
+
+
+@pytest.mark.parametrize("geometry", [(2, 2, True), (3, 2, True), (3, 2, False), (3, 1, True)])
+def test_stochastic_pooling_in_test_is_the_mean_under_its_probabilities(geometry):
+    x = np.maximum(pattern(2, 3, 6, 7), 0)
+    x[0, 0] = 0  # windows without any probability
+    body = "kernel_size: {} stride: {} round_mode: {}".format(
+        *geometry[:2], "CEIL" if geometry[2] else "FLOOR"
+    )
+    run = Run("Pooling", STOCHASTIC % body, x)
+    np.testing.assert_allclose(run.forward(), expectation(x, geometry), rtol=1e-5)
+    (diff,) = run.backward(np.ones(run.top[0].shape))
+    assert np.isfinite(diff).all() and not diff[0, 0].any()
+    positive = distinct(2, 3, 6, 7) + 20
+    check_gradients(Run("Pooling", STOCHASTIC % body, positive), [positive])
+
+
+def test_stochastic_pooling_in_train_chooses_by_the_elements_sizes():
+    x = np.tile(np.array([[1, 0, 2], [5, 0, 0], [0, 2, 0]], np.float32), (3000, 1, 1, 1))
+    run = Run("Pooling", STOCHASTIC % "kernel_size: 3", x, phase=caffe.TRAIN)
+    y = run.forward().ravel()
+    (diff,) = run.backward(np.full(run.top[0].shape, 7))
+    assert set(y) == {1, 2, 5}
+    # The gradient goes to the chosen element alone.
+    np.testing.assert_array_equal((diff * x).sum((1, 2, 3)), 7 * y)
+    assert set(diff.ravel()) == {0, 7}
+    shares, expected = (diff[:, 0] > 0).mean(0), x[0, 0] / 10
+    errors = 4 * np.sqrt(expected * (1 - expected) / len(x))
+    assert (np.abs(shares - expected) <= errors).all()
+
+
+def test_stochastic_pooling_draws_anew_and_the_seed_decides():
+    x = distinct(2, 3, 7, 7) + 20
+    run = Run("Pooling", STOCHASTIC % "kernel_size: 3 stride: 2", x, phase=caffe.TRAIN)
+    caffe.set_random_seed(4)
+    first, second = run.forward(), run.forward()
+    caffe.set_random_seed(4)
+    np.testing.assert_array_equal(run.forward(), first)
+    assert (first != second).any()
+
+
+def test_stochastic_pooling_of_windows_cut_off_by_the_bottoms_end_stays_inside():
+    x = distinct(2, 2, 4, 5) + 20
+    run = Run("Pooling", STOCHASTIC % "kernel_size: 3 stride: 3", x, phase=caffe.TRAIN)
+    last = x[:, :, 3:, 3:].reshape(2, 2, -1)
+    for _ in range(20):
+        y = run.forward()
+        assert (y[:, :, 1, 1, None] == last).any(2).all()
+
+
+def test_stochastic_pooling_of_windows_without_positive_elements():
+    x = np.stack([np.zeros((1, 2, 2)), [[[1, -8], [1, -8]]]]).astype(np.float32)
+    run = Run("Pooling", STOCHASTIC % "global_pooling: true", x)
+    np.testing.assert_array_equal(run.forward().ravel(), [0, 0])
+    run = Run("Pooling", STOCHASTIC % "global_pooling: true", x, phase=caffe.TRAIN)
+    assert run.forward()[0, 0, 0, 0] == 0
+    x[1] = [[-4, -1], [-1, -1]]  # no running sum reaches r times the whole unless r is large
+    run = Run("Pooling", STOCHASTIC % "global_pooling: true", x, phase=caffe.TRAIN)
+    found = [run.forward()[1].item() for _ in range(50)]
+    assert np.isnan(found).any()
+    assert {value for value in found if not np.isnan(value)} <= {-4, -1}

@@ -1,0 +1,41 @@
+"""Runs on a GPU, or shows on an emulated one that the suite itself runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TESTS = Path(__file__).resolve().parents[1]
+for _folder in ("conformance_gpu", "conformance", "engine", "engine/layers"):
+    if str(TESTS / _folder) not in sys.path:  # at the end: it must hide nobody's modules
+        sys.path.append(str(TESTS / _folder))
+
+import sides  # noqa: E402
+
+import caffe  # noqa: E402
+
+NO_GPU = sides.REAL and not torch.cuda.is_available()
+WHY = "no CUDA GPU is at hand (or PyTorch cannot use it): nothing is compared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def device():
+    """Skips every test where a real GPU is asked for and none is there."""
+    if NO_GPU:
+        pytest.skip(WHY)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if NO_GPU:
+        terminalreporter.write_line(f"make conformance-gpu: {WHY}")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Each test runs in an empty folder, and the next one on the CPU again."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    caffe.set_mode_cpu()

@@ -1,0 +1,597 @@
+"""What every field of the layers' own messages does; `field_rows` says what the rows mean."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from field_rows import Elsewhere, Layers, Pair
+from layer_runs import distinct, pattern
+
+import caffe
+from caffe.proto import caffe_pb2
+
+IMAGE = (2, 4, 5, 6)
+SCORES = distinct(6, 4)
+CLASSES = np.array([0, 1, 2, 3, 1, 2])
+POSITIVE = distinct(2, 4, 5, 6) + 13
+FILLERS = 'weight_filler { type: "gaussian" } bias_filler { type: "uniform" }'
+TRAINING = {"phase": caffe.TRAIN}
+ONE_CODE = "there is one implementation, which gives these numbers"
+
+NEEDS_BOTH = Elsewhere("engine/test_proto_text.py", "test_a_missing_required_field_is_named")
+
+_FOLDER = Path(tempfile.mkdtemp(prefix="every-field-"))
+atexit.register(shutil.rmtree, _FOLDER, True)
+
+
+def matrix(seed) -> str:
+    path = _FOLDER / f"{seed}.binaryproto"
+    values = np.random.RandomState(seed).rand(4, 4).ravel().tolist()
+    path.write_bytes(caffe_pb2.BlobProto(num=1, channels=1, height=4, width=4, data=values)
+                     .SerializeToString())  # fmt: skip
+    return str(path)
+
+
+(_FOLDER / "every_field_layers.py").write_text(
+    "import caffe\n\n\n"
+    "class Plus(caffe.Layer):\n"
+    "    amount = 1\n\n"
+    "    def setup(self, bottom, top):\n"
+    "        self.amount = float(self.param_str or self.amount)\n\n"
+    "    def reshape(self, bottom, top):\n"
+    "        top[0].reshape(*bottom[0].data.shape)\n\n"
+    "    def forward(self, bottom, top):\n"
+    "        top[0].data[...] = bottom[0].data + self.amount\n\n\n"
+    "class PlusTwo(Plus):\n"
+    "    amount = 2\n"
+)
+(_FOLDER / "every_field_others.py").write_text(
+    "from every_field_layers import PlusTwo\n\n\nclass Plus(PlusTwo):\n    pass\n"
+)
+sys.path.append(str(_FOLDER))
+
+
+def accuracy():
+    rows = Layers("Accuracy", "AccuracyParameter", SCORES, CLASSES)
+    deep = Layers("Accuracy", "AccuracyParameter", (2, 4, 4), np.arange(8).reshape(2, 4) % 3)
+    return {
+        "top_k": rows.differ("top_k: 2"),
+        "axis": deep.differ("axis: 2"),
+        "ignore_label": rows.differ("ignore_label: 1"),
+    }
+
+
+def argmax():
+    rows = Layers("ArgMax", "ArgMaxParameter", IMAGE)
+    return {
+        "out_max_val": rows.differ("out_max_val: true"),
+        "top_k": rows.differ("top_k: 2"),
+        "axis": rows.differ("axis: 1"),
+    }
+
+
+def batch_norm():
+    rows = Layers("BatchNorm", "BatchNormParameter", IMAGE, **TRAINING)
+    return {
+        "use_global_stats": rows.differ("use_global_stats: true"),
+        "moving_average_fraction": rows.differ("moving_average_fraction: 0.5"),
+        "eps": rows.differ("eps: 0.5"),
+    }
+
+
+def bias():
+    rows = Layers("Bias", "BiasParameter", IMAGE)
+    return {
+        "axis": rows.differ("axis: 2"),
+        "num_axes": rows.differ("num_axes: 2"),
+        "filler": rows.differ("filler { value: 2 }"),
+    }
+
+
+def clip():
+    rows = Layers("Clip", "ClipParameter", IMAGE)
+    return {
+        "min": [rows.differ("min: 0 max: 2", "min: 1 max: 2"), NEEDS_BOTH],
+        "max": [rows.differ("min: 0 max: 2", "min: 0 max: 3"), NEEDS_BOTH],
+    }
+
+
+def concat():
+    rows = Layers("Concat", "ConcatParameter", IMAGE, IMAGE)
+    return {"concat_dim": rows.differ("concat_dim: 2"), "axis": rows.differ("axis: 2")}
+
+
+def contrastive_loss():
+    arrays = [SCORES, SCORES[::-1].copy(), CLASSES % 2]
+    rows = Layers("ContrastiveLoss", "ContrastiveLossParameter", *arrays, common="margin: 3")
+    alone = Layers("ContrastiveLoss", "ContrastiveLossParameter", *arrays)
+    return {
+        "margin": alone.differ("margin: 3"),
+        "legacy_version": rows.differ("legacy_version: true"),
+    }
+
+
+def convolution():
+    filled = f"num_output: 4 {FILLERS}"
+    rows = Layers("Convolution", "ConvolutionParameter", IMAGE, common=f"kernel_size: 2 {filled}")
+    bare = Layers("Convolution", "ConvolutionParameter", IMAGE, common=filled)
+    back = Layers("Deconvolution", "ConvolutionParameter", IMAGE, common=f"kernel_size: 2 {filled}")
+    empty = Layers("Convolution", "ConvolutionParameter", IMAGE, common="kernel_size: 1")
+    im2col = Layers("Im2col", "ConvolutionParameter", IMAGE, common="kernel_size: 2")
+    both = {name: [rows.differ(text), back.differ(text)] for name, text in {
+        "pad": "pad: 1", "stride": "stride: 2", "dilation: 2": "dilation: 2", "group": "group: 2",
+        "bias_term": "bias_term: false",
+    }.items()}  # fmt: skip
+    dilation = both.pop("dilation: 2")
+    sides = {
+        f"{stem}_{axis}": bare.differ(
+            f"{fixed} {stem}_h: {2 - (axis == 'h')} {stem}_w: {2 - (axis == 'w')}",
+            f"{fixed} {stem}_h: 2 {stem}_w: 2",
+        )
+        for stem, fixed in (("kernel", ""), ("stride", "kernel_size: 3"), ("pad", "kernel_size: 3"))
+        for axis in "hw"
+    }
+    for name, text in (("group", "group: 2"), ("bias_term", "bias_term: true")):
+        both[name].append(im2col.refuse(text, "leave " + name))
+    for name in ("stride", "pad"):
+        both[name].append(im2col.differ(f"{name}: 2"))
+    one_output = f"kernel_size: 1 {FILLERS}"
+    return {
+        **both,
+        **sides,
+        "dilation": [*dilation, im2col.differ("dilation: 2")],
+        "num_output": [
+            Layers("Convolution", "ConvolutionParameter", IMAGE, common=one_output).differ(
+                "num_output: 2", "num_output: 3"
+            ),
+            im2col.refuse("num_output: 1", "leave num_output"),
+        ],
+        "kernel_size": bare.differ("kernel_size: 1", "kernel_size: 2"),
+        "weight_filler": [
+            empty.differ("num_output: 1 weight_filler { value: 2 }", "num_output: 1"),
+            im2col.refuse("weight_filler { }", "leave weight_filler"),
+        ],
+        "bias_filler": [
+            empty.differ("num_output: 1 bias_filler { value: 2 }", "num_output: 1"),
+            im2col.refuse("bias_filler { }", "leave bias_filler"),
+        ],
+        "axis": [rows.refuse("axis: 2", "only axis 1"), im2col.differ("axis: 0")],
+        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
+        "force_nd_im2col": rows.alike(ONE_CODE, "force_nd_im2col: true"),
+    }
+
+
+def crop():
+    rows = Layers("Crop", "CropParameter", IMAGE, (2, 3, 3, 4))
+    return {"axis": rows.differ("axis: 1"), "offset": rows.differ("offset: 1")}
+
+
+def dropout():
+    rows = Layers("Dropout", "DropoutParameter", IMAGE, **TRAINING)
+    return {"dropout_ratio": rows.differ("dropout_ratio: 0.2")}
+
+
+def dummy_data():
+    old = Layers("DummyData", "DummyDataParameter")
+    four = "num: 2 channels: 2 height: 2 width: 2"
+    sides = {
+        name: old.differ(four.replace(f"{name}: 2", f"{name}: 1"), four)
+        for name in ("num", "channels", "height", "width")
+    }
+    shape = "shape { dim: 2 }"
+    return {
+        **sides,
+        "shape": [old.differ("shape { dim: 3 }", shape), old.refuse(f"{shape} num: 1", "not both")],
+        "data_filler": old.differ(f"{shape} data_filler {{ value: 1 }}", shape),
+    }
+
+
+def elu():
+    return {"alpha": Layers("ELU", "ELUParameter", IMAGE).differ("alpha: 2")}
+
+
+def eltwise():
+    rows = Layers("Eltwise", "EltwiseParameter", pattern(2, 3), pattern(3, 2).reshape(2, 3))
+    prod = Layers("Eltwise", "EltwiseParameter", pattern(3, 4), np.ones((3, 4)),
+                  common="operation: PROD")  # fmt: skip
+    return {
+        "operation": [rows.differ(f"operation: {name}") for name in ("PROD", "MAX")],
+        "coeff": [rows.differ("coeff: 1 coeff: 2"), prod.refuse("coeff: 1 coeff: 2", "SUM")],
+        "stable_prod_grad": prod.differ("stable_prod_grad: false"),
+    }
+
+
+def embed():
+    rows = Layers("Embed", "EmbedParameter", CLASSES)
+    sizes = "num_output: 2 input_dim: 4"
+    return {
+        "num_output": rows.differ("num_output: 3 input_dim: 4", sizes),
+        "input_dim": rows.differ("num_output: 2 input_dim: 5", sizes),
+        "bias_term": rows.differ(f"{sizes} bias_term: false", sizes),
+        "weight_filler": rows.differ(f"{sizes} weight_filler {{ value: 1 }}", sizes),
+        "bias_filler": rows.differ(f"{sizes} bias_filler {{ value: 1 }}", sizes),
+    }
+
+
+def exponential(kind):
+    rows = Layers(kind, f"{kind}Parameter", POSITIVE / 10)
+    return {name: rows.differ(f"{name}: 2") for name in ("base", "scale", "shift")}
+
+
+def filler():
+    text = "shape { dim: 6 dim: 5 } data_filler { %s }"
+    every = Layers("DummyData", "DummyDataParameter")
+
+    def differ(one, other):
+        return every.differ(text % one, text % other)
+
+    kinds = ("constant", "gaussian", "xavier", "msra", "positive_unitball", "uniform")
+    return {
+        "type": [
+            *[differ(f'type: "{a}"', f'type: "{b}"') for a, b in zip(kinds, kinds[1:])],
+            every.refuse(text % 'type: "bilinear"', "bilinear"),
+            every.refuse(text % 'type: "other"', "unknown filler type"),
+        ],
+        "value": differ("value: 2", ""),
+        **{
+            name: differ(f'type: "uniform" {name}: 0.5', 'type: "uniform"')
+            for name in ("min", "max")
+        },
+        **{
+            name: differ(f'type: "gaussian" {name}: 2', 'type: "gaussian"')
+            for name in ("mean", "std")
+        },
+        "sparse": [
+            differ('type: "gaussian" sparse: 2', 'type: "gaussian"'),
+            every.refuse(text % 'type: "xavier" sparse: 2', "only 'gaussian'"),
+        ],
+        "variance_norm": [
+            differ(f'type: "{kind}" variance_norm: {norm}', f'type: "{kind}"')
+            for kind in ("xavier", "msra")
+            for norm in ("FAN_OUT", "AVERAGE")
+        ],
+    }
+
+
+def flatten():
+    rows = Layers("Flatten", "FlattenParameter", IMAGE)
+    return {"axis": rows.differ("axis: 2"), "end_axis": rows.differ("end_axis: 2")}
+
+
+def hinge_loss():
+    rows = Layers("HingeLoss", "HingeLossParameter", SCORES, CLASSES)
+    return {"norm": rows.differ("norm: L2")}
+
+
+def infogain_loss():
+    deep = (np.arange(32).reshape(2, 4, 4) % 7, np.arange(8).reshape(2, 4) % 4)
+    rows = Layers("InfogainLoss", "InfogainLossParameter", *deep)
+    source = f'source: "{matrix(0)}"'
+    return {
+        "source": rows.differ(f'source: "{matrix(1)}"', source),
+        "axis": rows.differ(f"{source} axis: 2", source),
+    }
+
+
+def inner_product():
+    rows = Layers("InnerProduct", "InnerProductParameter", IMAGE, common=FILLERS)
+    bare = Layers("InnerProduct", "InnerProductParameter", IMAGE, common="num_output: 3")
+    return {
+        "num_output": rows.differ("num_output: 3", "num_output: 2"),
+        **{
+            name: rows.differ(f"num_output: 3 {text}", "num_output: 3")
+            for name, text in {
+                "bias_term": "bias_term: false",
+                "axis": "axis: 2",
+                "transpose": "transpose: true",
+            }.items()
+        },
+        "weight_filler": bare.differ("weight_filler { value: 1 }"),
+        "bias_filler": bare.differ("bias_filler { value: 1 }"),
+    }
+
+
+def input_():
+    rows = Layers("Input", "InputParameter")
+    return {"shape": rows.differ("shape { dim: 2 }", "shape { dim: 3 }")}
+
+
+def lrn():
+    rows = Layers("LRN", "LRNParameter", IMAGE)
+    within = Layers("LRN", "LRNParameter", IMAGE, common="norm_region: WITHIN_CHANNEL")
+    return {
+        "local_size": [rows.differ("local_size: 3"), within.differ("local_size: 3")],
+        "alpha": [rows.differ("alpha: 2"), within.differ("alpha: 2")],
+        "beta": [rows.differ("beta: 2"), within.differ("beta: 2")],
+        "norm_region": rows.differ("norm_region: WITHIN_CHANNEL"),
+        "k": [rows.differ("k: 2"), within.refuse("k: 2", "k 2 goes with ACROSS_CHANNELS")],
+        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
+    }
+
+
+IGNORING = ("ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss")
+"""Losses that know no LossParameter."""
+
+
+def loss():
+    softmax = Layers("SoftmaxWithLoss", "LossParameter", IMAGE, np.arange(60).reshape(2, 5, 6) % 4)
+    targets = np.arange(240).reshape(IMAGE) % 2
+    sigmoid = Layers("SigmoidCrossEntropyLoss", "LossParameter", IMAGE, targets)
+    infogain = Layers("InfogainLoss", "LossParameter", SCORES, CLASSES,
+                      rest=f'infogain_loss_param {{ source: "{matrix(0)}" }}')  # fmt: skip
+    pairs = [SCORES, SCORES[::-1].copy(), CLASSES % 2]
+    bottoms = {"ContrastiveLoss": pairs, "EuclideanLoss": pairs[:2]}
+    others = [
+        Layers(kind, "LossParameter", *bottoms.get(kind, [abs(SCORES), CLASSES]))
+        for kind in IGNORING
+    ]
+    ignored = "ignore_label: 0"
+    found = {
+        "ignore_label": [rows.differ(ignored) for rows in (softmax, sigmoid, infogain)],
+        "normalize": [
+            softmax.differ("normalize: false"),
+            sigmoid.differ(f"{ignored} normalize: true", ignored),
+            infogain.refuse("normalize: true", "use normalization"),
+        ],
+        "normalization": [
+            rows.differ(f"{ignored} normalization: {a}", f"{ignored} normalization: {b}")
+            for rows in (softmax, sigmoid, infogain)
+            for a, b in (("FULL", "VALID"), ("VALID", "NONE"))
+        ]
+        + [
+            rows.differ(f"{ignored} normalization: BATCH_SIZE", f"{ignored} normalization: FULL")
+            for rows in (softmax, sigmoid)
+        ],
+    }
+    for name, text in {"ignore_label": ignored, "normalize": "normalize: false",
+                       "normalization": "normalization: FULL"}.items():  # fmt: skip
+        found[name] += [rows.refuse(text, "loss_param has no effect") for rows in others]
+    return found
+
+
+def memory_data():
+    rows = Layers("MemoryData", "MemoryDataParameter", tops=2)
+    sizes = ("batch_size", "channels", "height", "width")
+    whole = " ".join(f"{name}: 2" for name in sizes)
+    return {
+        name: [
+            rows.differ(whole.replace(f"{name}: 2", f"{name}: 3"), whole),
+            rows.refuse(whole.replace(f"{name}: 2", f"{name}: 0"), "all have to be given"),
+        ]
+        for name in sizes
+    }
+
+
+def mvn():
+    rows = Layers("MVN", "MVNParameter", IMAGE)
+    return {
+        "normalize_variance": rows.differ("normalize_variance: false"),
+        "across_channels": rows.differ("across_channels: true"),
+        "eps": rows.differ("eps: 0.5"),
+    }
+
+
+def prelu():
+    rows = Layers("PReLU", "PReLUParameter", IMAGE)
+    return {
+        "filler": rows.differ("filler { value: 2 }"),
+        "channel_shared": rows.differ("channel_shared: true"),
+    }
+
+
+def parameter():
+    rows = Layers("Parameter", "ParameterParameter")
+    return {"shape": rows.differ("shape { dim: 2 }", "shape { dim: 3 }")}
+
+
+def pooling():
+    rows = Layers("Pooling", "PoolingParameter", POSITIVE, common="kernel_size: 3")
+    bare = Layers("Pooling", "PoolingParameter", POSITIVE)
+    noisy = Layers("Pooling", "PoolingParameter", POSITIVE, common="kernel_size: 3", **TRAINING)
+    sides = {
+        f"{stem}_{axis}": bare.differ(
+            f"{fixed} {stem}_h: {2 - (axis == 'h')} {stem}_w: {2 - (axis == 'w')}",
+            f"{fixed} {stem}_h: 2 {stem}_w: 2",
+        )
+        for stem, fixed in (("kernel", ""), ("stride", "kernel_size: 3"), ("pad", "kernel_size: 3"))
+        for axis in "hw"
+    }
+    return {
+        **sides,
+        "pool": [rows.differ("pool: AVE"), rows.differ("pool: STOCHASTIC"),
+                 noisy.differ("pool: STOCHASTIC", "pool: AVE")],
+        "kernel_size": bare.differ("kernel_size: 3", "kernel_size: 2"),
+        "stride": rows.differ("stride: 2"),
+        "pad": [rows.differ("pad: 1"), rows.refuse("pad: 1 pool: STOCHASTIC", "pad 0 only")],
+        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
+        "global_pooling": bare.differ("global_pooling: true", "kernel_size: 3"),
+        "round_mode": rows.differ("stride: 2 round_mode: FLOOR", "stride: 2"),
+    }  # fmt: skip
+
+
+def power():
+    rows = Layers("Power", "PowerParameter", POSITIVE)
+    return {name: rows.differ(f"{name}: 2") for name in ("power", "scale", "shift")}
+
+
+def python():
+    rows = Layers("Python", "PythonParameter", IMAGE)
+    named = 'module: "every_field_layers" layer: "Plus"'
+    return {
+        "module": rows.differ(named.replace("_layers", "_others"), named),
+        "layer": rows.differ(named.replace("Plus", "PlusTwo"), named),
+        "param_str": rows.differ(f'{named} param_str: "3"', named),
+        "share_in_parallel": rows.alike(
+            "BVLC Caffe 1.0 reads it nowhere: each process has layers of its own",
+            f"{named} share_in_parallel: true",
+            named,
+        ),
+    }
+
+
+def relu():
+    rows = Layers("ReLU", "ReLUParameter", IMAGE)
+    return {
+        "negative_slope": rows.differ("negative_slope: 0.5"),
+        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
+    }
+
+
+def recurrent():
+    cont = np.array([[0, 1], [1, 1], [1, 0]])
+    bottoms, states = ((3, 2, 4), cont), {"LSTM": 2, "RNN": 1}
+    found: dict = {}
+    for kind, number in states.items():
+        rows = Layers(kind, "RecurrentParameter", *bottoms, common=FILLERS)
+        bare = Layers(kind, "RecurrentParameter", *bottoms, common="num_output: 3")
+        exposed = Layers(
+            kind, "RecurrentParameter", *bottoms, *[(1, 2, 3)] * number,
+            common="num_output: 3", tops=1 + number,
+        )  # fmt: skip
+        for name, row in {
+            "num_output": rows.differ("num_output: 2", "num_output: 3"),
+            "weight_filler": bare.differ("weight_filler { value: 1 }"),
+            "bias_filler": bare.differ("bias_filler { value: 1 }"),
+            "debug_info": bare.differ("debug_info: true"),
+            "expose_hidden": Pair(bare.one(""), exposed.one("expose_hidden: true")),
+        }.items():
+            found.setdefault(name, []).append(row)
+    return found
+
+
+def reduction():
+    rows = Layers("Reduction", "ReductionParameter", IMAGE)
+    return {
+        "operation": [rows.differ(f"operation: {name}") for name in ("ASUM", "SUMSQ", "MEAN")],
+        "axis": rows.differ("axis: 1"),
+        "coeff": rows.differ("coeff: 2"),
+    }
+
+
+def reshape():
+    rows = Layers("Reshape", "ReshapeParameter", IMAGE)
+    flat = "shape { dim: -1 }"
+    return {
+        "shape": rows.differ(flat, "shape { dim: 2 dim: -1 }"),
+        "axis": rows.differ(f"{flat} axis: 1", flat),
+        "num_axes": rows.differ(f"{flat} num_axes: 2", flat),
+    }
+
+
+def scale():
+    rows = Layers("Scale", "ScaleParameter", IMAGE)
+    return {
+        "axis": rows.differ("axis: 2"),
+        "num_axes": rows.differ("num_axes: 2"),
+        "filler": rows.differ("filler { value: 2 }"),
+        "bias_term": rows.differ("bias_term: true"),
+        "bias_filler": rows.differ("bias_term: true bias_filler { value: 2 }", "bias_term: true"),
+    }
+
+
+def only_engine(kind):
+    rows = Layers(kind, f"{kind}Parameter", IMAGE)
+    return {"engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE")}
+
+
+def slice_():
+    rows = Layers("Slice", "SliceParameter", (2, 4, 4), tops=2)
+    return {
+        "slice_dim": rows.differ("slice_dim: 2"),
+        "slice_point": rows.differ("slice_point: 1"),
+        "axis": rows.differ("axis: 2"),
+    }
+
+
+def softmax():
+    rows = Layers("Softmax", "SoftmaxParameter", (2, 4, 4))
+    labels = np.arange(8).reshape(2, 4) % 4
+    loss = Layers("SoftmaxWithLoss", "SoftmaxParameter", (2, 4, 4), labels)
+    return {
+        "axis": [rows.differ("axis: 2"), loss.differ("axis: 2")],
+        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
+    }
+
+
+def spp():
+    rows = Layers("SPP", "SPPParameter", np.abs(distinct(2, 2, 4, 4)))
+    return {
+        "pyramid_height": rows.differ("pyramid_height: 2", "pyramid_height: 1"),
+        "pool": [
+            rows.differ(f"pyramid_height: 2 pool: {pool}", "pyramid_height: 2")
+            for pool in ("AVE", "STOCHASTIC")
+        ],
+        "engine": rows.alike(
+            ONE_CODE, "pyramid_height: 2 engine: CUDNN", "pyramid_height: 2 engine: CAFFE"
+        ),
+    }
+
+
+def swish():
+    return {"beta": Layers("Swish", "SwishParameter", IMAGE).differ("beta: 2")}
+
+
+def threshold():
+    rows = Layers("Threshold", "ThresholdParameter", IMAGE)
+    return {"threshold": rows.differ("threshold: 2")}
+
+
+def tile():
+    rows = Layers("Tile", "TileParameter", IMAGE)
+    return {
+        "axis": rows.differ("tiles: 2 axis: 2", "tiles: 2"),
+        "tiles": rows.differ("tiles: 2", "tiles: 3"),
+    }
+
+
+TABLE = {
+    "AccuracyParameter": accuracy,
+    "ArgMaxParameter": argmax,
+    "BatchNormParameter": batch_norm,
+    "BiasParameter": bias,
+    "ClipParameter": clip,
+    "ConcatParameter": concat,
+    "ContrastiveLossParameter": contrastive_loss,
+    "ConvolutionParameter": convolution,
+    "CropParameter": crop,
+    "DropoutParameter": dropout,
+    "DummyDataParameter": dummy_data,
+    "ELUParameter": elu,
+    "EltwiseParameter": eltwise,
+    "EmbedParameter": embed,
+    "ExpParameter": lambda: exponential("Exp"),
+    "FillerParameter": filler,
+    "FlattenParameter": flatten,
+    "HingeLossParameter": hinge_loss,
+    "InfogainLossParameter": infogain_loss,
+    "InnerProductParameter": inner_product,
+    "InputParameter": input_,
+    "LRNParameter": lrn,
+    "LogParameter": lambda: exponential("Log"),
+    "LossParameter": loss,
+    "MVNParameter": mvn,
+    "MemoryDataParameter": memory_data,
+    "PReLUParameter": prelu,
+    "ParameterParameter": parameter,
+    "PoolingParameter": pooling,
+    "PowerParameter": power,
+    "PythonParameter": python,
+    "ReLUParameter": relu,
+    "RecurrentParameter": recurrent,
+    "ReductionParameter": reduction,
+    "ReshapeParameter": reshape,
+    "SPPParameter": spp,
+    "ScaleParameter": scale,
+    "SigmoidParameter": lambda: only_engine("Sigmoid"),
+    "SliceParameter": slice_,
+    "SoftmaxParameter": softmax,
+    "SwishParameter": swish,
+    "TanHParameter": lambda: only_engine("TanH"),
+    "ThresholdParameter": threshold,
+    "TileParameter": tile,
+}
