@@ -95,8 +95,8 @@ def test_forward_and_backward_agree(task, net):
     errors = both.compare(theirs, ours, LIMIT)
     for part, prefix in (("blobs", "data "), ("gradients", "gradient ")):
         some = {name: error for name, error in errors.items() if name.startswith(prefix)}
-        what = ", ".join("/".join(p) for p in PAIRS if ALIKE[without_data_layer(*p)] == (task, net))
-        report.record("every net", f"{what}: {part}", some)
+        tasks = [t for t, n in PAIRS if n == net and ALIKE[without_data_layer(t, n)] == (task, net)]
+        report.record("every net", f"{', '.join(tasks)}: {net}: {part}", some)
 
 
 @every_net
