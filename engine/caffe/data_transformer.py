@@ -6,40 +6,28 @@ in the picture before it was cropped and mirrored.
 
 from __future__ import annotations
 
-import math
-import os
-
 import numpy as np
 
 from . import images
 from .errors import InputError
 from .layer import TRAIN
-from .proto import caffe_pb2
-from .proto.files import check_regular, reason
+from .proto import encoding
 
 
 def read_mean(path) -> np.ndarray:
     """The mean picture in a binaryproto file, float32 (channels, height, width).
 
     Raises InputError, naming the file."""
-    name = os.fspath(path)
-    check_regular(name)
-    proto = caffe_pb2.BlobProto()
+    buf, name = encoding.open_message(path, "binaryproto")
     try:
-        with open(name, "rb") as file:
-            proto.ParseFromString(file.read())
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {reason(error)}") from None
-    except Exception as error:  # DecodeError; its module depends on protobuf's implementation
+        blob = encoding.read_blob(buf, 0, len(buf))
+    except encoding.Damaged as error:
         raise InputError(f"{name}: is no binaryproto, or it is damaged: {error}") from None
-    values = np.array(proto.data or proto.double_data, np.float32)
-    shape = (proto.num, proto.channels, proto.height, proto.width)
-    if proto.HasField("shape"):
-        shape = tuple(proto.shape.dim)
-    if len(shape) > 4 or any(d < 1 for d in shape) or math.prod(shape) != values.size:
-        raise InputError(f"{name}: a mean of shape {shape} with {values.size} values")
+    shape = tuple(blob.shape)
+    if len(shape) > 4 or any(d < 1 for d in shape):
+        raise InputError(f"{name}: a mean of shape {shape} with {blob.data.size} values")
     # Caffe's num is taken to be 1: what lies beyond the first picture is never looked at.
-    return values.reshape(*shape, *[1] * (4 - len(shape)))[0]
+    return np.array(blob.data).reshape(*shape, *[1] * (4 - len(shape)))[0]
 
 
 class Mean:
@@ -98,16 +86,14 @@ class Transformer:
             raise self.fail("force_color and force_gray are both set; set one")
         return images.decode(data, self.channels).transpose(2, 0, 1)
 
-    def shape(self, given: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The shape of what a picture of shape `given` becomes."""
+    def shape(self, given: tuple[int, int, int], what: str = "the picture") -> tuple[int, int, int]:
+        """The shape of what a picture of shape `given` becomes; `what` names it in errors."""
         channels, height, width = given
         if self.crop > min(height, width):
-            raise self.fail(
-                f"crop_size {self.crop} is more than the picture has: {height} × {width}"
-            )
+            raise self.fail(f"crop_size {self.crop} is more than {what} has: {height} × {width}")
         if self.mean.file is not None and self.mean.file.shape != given:
             raise self.fail(
-                f"the mean in mean_file is of shape {self.mean.file.shape}, the picture of {given}"
+                f"the mean in mean_file is of shape {self.mean.file.shape}, {what} of {given}"
             )
         self.mean.of_channels(channels)
         return channels, self.crop or height, self.crop or width

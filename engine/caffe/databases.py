@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import threading
 import weakref
@@ -14,24 +15,40 @@ LMDB, LEVELDB = caffe_pb2.DataParameter.LMDB, caffe_pb2.DataParameter.LEVELDB
 
 _lock = threading.Lock()
 _shared: dict[str, tuple] = {}  # real path -> open database, how many use it
+_dropped: collections.deque = collections.deque()  # real paths that one user less uses
 
 
 def _acquire(path: str, opened):
     """The database at `path`, by `opened(path)` if nobody has it open: neither library opens one
     twice in a process, but the nets of a solver may well read the same one."""
-    with _lock:
-        made, users = _shared.get(path) or (opened(path), 0)
-        _shared[path] = made, users + 1
-        return made
+    try:
+        with _lock:
+            made, users = _shared.get(path) or (opened(path), 0)
+            _shared[path] = made, users + 1
+    finally:
+        _close_dropped()
+    return made
 
 
 def _release(path: str) -> None:
-    with _lock:
-        made, users = _shared.pop(path)
-        if users > 1:
-            _shared[path] = made, users - 1
-        else:
-            made.close()
+    """Never waits: it may be the garbage collector's call, in a thread that has the lock."""
+    _dropped.append(path)
+    _close_dropped()
+
+
+def _close_dropped() -> None:
+    """Close what nobody uses any more; whoever has the lock does it once the lock is free."""
+    while _dropped and _lock.acquire(blocking=False):
+        try:
+            while _dropped:
+                path = _dropped.popleft()
+                made, users = _shared.pop(path)
+                if users > 1:
+                    _shared[path] = made, users - 1
+                else:
+                    made.close()
+        finally:
+            _lock.release()
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -17,9 +18,17 @@ class _Shared:
 
     def __init__(self, depth: int):
         self.depth = depth
-        self.changed = threading.Condition()
         self.ready: deque = deque()
         self.stopped = False
+        self._changed, self._process = threading.Condition(), os.getpid()
+
+    @property
+    def changed(self) -> threading.Condition:
+        """Guards all this; another one in a forked process, whose thread is gone and may have
+        held the first."""
+        if self._process != os.getpid():
+            self._changed, self._process = threading.Condition(), os.getpid()
+        return self._changed
 
     def put(self, item) -> bool:
         """Wait for room and add `item`; False once nobody wants it any more."""
@@ -52,11 +61,13 @@ def _read(batches, shared: _Shared) -> None:
         shared.put(error)
 
 
-def _stop(shared: _Shared, thread: threading.Thread) -> None:
-    with shared.changed:
-        shared.stopped = True
-        shared.ready.clear()
-        shared.changed.notify_all()
+def _stop(reference: weakref.ref, thread: threading.Thread) -> None:
+    shared = reference()
+    if shared is not None:
+        with shared.changed:
+            shared.stopped = True
+            shared.ready.clear()
+            shared.changed.notify_all()
     if thread is not threading.current_thread():
         thread.join(10)
 
@@ -72,8 +83,9 @@ class ReadAhead:
         self._thread = threading.Thread(
             target=_read, args=(batches, self._shared), daemon=True, name="caffe read ahead"
         )
-        self.close = weakref.finalize(self, _stop, self._shared, self._thread)
         self._thread.start()
+        # Weak: an error that waits there knows, by its traceback, the net that asked for it.
+        self.close = weakref.finalize(self, _stop, weakref.ref(self._shared), self._thread)
 
     def next(self) -> tuple[list[torch.Tensor], dict]:
         """The next batch and the state after it. What went wrong in the thread is raised here,

@@ -26,6 +26,10 @@ from ._data import (
 )
 
 
+def _name(key: bytes) -> str:
+    return f"item '{key.decode('utf-8', 'backslashreplace')}'"
+
+
 class _Datums:
     """The source of Data; see `_data`. `items` of its state counts the items of all solvers."""
 
@@ -51,7 +55,8 @@ class _Datums:
             self.start["seed"] = draw_seed()
         self.complained = False
         walk = self.walk(self.skip)
-        shape = self.transform.shape(self.picture(*next(walk))[0].shape)
+        key, value = next(walk)
+        shape = self.transform.shape(self.picture(key, value)[0].shape, _name(key))
         walk.close()
         self.shapes = [(self.batch, *shape), (self.batch,)]
 
@@ -65,8 +70,7 @@ class _Datums:
         """A Datum's picture (channels, height, width) and label."""
 
         def broken(why):
-            name = key.decode("utf-8", "backslashreplace")
-            return self.fail(f"{self.database.source}: item '{name}': {why}")
+            return self.fail(f"{self.database.source}: {_name(key)}: {why}")
 
         try:
             datum = caffe_pb2.Datum.FromString(bytes(value))
@@ -88,7 +92,7 @@ class _Datums:
             raise broken(f"a Datum of shape {shape} with {found} values")
         if datum.data:
             return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
-        return np.array(datum.float_data, np.float32).reshape(shape), datum.label
+        return np.fromiter(datum.float_data, np.float32, found).reshape(shape), datum.label
 
     def batches(self, state: dict):
         number, seed = state["items"], state.get("seed")
@@ -102,10 +106,10 @@ class _Datums:
                     key, value = next(walk)
                     number += 1
                 picture, labels[i] = self.picture(key, value)
-                made = self.transform.shape(picture.shape)
+                made = self.transform.shape(picture.shape, _name(key))
                 if data is None:
                     data, shape = stack(made, self.batch), made
-                same_sizes(self.fail, shape, made, f"item '{key.decode('utf-8', 'replace')}'")
+                same_sizes(self.fail, shape, made, _name(key))
                 random = None if seed is None else randomness(seed, ITEM, number)
                 self.transform(picture, data[i], random)
                 number += 1

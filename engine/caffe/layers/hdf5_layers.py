@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 
@@ -27,6 +28,11 @@ from ._data import (
 
 BLOCK = 64 * 2**20
 """Bytes of one file that are in memory at once, unless one row is more or it is shuffled."""
+
+DATASETS = ("data", "label")
+"""What HDF5Output makes."""
+ROOM, CHUNK_ENTRY = 2**16, 512
+"""More bytes than HDF5 takes beside the numbers themselves: for all, and for each chunk."""
 
 
 class _File:
@@ -228,7 +234,13 @@ class HDF5Output(Layer):
         self.path = self.layer_param.hdf5_output_param.file_name
         if not self.path:
             raise self.fail("hdf5_output_param.file_name is not given")
-        self._write("w", [])
+        try:
+            content = io.BytesIO()
+            _h5py().File(content, "w").close()
+            with open(self.path, "wb") as file:
+                file.write(content.getvalue())
+        except OSError as error:
+            raise self.fail(f"cannot write {self.path}: {reason(error)}") from None
 
     def reshape(self, bottom, top):
         for blob, name in zip(bottom, self.layer_param.bottom):
@@ -244,25 +256,48 @@ class HDF5Output(Layer):
         arrays = [
             b.read().cpu().numpy().reshape(b.num, b.channels, b.height, b.width) for b in bottom
         ]
-        self._write("r+", zip(("data", "label"), arrays))
-
-    def _write(self, mode: str, arrays) -> None:
         try:
-            with _h5py().File(self.path, mode) as file:
-                for name, array in arrays:
-                    if name not in file:
-                        file.create_dataset(name, data=array, maxshape=(None, *array.shape[1:]))
-                        continue
+            room = self._room_for(arrays)
+            with self._opened(room) as file:
+                for name, array in zip(DATASETS, arrays):
                     held = file[name]
-                    if held.shape[1:] != array.shape[1:]:
-                        raise self.fail(
-                            f"{self.path}: '{name}' holds {held.shape[1:]} so far, and is now "
-                            f"given {array.shape[1:]}"
-                        )
                     held.resize(len(held) + len(array), axis=0)
                     held[len(held) - len(array) :] = array
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
             if isinstance(error, Error):
                 raise
-            wrong = self.fail(f"cannot write {self.path}: {reason(error)}")
-            raise wrong if mode == "w" else Error(str(wrong)) from None
+            raise Error(str(self.fail(f"cannot write {self.path}: {reason(error)}"))) from None
+
+    def _opened(self, room: int):
+        """The file, to be changed, with so many bytes of the disk set aside for it.
+
+        HDF5's library ends the process, sooner or later, once the disk is full under it. What it
+        does not take of the room it gives back as it closes the file."""
+        with open(self.path, "r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                os.posix_fallocate(file.fileno(), size, room)
+                return _h5py().File(self.path, "r+")
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def _room_for(self, arrays) -> int:
+        """How many bytes more the file takes with the arrays; makes their datasets, empty."""
+        room = ROOM
+        with self._opened(ROOM) as file:
+            for name, array in zip(DATASETS, arrays):
+                if name not in file:
+                    whole = (None, *array.shape[1:])
+                    file.create_dataset(name, array.shape, "f4", maxshape=whole).resize(0, axis=0)
+                held = file[name]
+                if held.shape[1:] != array.shape[1:]:
+                    raise self.fail(
+                        f"{self.path}: '{name}' holds {held.shape[1:]} so far, and is now "
+                        f"given {array.shape[1:]}"
+                    )
+                rows, *others = held.chunks
+                across = math.prod(-(-n // chunk) for n, chunk in zip(held.shape[1:], others))
+                down = -(-(len(held) + len(array)) // rows) - len(held) // rows
+                room += across * down * (4 * math.prod(held.chunks) + CHUNK_ENTRY)
+        return room

@@ -87,14 +87,17 @@ class _Pictures:
         if self.transform.is_random or self.shuffle:
             self.start["seed"] = draw_seed()
         order = Order(len(self.lines), skip, self.shuffle)
-        first = self.picture(order(0, self.start.get("seed", 0)))
-        shape = self.transform.shape(first.shape)
+        place = order(0, self.start.get("seed", 0))
+        shape = self.transform.shape(self.picture(place).shape, self.name(place))
         self.shapes = [(self.batch, *shape), (self.batch,)]
+
+    def name(self, place: int) -> str:
+        return self.root + self.lines[place][0]
 
     def picture(self, place: int) -> np.ndarray:
         """The picture of a line, (channels, height, width), at its new size."""
         try:
-            picture = images.read(self.root + self.lines[place][0], self.channels)
+            picture = images.read(self.name(place), self.channels)
         except InputError as error:
             raise self.fail(str(error)) from None
         if self.size[0]:
@@ -110,11 +113,11 @@ class _Pictures:
             for i in range(self.batch):
                 place = order(number, seed)
                 picture = self.picture(place)
-                made = self.transform.shape(picture.shape)
+                made = self.transform.shape(picture.shape, self.name(place))
                 if data is None:
                     data, shape = stack(made, self.batch), made
-                name, labels[i] = self.lines[place]
-                same_sizes(self.fail, shape, made, self.root + name)
+                labels[i] = self.lines[place][1]
+                same_sizes(self.fail, shape, made, self.name(place))
                 random = randomness(seed, ITEM, number) if self.transform.is_random else None
                 self.transform(picture, data[i], random)
                 number += 1

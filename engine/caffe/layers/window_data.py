@@ -132,7 +132,8 @@ def context_window(window, size: tuple[int, int], crop: int, pad: int, square: b
         half_height = half_width = max(half_height, half_width)
     x1, x2 = _round(center_x - half_width * grow), _round(center_x + half_width * grow)
     y1, y2 = _round(center_y - half_height * grow), _round(center_y + half_height * grow)
-    scale_x, scale_y = f(crop) / f(x2 - x1 + 1), f(crop) / f(y2 - y1 + 1)
+    # At least 1: a window whose corners are the wrong way round stays so, and is refused.
+    scale_x, scale_y = f(crop) / f(max(1, x2 - x1 + 1)), f(crop) / f(max(1, y2 - y1 + 1))
     left, top = max(0, -x1), max(0, -y1)
     right, bottom = max(0, x2 - size[1] + 1), max(0, y2 - size[0] + 1)
     x1, x2, y1, y2 = x1 + left, x2 - right, y1 + top, y2 - bottom

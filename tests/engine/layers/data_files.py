@@ -22,6 +22,13 @@ def scene(seed, height, width):
     return np.asarray(small.resize((width, height), Image.BICUBIC))
 
 
+def bilinear(array, axis, size):
+    """`array` with another number of pixels along an axis, in floats; pixels are squares."""
+    have = array.shape[axis]
+    at = (np.arange(size) + 0.5) * have / size - 0.5
+    return np.apply_along_axis(lambda row: np.interp(at, np.arange(have), row), axis, array)
+
+
 def encoded(array, format="PNG", **more):
     """The bytes of a picture file."""
     file = io.BytesIO()

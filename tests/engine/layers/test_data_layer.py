@@ -193,6 +193,12 @@ def test_a_datum_of_another_size_than_its_batch_is_reported(db, make):
     refused(make, "item '00000004' is 4 × 6", "4 × 5", forward=True)
 
 
+def test_a_datum_smaller_than_the_crop_is_reported(db, make):
+    db([*counted(4), *counted(1, 2, 5)])
+    crop = text(transform="crop_size: 3")
+    refused(make, "crop_size 3", "item '00000004'", "2 × 5", prototxt=crop, forward=True)
+
+
 def test_a_truncated_picture_is_reported(db, make):
     whole = files.encoded(files.pixels(0, 30, 30), "JPEG")
     db([files.encoded_datum(whole[: len(whole) // 2])])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import data_files as files
@@ -123,5 +125,49 @@ def test_a_fork_is_told_that_the_thread_is_gone():
         except Error:
             os._exit(7)
         os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    ahead.close()
+
+
+def test_a_net_whose_pictures_were_broken_leaves_nothing_behind(make, tmp_path):
+    source = files.write_pictures(tmp_path, [files.pixels(i, 5, 5) for i in range(2)])
+    (tmp_path / "1.png").unlink()
+    net = make(
+        'layer { name: "d" type: "ImageData" top: "x" top: "y" '
+        f'image_data_param {{ source: "{source}" batch_size: 2 }} }}'
+    )
+    with pytest.raises(InputError, match=r"1\.png"):
+        net.forward()
+    reference = weakref.ref(net)
+    del net
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_fork_while_the_thread_is_at_work_does_not_hang():
+    ahead = ReadAhead(numbers(), 1)
+    ahead.next()
+    assert until(lambda: len(ahead._shared.ready) == 1)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():  # as the thread does for a moment with each batch
+        with ahead._shared.changed:
+            held.set()
+            done.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            ahead.next(), ahead.next()
+        except Error:
+            ahead.close()
+            os._exit(7)
+        os._exit(0)
+    done.set()
+    holder.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     ahead.close()
