@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from . import interpolation
 from .errors import InputError
 from .proto import caffe_pb2
+from .proto.encoding import MAX_AXES
 
 
 class WrongArray(InputError, ValueError):
@@ -18,11 +20,19 @@ class WrongArray(InputError, ValueError):
 # -- messages -----------------------------------------------------------------------------------
 
 
-def _shaped(values, shape, what: str) -> np.ndarray:
-    array = np.array(values)
-    if array.size != np.prod(shape, dtype=np.int64):
-        raise WrongArray(f"{what} of shape {tuple(shape)} holds {array.size} values")
-    return array.reshape(shape)
+def _shaped(values: np.ndarray, shape, what: str) -> np.ndarray:
+    if len(shape) > MAX_AXES or min(shape, default=0) < 0 or math.prod(shape) != values.size:
+        head = f"{tuple(shape[:MAX_AXES])}{' and more' if len(shape) > MAX_AXES else ''}"
+        raise WrongArray(f"{what} of shape {head} holds {values.size} values")
+    try:
+        return values.reshape(shape)
+    except ValueError:  # no values, and axes whose product without the 0 is beyond NumPy
+        raise WrongArray(f"{what} has the impossible shape {tuple(shape)}") from None
+
+
+def _numbers(field, dtype) -> np.ndarray:
+    """A repeated field's numbers, one at a time: as a list they would take 8 times as much."""
+    return np.fromiter(field, dtype, len(field))
 
 
 def blobproto_to_array(blob, return_diff=False) -> np.ndarray:
@@ -35,7 +45,7 @@ def blobproto_to_array(blob, return_diff=False) -> np.ndarray:
         shape = tuple(getattr(blob, name) for name in legacy)
     else:
         shape = tuple(blob.shape.dim)
-    values = np.array(doubles if len(doubles) else floats, dtype=np.float64)
+    values = _numbers(doubles if len(doubles) else floats, np.float64)
     return _shaped(values, shape, "a BlobProto's diff" if return_diff else "a BlobProto")
 
 
@@ -92,9 +102,9 @@ def datum_to_array(datum) -> np.ndarray:
     if datum.encoded:
         raise WrongArray("the Datum holds an encoded picture (PNG, JPEG); decode datum.data")
     if datum.data:
-        values = np.frombuffer(datum.data, dtype=np.uint8)
+        values = np.frombuffer(datum.data, dtype=np.uint8).copy()
     else:
-        values = np.array(datum.float_data, dtype=np.float64)
+        values = _numbers(datum.float_data, np.float64)
     return _shaped(values, shape, "a Datum")
 
 

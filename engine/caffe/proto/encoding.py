@@ -22,6 +22,7 @@ from caffe.proto.files import map_file
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
+MAX_PARTS = 1 << 16  # layers, or blobs, of one file: each costs memory, however little it holds
 _INT32_MAX = (1 << 31) - 1
 _RUN = 1 << 16  # unpacked numbers looked at in one step
 
@@ -107,6 +108,12 @@ def fields(buf, pos: int, end: int) -> Iterator[Field]:
         yield field
 
 
+def check_parts(count: int) -> None:
+    """Raise Damaged where a file's layers and blobs are more than any net's."""
+    if count > MAX_PARTS:
+        raise Damaged(f"it holds more than {MAX_PARTS} layers or blobs")
+
+
 def expect(field: Field, *kinds: int) -> Field:
     if field.kind not in kinds:
         raise Damaged(f"field {field.number} has wire type {field.kind}")
@@ -157,7 +164,8 @@ class _Numbers:
     def __init__(self, number: int, dtype: str):
         self.number, self.dtype = number, np.dtype(dtype)
         self.kind = FIXED32 if self.dtype.itemsize == 4 else FIXED64
-        self.parts: list[np.ndarray] = []
+        self.first: np.ndarray | None = None
+        self.joined = bytearray()  # all numbers, once they come in several pieces
 
     def take(self, buf, field: Field, end: int) -> int:
         """Take the field's numbers, and those that follow it unpacked; the position after."""
@@ -166,23 +174,36 @@ class _Numbers:
             if size % self.dtype.itemsize:
                 raise Damaged(f"{size} bytes of numbers are no whole count of {self.dtype}")
             count = size // self.dtype.itemsize
-            self.parts.append(np.frombuffer(buf, self.dtype, count, field.start))
+            self._add(np.frombuffer(buf, self.dtype, count, field.start))
             return field.end
         tag = self.number << 3 | self.kind
+        if field.end < end and buf[field.end] != tag:  # one alone; a run costs more to look for
+            self._add(np.frombuffer(buf, self.dtype, 1, field.start))
+            return field.end
         values, pos = _unpacked_run(buf, field.start - 1, end, tag, self.dtype)
-        self.parts.append(values)
+        self._add(values)
         return pos
 
+    def _add(self, values: np.ndarray) -> None:
+        if self.first is None:
+            self.first = values
+            return
+        if not self.joined:
+            self.joined += memoryview(self.first).cast("B")
+        self.joined += memoryview(values).cast("B")
+
+    def _all(self) -> np.ndarray:
+        if self.joined:
+            return np.frombuffer(self.joined, self.dtype)
+        return np.zeros(0, np.float32) if self.first is None else self.first
+
     def count(self) -> int:
-        return sum(part.size for part in self.parts)
+        return self._all().size
 
     def array(self) -> np.ndarray:
         """All numbers, float32; a view of the file where it stores them in one piece."""
-        if not self.parts:
-            return np.zeros(0, np.float32)
-        parts = self.parts if len(self.parts) == 1 else [np.concatenate(self.parts)]
         with np.errstate(over="ignore"):  # a double beyond float32 is infinite, as in Caffe
-            array = parts[0].astype(np.float32, copy=False)
+            array = self._all().astype(np.float32, copy=False)
         array.flags.writeable = False
         return array
 
@@ -222,8 +243,8 @@ def read_blob(buf, start: int, end: int) -> Blob:
             for part in fields(buf, expect(field, BYTES).start, field.end):
                 if part.number == 1:
                     dims += _integers(buf, part, MAX_AXES)
-    if len(dims) > MAX_AXES:
-        raise Damaged(f"it has a blob of {len(dims)} axes, more than {MAX_AXES}")
+                if len(dims) > MAX_AXES:
+                    raise Damaged(f"it has a blob of more than {MAX_AXES} axes")
     shape = LegacyShape(legacy.get(i, 0) for i in range(1, 5)) if legacy else tuple(dims)
     count = _count_of(shape)
     stored = double_data if double_data.count() else data

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from collections.abc import Sequence
 
@@ -49,9 +50,9 @@ def _opened(path, what: str):
             yield file
     except Damaged as err:
         raise InputError(f"{name}: {err}") from None
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as err:
-        if isinstance(err, (Error, InputError)):
-            raise
+    except Error:
+        raise
+    except Exception as err:  # h5py raises many kinds for a damaged file
         raise InputError(f"{name}: is not an HDF5 {what}, or it is damaged: {reason(err)}") from err
 
 
@@ -79,6 +80,29 @@ def _member(file, name: str):
     return None
 
 
+def _is_compressed(dataset) -> bool:
+    """Whether its numbers are; by one filter, as twice deflated they may grow a millionfold."""
+    h5z = _h5py().h5z
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
+    found = [f for f in filters if f in (h5z.FILTER_DEFLATE, h5z.FILTER_SZIP, h5z.FILTER_LZF)]
+    if len(found) > 1:
+        raise Damaged(f"'{dataset.name}' is compressed more than once")
+    return bool(found)
+
+
+class _Room:
+    """How many bytes a file has for numbers: arrays that lie upon each other would take more."""
+
+    def __init__(self, file):
+        self.left = file.id.get_filesize()
+
+    def take(self, dataset) -> None:
+        self.left -= dataset.id.get_storage_size()
+        if self.left < 0:
+            raise Damaged(f"'{dataset.name}' and the arrays before it are more than the file")
+
+
 def _check_storage(dataset) -> None:
     where = f"'{dataset.name}'"
     if dataset.is_virtual or dataset.external:
@@ -86,28 +110,35 @@ def _check_storage(dataset) -> None:
     if dataset.shape is None or dataset.ndim > MAX_AXES:
         raise Damaged(f"{where} is not an array of at most {MAX_AXES} axes")
     stored = dataset.id.get_storage_size()
-    most = stored * (_DEFLATE_LIMIT if dataset.compression else 1)
-    if dataset.size * dataset.dtype.itemsize > most:
+    most = stored * (_DEFLATE_LIMIT if _is_compressed(dataset) else 1)
+    chunk = dataset.chunks or ()
+    if max(dataset.size, math.prod(chunk)) * dataset.dtype.itemsize > most:
         raise Damaged(f"{where} has shape {dataset.shape} but only {stored} bytes")
+    # HDF5's library goes on without end where a piece has other axes than the array.
+    if chunk and len(chunk) != dataset.ndim:
+        raise Damaged(f"{where} has shape {dataset.shape} in pieces of shape {chunk}")
 
 
-def _array(dataset) -> np.ndarray:
+def _array(dataset, room: _Room) -> np.ndarray:
+    if _is_group(dataset):
+        raise Damaged(f"'{dataset.name}' is a group, not an array")
     if dataset.dtype.kind != "f":
         raise Damaged(f"'{dataset.name}' holds {dataset.dtype}, not floats")
     _check_storage(dataset)
+    room.take(dataset)
     array = np.asarray(dataset[()], dtype=np.float32)
     array.flags.writeable = False
     return array
 
 
-def _indexed(group) -> list:
+def _indexed(group, room: _Room) -> list:
     """A group's arrays by their index; None where an index is missing (a shared blob)."""
     found: dict[int, np.ndarray] = {}
     for name, member in _children(group):
         # An index beyond the members would only be a gap; it must not become a huge list.
         if not name.isdecimal() or int(name) > 2 * len(group) + MAX_AXES:
             raise Damaged(f"'{group.name}/{name}' is not a blob's index")
-        found[int(name)] = _array(member)
+        found[int(name)] = _array(member, room)
     return [found.get(i) for i in range(max(found, default=-1) + 1)]
 
 
@@ -115,7 +146,7 @@ def _is_group(member) -> bool:
     return isinstance(member, _h5py().Group)
 
 
-def _layers(group, prefix: str, above: set):
+def _layers(group, prefix: str, above: set, room: _Room):
     """(layer name, arrays) of all groups that hold arrays; a name may contain slashes.
 
     ``above`` is the set of groups met so far.
@@ -128,9 +159,9 @@ def _layers(group, prefix: str, above: set):
         above.add(member.id)
         inner = _children(member)
         if any(_is_group(child) for _, child in inner):
-            yield from _layers(member, f"{prefix}{name}/", above)
+            yield from _layers(member, f"{prefix}{name}/", above, room)
         else:
-            yield prefix + name, _indexed(member)
+            yield prefix + name, _indexed(member, room)
 
 
 def read_weights_hdf5(path) -> list[LayerWeights]:
@@ -145,7 +176,7 @@ def read_weights_hdf5(path) -> list[LayerWeights]:
             raise Damaged("has no group 'data'; is it a caffemodel?")
         return [
             LayerWeights(name, "", [None if a is None else (a.shape, a) for a in arrays])
-            for name, arrays in _layers(data, "", {data.id})
+            for name, arrays in _layers(data, "", {data.id}, _Room(file))
         ]
 
 
@@ -217,7 +248,7 @@ def read_solverstate_hdf5(path) -> SolverState:
         history = _member(file, "history")
         if history is None or not _is_group(history):
             raise Damaged("has no group 'history'; is it a solverstate?")
-        arrays = _indexed(history)
+        arrays = _indexed(history, _Room(file))
         if any(array is None for array in arrays):
             raise Damaged("its history has gaps")
         iteration, step = _integer(file, "iter"), _integer(file, "current_step")

@@ -14,7 +14,10 @@ from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
-_LARGEST_TEXT = 64 << 20
+_LARGEST_TEXT = 8 << 20
+_MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
+_BLANKS = re.compile(r"[^\S\n]+")
+
 
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])", re.DOTALL)
@@ -52,8 +55,19 @@ def _explain(message: str) -> str:
     return " ".join(message.split())
 
 
+def _check_blanks(text: str, source: str) -> None:
+    if len(text) <= _MOST_BLANKS:
+        return
+    for found in _BLANKS.finditer(text):
+        count = found.end() - found.start()
+        if count > _MOST_BLANKS:
+            line = text.count("\n", 0, found.start()) + 1
+            raise InputError(f"{source}:{line}: {count} blanks in a row are too many")
+
+
 def parse(text: str, message, source: str = "text"):
     """Read text format into ``message`` and return it; InputError with the line otherwise."""
+    _check_blanks(text, source)
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as err:

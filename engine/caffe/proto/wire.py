@@ -66,6 +66,7 @@ def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, l
             kind = _type_string(buf, field, generation)
         elif field.number == blobs_number:
             spans.append(encoding.expect(field, encoding.BYTES))
+            encoding.check_parts(len(spans))
     if inner is not None:
         return _read_layer(buf, inner.start, inner.end, "V0LayerParameter")
     blobs = []
@@ -80,6 +81,7 @@ def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, l
 def _read_layers(path) -> list[tuple[str, str, list]]:
     buf, name = encoding.open_message(path, "caffemodel")
     found: dict[int, list] = {_NET["layers"]: [], _NET["layer"]: []}
+    parts = 0
     generations = {_NET["layers"]: "V1LayerParameter", _NET["layer"]: "LayerParameter"}
     try:
         for field in encoding.fields(buf, 0, len(buf)):
@@ -87,6 +89,8 @@ def _read_layers(path) -> list[tuple[str, str, list]]:
                 encoding.expect(field, encoding.BYTES)
                 layer = _read_layer(buf, field.start, field.end, generations[field.number])
                 found[field.number].append(layer)
+                parts += 1 + len(layer[2])
+                encoding.check_parts(parts)
             elif field.number == _NET["name"]:
                 encoding.text_of(buf, field)
     except Damaged as err:
@@ -188,7 +192,9 @@ def read_solverstate(path) -> SolverState:
             elif field.number == _STATE["history"]:
                 encoding.expect(field, encoding.BYTES)
                 try:
-                    history.append(encoding.read_blob(buf, field.start, field.end).data)
+                    blob = encoding.read_blob(buf, field.start, field.end)
+                    history.append(blob.data)
+                    encoding.check_parts(len(history))
                 except Damaged as err:
                     raise Damaged(f"history {len(history)}: {err}") from None
     except Damaged as err:

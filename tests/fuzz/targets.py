@@ -1,0 +1,238 @@
+"""What is fuzzed: for each kind of file, valid small seeds and the engine's reader.
+
+A reader takes one input's bytes and returns where they are read; where they are refused it raises
+the engine's own error. Everything else that comes out of it is a bug.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import mutations
+import numpy as np
+
+from caffe import io as caffe_io
+from caffe.data_transformer import Transformer, read_mean
+from caffe.errors import Error, InputError
+from caffe.layers.data import _Datums
+from caffe.proto import caffe_pb2, encoding, hdf5, text, wire
+
+ROOT = Path(__file__).resolve().parents[2]
+_ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([7, 8]), np.float32(3)]
+_LONGEST_MESSAGE = 2100
+
+
+class Target(NamedTuple):
+    """A kind of file: `seeds(folder)` are valid ones, `read(data, path)` reads one input."""
+
+    seeds: Callable[[Path], list]
+    read: Callable[[bytes, str], None]
+    mutations: tuple
+
+
+def outcome(target: Target, data: bytes, path: str) -> str:
+    """ "read" or "refused"; whatever else the reader raises comes through."""
+    try:
+        target.read(data, path)
+    except Error as error:
+        message = str(error)
+        if "\n" in message or len(message) > _LONGEST_MESSAGE:
+            raise AssertionError(f"not one line: {message[:200]!r}, {len(message)} long") from None
+        return "refused"
+    return "read"
+
+
+def _file(read):
+    """A reader of a path, given bytes."""
+
+    def reader(data: bytes, path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(data)
+        read(path)
+
+    return reader
+
+
+def _made(name: str, write):
+    """The bytes of the file that `write(path)` makes."""
+
+    def seed(folder: Path) -> bytes:
+        path = folder / name
+        write(path)
+        return path.read_bytes()
+
+    return seed
+
+
+# -- texts --------------------------------------------------------------------------------------
+
+_OLD_NETS = (
+    b'name: "v1" input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
+    b'layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" blobs_lr: 1 blobs_lr: 2\n'
+    b"weight_decay: 1 convolution_param { num_output: 4 kernel_size: 3 } }\n",
+    b'name: "v0" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "d" top: "p" }\n'
+    b'layers { layer { name: "c" type: "conv" num_output: 2 kernelsize: 3 stride: 2\n'
+    b'weight_filler { type: "gaussian" std: 0.01 } } bottom: "p" top: "c" }\n'
+    b'layers { layer { name: "x" type: "data" source: "db" meanfile: "m" batchsize: 2 } }\n',
+)
+_NET = b"""name: "net" # comment
+layer { name: 'd' type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }
+layer { name: "c" type: "Convolution" bottom: "d" top: "c" param { lr_mult: 1 } param { }
+  convolution_param { num_output: 4 pad: 1 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "n" type: "BatchNorm" bottom: "c" top: "n" param {} param {} param {} }
+layer { name: "p" type: "Pooling" bottom: "n" top: "p" pooling_param { pool: MAX kernel_size: 2 } }
+layer { name: "l" type: "SoftmaxWithLoss" bottom: "p" top: "l" include { phase: TRAIN min_level: 1 }
+  loss_param { ignore_label: 255 normalize: false } loss_weight: 1.5e0 propagate_down: true }
+"""
+_SOLVERS = [
+    b'net: "n.prototxt"\ntest_iter: 10 test_iter: 5\nbase_lr: 1e-4\nlr_policy: "step" gamma: .1\n'
+    b'stepsize: 10 momentum: 0.9\nsnapshot: 100\nsnapshot_prefix: "s"\nsolver_mode: GPU\n',
+    b"solver_type: ADAM base_lr: 0.1f delta: 1e-8 random_seed: -1 snapshot_format: HDF5\n"
+    b'net_param { layers { name: "r" type: RELU bottom: "a" top: "a" } } test_state { stage: "x" }',
+]
+
+
+def _net_seeds(folder) -> list[bytes]:
+    return [_NET, *_OLD_NETS]
+
+
+def _solver_seeds(folder) -> list[bytes]:
+    return list(_SOLVERS)
+
+
+# -- protobuf -----------------------------------------------------------------------------------
+
+
+def _caffemodel_seeds(folder) -> list[bytes]:
+    net = caffe_pb2.NetParameter(name="n")
+    for name, kind in (("data", "Input"), ("fc", "InnerProduct"), ("s", "Scale")):
+        net.layer.add(name=name, type=kind, bottom=["a"], top=["b"])
+    blobs = [[], _ARRAYS[:2], _ARRAYS[2:]]
+    old = caffe_pb2.NetParameter()
+    layer = old.layers.add(name="c", type=caffe_pb2.V1LayerParameter.CONVOLUTION)
+    layer.blobs.add(num=1, channels=1, height=2, width=2, data=[1, 2, 3, 4], diff=[0] * 4)
+    first = old.layers.add(bottom=["x"]).layer
+    first.name, first.type = "f", "innerproduct"
+    first.blobs.add(double_data=[1, 2], shape={"dim": [2]})
+    unpacked = b"".join(b"\x2d" + b.tobytes() for b in np.arange(40, dtype="<f4"))
+    blob = unpacked + encoding.encode_bytes(7, encoding.encode_bytes(1, b"\x05\x08"))
+    plain = encoding.encode_bytes(100, encoding.encode_bytes(7, blob))
+    write = _made("m", lambda path: wire.write_net(path, net, blobs, blobs))
+    return [write(folder), old.SerializeToString(), plain]
+
+
+def _read_caffemodel(path: str) -> None:
+    wire.read_weights(path)
+    wire.read_diffs(path)
+
+
+def _solverstate_seeds(folder) -> list[bytes]:
+    write = _made("s", lambda path: wire.write_solverstate(path, 5, "m.caffemodel", _ARRAYS, 2))
+    return [write(folder), caffe_pb2.SolverState(iter=1, learned_net="x").SerializeToString()]
+
+
+def _mean_seeds(folder) -> list[bytes]:
+    plain = caffe_pb2.BlobProto(num=1, channels=3, height=4, width=5, data=range(60))
+    shaped = caffe_pb2.BlobProto(shape={"dim": [1, 2, 2, 2]}, double_data=range(8))
+    return [plain.SerializeToString(), shaped.SerializeToString()]
+
+
+def _blobproto_seeds(folder) -> list[bytes]:
+    vectors = [caffe_io.arraylist_to_blobprotovector_str(_ARRAYS)]
+    vector = caffe_pb2.BlobProtoVector()
+    for seed in _mean_seeds(folder):
+        vector.blobs.add().MergeFromString(seed)
+    return [*vectors, vector.SerializeToString()]
+
+
+def _read_blobprotos(data: bytes, path: str) -> None:
+    caffe_io.blobprotovector_str_to_arraylist(data)
+
+
+def _encoded(size: tuple[int, int], format: str) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    pixels = np.random.RandomState(0).randint(0, 256, (*size, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(file, format)
+    return file.getvalue()
+
+
+def _datum_seeds(folder) -> list[bytes]:
+    size = {"channels": 3, "height": 4, "width": 5}
+    datums = [
+        caffe_pb2.Datum(data=bytes(60), label=3, **size),
+        caffe_pb2.Datum(float_data=range(60), **size),
+        caffe_pb2.Datum(data=_encoded((6, 7), "PNG"), encoded=True, label=1),
+        caffe_pb2.Datum(data=_encoded((6, 7), "JPEG"), encoded=True),
+    ]
+    return [datum.SerializeToString() for datum in datums]
+
+
+@functools.cache
+def _datum_source() -> _Datums:
+    """The Data layer's source of items, without a database behind it."""
+    source = _Datums.__new__(_Datums)
+    source.fail = lambda message: InputError(f"layer 'd': {message}")
+    source.database = type("Named", (), {"source": "db"})
+    source.transform = Transformer(caffe_pb2.TransformationParameter(scale=0.5), 1, source.fail)
+    source.complained = False
+    return source
+
+
+def _read_datum(data: bytes, path: str) -> None:
+    source = _datum_source()
+    picture, _ = source.picture(b"0", data)
+    source.transform(picture, np.empty(source.transform.shape(picture.shape), np.float32))
+    datum = caffe_pb2.Datum.FromString(data)
+    if not datum.encoded:
+        caffe_io.datum_to_array(datum)
+
+
+# -- HDF5 ---------------------------------------------------------------------------------------
+
+
+def _compressed(path) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        values = np.arange(600, dtype=np.float32).reshape(20, 30)
+        group = file.create_group("data/ip")
+        group.create_dataset("0", data=values, compression="gzip", chunks=(10, 10), shuffle=True)
+
+
+def _hdf5_model_seeds(folder) -> list[bytes]:
+    layers = [("data", []), ("ip", _ARRAYS[:2]), ("block/scale", _ARRAYS[2:])]
+    plain = _made("m.h5", lambda path: hdf5.write_weights_hdf5(path, layers))
+    return [plain(folder), _made("c.h5", _compressed)(folder)]
+
+
+def _hdf5_state_seeds(folder) -> list[bytes]:
+    def write(path):
+        hdf5.write_solverstate_hdf5(path, 5, "m.caffemodel.h5", _ARRAYS[:2], 2)
+
+    return [_made("s.h5", write)(folder)]
+
+
+TARGETS = {
+    "net-prototxt": Target(_net_seeds, _file(text.read_net), mutations.TEXT),
+    "solver-prototxt": Target(_solver_seeds, _file(text.read_solver), mutations.TEXT),
+    "caffemodel": Target(_caffemodel_seeds, _file(_read_caffemodel), mutations.BINARY),
+    "solverstate": Target(_solverstate_seeds, _file(wire.read_solverstate), mutations.BINARY),
+    "mean-binaryproto": Target(_mean_seeds, _file(read_mean), mutations.BINARY),
+    "blobproto-vector": Target(_blobproto_seeds, _read_blobprotos, mutations.BINARY),
+    "datum": Target(_datum_seeds, _read_datum, mutations.BINARY),
+    "caffemodel-h5": Target(_hdf5_model_seeds, _file(hdf5.read_weights_hdf5), mutations.STRUCTURED),
+    "solverstate-h5": Target(
+        _hdf5_state_seeds, _file(hdf5.read_solverstate_hdf5), mutations.STRUCTURED
+    ),
+}
+
+
+def folder_for_files() -> str | None:
+    """Where inputs are written: memory, where the system has such a folder."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
