@@ -10,16 +10,8 @@ from google.protobuf import text_format
 
 import caffe
 
-from .common import PHASES, make_net, parameters, structure, write_text
-from .published import (
-    all_blobs,
-    bilinear,
-    compact,
-    forward_and_backward,
-    normal,
-    read_net,
-    without_chance,
-)
+from .common import PHASES, make_net, parameters, write_text
+from .published import bilinear, normal, passed, read_net, without_chance
 
 SCORE_SCALE = 0.01
 """Takes scores of about a hundred to about one: a softmax of larger ones has no gradient."""
@@ -39,24 +31,6 @@ def fill_like_a_trained_net(net, layers, seed):
         inputs = np.prod(weights.shape[1:])
         weights[...] = np.float32(scale / np.sqrt(inputs)) * normal(stream, weights.shape)
         blobs[1].data[...] = np.float32(0.1) * normal(stream, blobs[1].data.shape)
-
-
-def passed(net, arrays, backward):
-    """What a pass of `net` over the arrays leaves: every blob, and perhaps every gradient, large
-    ones in part; `arrays` may hold another side's tops."""
-    for name in [n for n in arrays if n in net.blobs]:
-        net.blobs[name].reshape(*arrays[name].shape)
-        net.blobs[name].data[...] = arrays[name]
-    if not backward:
-        net.forward()
-        return dict(structure(net), **all_blobs(net))
-    given = {key: value for key, value in arrays.items() if key.startswith("top ")}
-    blobs, tops = forward_and_backward(net, given)
-    found = dict(structure(net), **blobs)
-    for name, params in net.params.items():
-        for i, blob in enumerate(params):
-            found.update(compact(f"gradient {name}[{i}]", blob.diff))
-    return dict(found, **tops)
 
 
 def model_pass(args, arrays):

@@ -158,15 +158,15 @@ def compact(name, array, most=1 << 20):
     }
 
 
-def small_pass(args, arrays):
-    """The train net at args["net"], its data layer replaced by the arrays: structure, every blob,
-    every parameter's gradient, large ones in part; `arrays` may hold another side's tops."""
-    shape = list(arrays["label"].shape)
-    made = without_chance(read_net(args["net"]), shape=shape)
-    net = caffe.Net(write_text(text_format.MessageToString(made)), caffe.TRAIN)
-    fill_like_a_trained_net(net, made.layer, 0)
+def passed(net, arrays, backward):
+    """What a pass of `net` over the arrays leaves: every blob, and perhaps every gradient, large
+    ones in part; `arrays` may hold another side's tops."""
     for name in [n for n in arrays if n in net.blobs]:
+        net.blobs[name].reshape(*arrays[name].shape)
         net.blobs[name].data[...] = arrays[name]
+    if not backward:
+        net.forward()
+        return dict(structure(net), **all_blobs(net))
     given = {key: value for key, value in arrays.items() if key.startswith("top ")}
     blobs, tops = forward_and_backward(net, given)
     found = dict(structure(net), **blobs)
@@ -174,6 +174,16 @@ def small_pass(args, arrays):
         for i, blob in enumerate(params):
             found.update(compact(f"gradient {name}[{i}]", blob.diff))
     return dict(found, **tops)
+
+
+def small_pass(args, arrays):
+    """The train net at args["net"], its data layer replaced by the arrays: structure, every blob,
+    every parameter's gradient, large ones in part; `arrays` may hold another side's tops."""
+    shape = list(arrays["label"].shape)
+    made = without_chance(read_net(args["net"]), shape=shape)
+    net = caffe.Net(write_text(text_format.MessageToString(made)), caffe.TRAIN)
+    fill_like_a_trained_net(net, made.layer, 0)
+    return passed(net, arrays, backward=True)
 
 
 def loaded(args, arrays):
