@@ -152,7 +152,11 @@ def _batch(name, seeds, seed, first, last, folder: Path) -> tuple[int, tuple, li
             traceback.print_exc()
         finally:
             os._exit(code)
-    ended = _wait(pid, board)
+    try:
+        ended = _wait(pid, board)
+    except BaseException:  # stopped from outside: a child in an endless loop would stay
+        os.kill(pid, signal.SIGKILL)
+        raise
     number, *values = board.read()
     failures = [json.loads(line) for line in log.read_text().splitlines()]
     if ended:

@@ -255,6 +255,44 @@ def test_pieces_larger_than_their_bytes_can_fill_are_refused(hdf5_file):
     assert "has shape (1,) but only 8 bytes" in refused(hdf5.read_weights_hdf5, hdf5_file(huge))
 
 
+def test_a_ring_of_free_places_in_a_heap_is_refused(hdf5_file):
+    """HDF5's library would follow it without end. The first free place names itself as next."""
+    path = hdf5_file(lambda group: group.create_dataset("0", data=np.zeros(4, "f4")))
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"HEAP")
+    free, names = (int.from_bytes(content[heap + i : heap + i + 8], "little") for i in (16, 24))
+    content[names + free : names + free + 8] = free.to_bytes(8, "little")
+    for size in (content[heap + 8 : heap + 16], b"\xff" * 8):
+        content[heap + 8 : heap + 16] = size
+        path.write_bytes(content)
+        assert "more free places than room" in refused(hdf5.read_weights_hdf5, path)
+
+
+def test_a_heap_whose_names_are_elsewhere_is_refused(hdf5_file):
+    path = hdf5_file(lambda group: group.create_dataset("0", data=np.zeros(4, "f4")))
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"HEAP")
+    content[heap + 24] ^= 0xC2
+    path.write_bytes(content)
+    refused(hdf5.read_weights_hdf5, path)
+
+
+def test_a_file_that_asks_for_another_driver_is_refused(hdf5_file):
+    """HDF5's library would take the memory that the driver's description asks for."""
+    path = hdf5_file(in_pieces)
+    content = bytearray(path.read_bytes())
+    content[48:56] = (1471).to_bytes(8, "little")
+    path.write_bytes(content)
+    assert "in a way that Caffe does not use" in refused(hdf5.read_weights_hdf5, path)
+
+
+def test_files_in_hdf5s_newer_form_are_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        file["data/ip/0"] = np.arange(4, dtype="f4")
+    assert hdf5.read_weights_hdf5(tmp_path / "x.h5")[0].blobs[0][1].sum() == 6
+
+
 def test_one_array_in_many_layers_is_not_read_many_times(hdf5_file):
     def linked(group):
         array = group.create_dataset("0", data=np.zeros(10_000, "f4"))

@@ -14,17 +14,25 @@ import contextlib
 import io
 import math
 import os
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 
 from caffe.errors import Error, InputError
 from caffe.proto.encoding import MAX_AXES, Damaged
-from caffe.proto.files import atomic_write, check_regular, reason
+from caffe.proto.files import atomic_write, map_file, reason
 from caffe.proto.wire import LayerWeights, SolverState
 
 # No deflated array is smaller than this share of its size.
 _DEFLATE_LIMIT = 1032
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+# A group's local heap: signature and version; size of its names, first free place, and where the
+# names are. At a free place are the next one and this one's size.
+_HEAP, _HEAP_NUMBERS, _FREE, _LAST_FREE = b"HEAP\0\0\0\0", "<QQQ", "<QQ", 1
+_FREE_SIZE = struct.calcsize(_FREE)
 
 
 def is_hdf5(path) -> bool:
@@ -40,12 +48,49 @@ def _h5py():
     return h5py
 
 
+def _free_places(buf, heap: int):
+    """The free places of the local heap at `heap`, one by one: without end where they are a ring.
+    Raises Damaged where they are outside of it."""
+    start = heap + len(_HEAP)
+    if start + struct.calcsize(_HEAP_NUMBERS) > len(buf):
+        return
+    size, free, names = struct.unpack_from(_HEAP_NUMBERS, buf, start)
+    while free != _LAST_FREE:
+        if free + _FREE_SIZE > size or names + free + _FREE_SIZE > len(buf):
+            raise Damaged("has a list of free places that leads out of its heap")
+        yield free
+        free, _ = struct.unpack_from(_FREE, buf, names + free)
+
+
+def _check_driver(buf) -> None:
+    """Refuse a file made for another way of storing: HDF5's library takes the memory that such a
+    description says it needs, and Caffe writes none."""
+    if buf[:8] != _SIGNATURE or len(buf) < 64:
+        raise OSError("it does not begin as one")
+    place = {0: 48, 1: 52}.get(buf[8])  # by the version; later ones have none here
+    if place and (buf[13] != 8 or buf[place : place + 8] != b"\xff" * 8):
+        raise Damaged("is stored in a way that Caffe does not use")
+
+
+def _check_heaps(buf) -> None:
+    """Refuse a ring of free places: HDF5's library would follow it without end."""
+    count, heap = 0, buf.obj.find(_HEAP)  # the map's own `find`
+    while heap >= 0:
+        for _ in _free_places(buf, heap):
+            count += 1
+            if count * _FREE_SIZE > len(buf):
+                raise Damaged("has more free places than room for them")
+        heap = buf.obj.find(_HEAP, heap + 1)
+
+
 @contextlib.contextmanager
 def _opened(path, what: str):
     name = os.fspath(path)
-    check_regular(name)
+    buf = map_file(name)
     h5py = _h5py()
     try:
+        _check_driver(buf)
+        _check_heaps(buf)
         with h5py.File(name, "r") as file:
             yield file
     except Damaged as err:
