@@ -136,9 +136,14 @@ SOLVERS = {
 }  # fmt: skip
 
 
-def get_solver(param_file) -> Solver:
-    """The solver whose `type` the file names."""
+def solver_class(param_file) -> type[Solver]:
+    """The class of the `type` that the file names. Raises InputError where there is none."""
     kind = text.read_solver(os.fspath(param_file)).type
     if kind not in SOLVERS:
         raise InputError(f"{param_file}: solver type '{kind}' is not one of {', '.join(SOLVERS)}")
-    return SOLVERS[kind](param_file)
+    return SOLVERS[kind]
+
+
+def get_solver(param_file) -> Solver:
+    """The solver whose `type` the file names."""
+    return solver_class(param_file)(param_file)

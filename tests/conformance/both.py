@@ -198,13 +198,15 @@ def norm_error(theirs, ours):
     return float(difference / size) if size else float(0 if difference == 0 else "inf")
 
 
-def compare(theirs, ours, tolerance, floor=0.0):
+def compare(theirs, ours, tolerance, floor=0.0, names=("BVLC Caffe", "the engine")):
     """Compare two result dicts: keys and plain values must be equal, arrays must have equal
-    shapes and lie within `tolerance` (a number, or a function of the array's name).
+    shapes and lie within `tolerance` (a number, or a function of the array's name). `names` says
+    whose they are.
 
     Returns {array name: relative error}. Raises AssertionError naming every difference."""
+    one, another = names
     assert list(theirs) == list(ours), (
-        f"only BVLC Caffe has {sorted(set(theirs) - set(ours))}, only the engine has "
+        f"only {one} has {sorted(set(theirs) - set(ours))}, only {another} has "
         f"{sorted(set(ours) - set(theirs))}, or the order differs"
     )
     errors, wrong = {}, []
@@ -212,9 +214,9 @@ def compare(theirs, ours, tolerance, floor=0.0):
         other = ours[name]
         if not isinstance(value, np.ndarray):
             if value != other:
-                wrong.append(f"{name}: BVLC Caffe has {value!r}, the engine {other!r}")
+                wrong.append(f"{name}: {one} has {value!r}, {another} {other!r}")
         elif value.shape != other.shape:
-            wrong.append(f"{name}: BVLC Caffe's shape is {value.shape}, the engine's {other.shape}")
+            wrong.append(f"{name}: {one}'s shape is {value.shape}, {another}'s {other.shape}")
         else:
             errors[name] = relative_error(value, other, floor)
             limit = tolerance(name) if callable(tolerance) else tolerance
@@ -222,7 +224,7 @@ def compare(theirs, ours, tolerance, floor=0.0):
                 wrong.append(
                     f"{name} {value.shape}: relative error {errors[name]:.2e} > {limit:.0e} "
                     f"(in norm {norm_error(value, other):.1e}); largest |value| "
-                    f"{np.abs(value).max():.4g}, the engine's {np.abs(other).max():.4g}"
+                    f"{np.abs(value).max():.4g}, {another}'s {np.abs(other).max():.4g}"
                 )
     assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:30]])
     return errors

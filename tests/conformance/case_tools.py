@@ -8,10 +8,35 @@ them V).
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 STRATEGIES: dict = {}
+NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Threshold"}
+"""Both sides refuse to give gradients of these; test_bvlc_row_layers.py asks in another way."""
+
+
+def load_strategies():
+    """STRATEGIES, filled by all `cases*.py`."""
+    for file in sorted(Path(__file__).parent.glob("cases*.py")):
+        importlib.import_module(file.stem)
+    return STRATEGIES
+
+
+def drawing(number):
+    """Settings of so many random cases. Derandomised: what is red on one machine is red on all."""
+    return settings(
+        max_examples=number,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    )
 
 
 def layer(name):
@@ -79,6 +104,17 @@ def prototxt(one):
     links = [f'bottom: "{b}"' for b in bottoms] + [f'top: "{t}"' for t in tops]
     layers.append(f'layer {{ name: "it" {" ".join(links)} {one["layer"]} }}')
     return "\n".join(["force_backward: true", *layers])
+
+
+def arguments(layer_type, one):
+    """What the scenario `one_net` is given for a case."""
+    return {
+        "prototxt": prototxt(one),
+        "phase": one["phase"],
+        "seed": one["seed"],
+        "backward": one.get("backward", layer_type not in NO_GRADIENT),
+        "positive_params": one.get("positive_params", False),
+    }
 
 
 def inputs(one):

@@ -23,15 +23,21 @@ def per_axis(draw, name, axes, low, high, both_words):
     return {f"{stem}_h": each[0], f"{stem}_w": each[1]}
 
 
-def convolution(draw, type_name):
-    axes = draw(st.sampled_from([2, 2, 2, 2, 1, 3]))
-    group = draw(st.sampled_from([1, 1, 2, 3]))
+def windows(draw, axes):
+    """ConvolutionParameter's fields of the windows: kernel, and perhaps stride, pad, dilation."""
     fields = per_axis(draw, "kernel_size", axes, 1, 3, True)
     for name, low, high in (("stride", 1, 3), ("pad", 0, 3)):
         if draw(st.booleans()):
             fields.update(per_axis(draw, name, axes, low, high, True))
     if draw(st.booleans()):
         fields.update(per_axis(draw, "dilation", axes, 1, 3, False))
+    return fields
+
+
+def convolution(draw, type_name):
+    axes = draw(st.sampled_from([2, 2, 2, 2, 1, 3]))
+    group = draw(st.sampled_from([1, 1, 2, 3]))
+    fields = windows(draw, axes)
     text = message(
         "convolution_param",
         num_output=group * draw(ints(1, 3)),

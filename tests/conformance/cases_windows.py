@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from case_tools import case, ints, layer, maybe, message, shape
-from cases import per_axis
+from cases import windows
 from hypothesis import strategies as st
 
 
 @layer("Im2col")
 def _(draw):
     axes = draw(st.sampled_from([2, 2, 2, 1, 3]))
-    fields = per_axis(draw, "kernel_size", axes, 1, 3, True)
-    for name, low, high in (("stride", 1, 3), ("pad", 0, 3)):
-        if draw(st.booleans()):
-            fields.update(per_axis(draw, name, axes, low, high, True))
-    if draw(st.booleans()):
-        fields.update(per_axis(draw, "dilation", axes, 1, 3, False))
+    fields = windows(draw, axes)
     before = shape(draw, 1, 3, 3)  # up to the channels
     axis = len(before) - 1
     spelt = draw(st.sampled_from([axis, axis - len(before) - axes]))

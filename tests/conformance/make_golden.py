@@ -24,7 +24,6 @@ sys.path.insert(0, str(HERE.parents[1] / "engine"))
 import both  # noqa: E402
 import case_tools  # noqa: E402
 import numpy as np  # noqa: E402
-import test_bvlc_layers  # noqa: E402
 import test_bvlc_row_layers  # noqa: E402
 import test_bvlc_training  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
@@ -82,9 +81,7 @@ def in_order(cases):
 
 def arguments(layer_type, one):
     """What one_net is given for a case."""
-    args = {"prototxt": case_tools.prototxt(one), "phase": one["phase"], "seed": one["seed"]}
-    args["backward"] = one.get("backward", layer_type not in test_bvlc_layers.NO_GRADIENT)
-    args["positive_params"] = one.get("positive_params", False)
+    args = case_tools.arguments(layer_type, one)
     if layer_type in ROWS:
         args["prototxt"] = test_bvlc_row_layers.learnable_net(one, layer_type)
         args["backward"] = True
@@ -167,7 +164,7 @@ def main():
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
     made = [
         write(folder / "layers" / f"{name}.npz", of_layer(name))
-        for name in sorted(case_tools.STRATEGIES)
+        for name in sorted(case_tools.load_strategies())
     ]
     made += [
         write(folder / "solvers" / f"{kind}.npz", of_solver(kind))

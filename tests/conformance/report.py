@@ -37,6 +37,18 @@ def record(group, what, errors=(), cases=1):
             row["worst"], row["where"] = error, name
 
 
+BLOBS_AND_GRADIENTS = {"blobs": "data ", "gradients": "gradient ", "diffs": "diff "}
+
+
+def record_parts(group, what, errors, parts=BLOBS_AND_GRADIENTS):
+    """Record each kind of array by itself, as `what` and its name; `parts` maps the kinds to the
+    beginnings of the arrays' names."""
+    for kind, prefix in parts.items():
+        some = {name: error for name, error in errors.items() if name.startswith(prefix)}
+        if some:
+            record(group, what + kind, some)
+
+
 def _number(error):
     return f"{error:.1e}" if error else "0"
 

@@ -7,7 +7,10 @@ import numpy as np
 import report
 from nets import data, layer
 
-OUTPUTS, GRADIENTS, FLOOR = 1e-4, 1e-3, 1e-2
+OUTPUTS, GRADIENTS = 1e-4, 1e-3
+# Values are about 1 by construction: an error is relative to the largest value of its blob, or to
+# this where even that is smaller (a gradient that all but cancels is rounding noise in both).
+FLOOR = 1e-2
 
 
 def tolerance(name):

@@ -93,10 +93,8 @@ def test_forward_and_backward_agree(task, net):
     }
     assert learns == set(theirs["params"]) - set(fixed)
     errors = both.compare(theirs, ours, LIMIT)
-    for part, prefix in (("blobs", "data "), ("gradients", "gradient ")):
-        some = {name: error for name, error in errors.items() if name.startswith(prefix)}
-        tasks = [t for t, n in PAIRS if n == net and ALIKE[without_data_layer(t, n)] == (task, net)]
-        report.record("every net", f"{', '.join(tasks)}: {net}: {part}", some)
+    tasks = [t for t, n in PAIRS if n == net and ALIKE[without_data_layer(t, n)] == (task, net)]
+    report.record_parts("every net", f"{', '.join(tasks)}: {net}: ", errors)
 
 
 @every_net

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import both
 import case_tools
 import pytest
 import report
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
+from small import FLOOR, tolerance
 
-for _file in sorted(Path(__file__).parent.glob("cases*.py")):
-    importlib.import_module(_file.stem)  # fills case_tools.STRATEGIES
-
+case_tools.load_strategies()
 CASES = 50
 """Of each layer type, that both sides accept."""
-# Values are about 1 by construction: an error is relative to the largest value of its blob, or to
-# this where even that is smaller (a gradient that all but cancels is rounding noise in both).
-FLOOR = 1e-2
-
-# Derandomised: what is red on one machine is red on all.
-conformance = settings(
-    max_examples=3 * CASES,  # some are refused by both
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-)
-
-
-def tolerance(name):
-    return 1e-4 if name.startswith("data ") else 1e-3
-
-
-# Both refuse to be asked for a gradient of these (test_bvlc_row_layers.py asks otherwise).
-NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Threshold"}
 # Compared by test_bvlc_mechanics.py, test_bvlc_parameter_layer.py and test_bvlc_data_layers.py:
 # they take no bottom, or are written by a user, or write files.
 ELSEWHERE = {"DummyData", "Input", "Parameter", "Python", "Silence"}
@@ -57,23 +32,19 @@ def test_random_nets_of_one_layer_agree(layer_type):
         pytest.skip(f"the engine has no {layer_type} layer")
     tried = {"compared": 0, "refused": 0}
 
-    @conformance
+    @case_tools.drawing(3 * CASES)  # some are refused by both
     @given(case_tools.STRATEGIES[layer_type])
     def check(one):
         if tried["compared"] == CASES:
             return
-        args = {"prototxt": case_tools.prototxt(one), "phase": one["phase"], "seed": one["seed"]}
-        args["backward"] = one.get("backward", layer_type not in NO_GRADIENT)
-        args["positive_params"] = one.get("positive_params", False)
+        args = case_tools.arguments(layer_type, one)
         results = both.both_or_neither("one_net", args, case_tools.inputs(one))
         tried["refused" if results is None else "compared"] += 1
         if results is None:
             return
         errors = both.compare(*results, tolerance, FLOOR)
-        for kind, prefix in (("outputs", "data "), ("gradients", ("diff ", "gradient "))):
-            some = {k: v for k, v in errors.items() if k.startswith(prefix)}
-            if some:
-                report.record("one layer", f"{layer_type}, {kind}", some)
+        parts = {"outputs": "data ", "gradients": ("diff ", "gradient ")}
+        report.record_parts("one layer", f"{layer_type}, ", errors, parts)
 
     check()
     assert tried["compared"] == CASES, f"too few cases that BVLC Caffe accepts: {tried}"

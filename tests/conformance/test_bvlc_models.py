@@ -62,10 +62,7 @@ def compared(model, arrays, part, **args):
     args = {"model": model, **args}
     theirs, ours = both.one_after_the_other("model_pass", args, arrays, timeout=300, threads=2)
     errors = both.compare(theirs, ours, LIMIT)
-    for kind, prefix in (("blobs", "data "), ("gradients", "gradient ")):
-        some = {name: error for name, error in errors.items() if name.startswith(prefix)}
-        if some:
-            report.record("models", f"{model} {part}: {kind}", some)
+    report.record_parts("models", f"{model} {part}: ", errors)
     return theirs
 
 

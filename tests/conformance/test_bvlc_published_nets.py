@@ -56,12 +56,7 @@ def one_after_the_other(scenario, args, arrays=None):
 
 def check(what, theirs, ours):
     """Compare two passes; record each kind of array by itself."""
-    for part, prefix in (("blobs", "data "), ("gradients", "gradient "), ("diffs", "diff ")):
-        some = [k for k in theirs if k.startswith(prefix)]
-        if some:
-            errors = {k: both.relative_error(theirs[k], ours[k]) for k in some}
-            report.record("published nets", f"{what}: {part}", errors)
-    both.compare(theirs, ours, LIMIT)
+    report.record_parts("published nets", f"{what}: ", both.compare(theirs, ours, LIMIT))
 
 
 def test_train_agrees_forward_and_backward(weights, photo):

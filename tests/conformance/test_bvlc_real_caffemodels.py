@@ -51,10 +51,7 @@ def compared(what, arrays, backward):
     args = {**NET, "backward": backward}
     theirs, ours = both.one_after_the_other("trained_pass", args, arrays, timeout=300, threads=2)
     errors = both.compare(theirs, ours, LIMIT)
-    for kind, prefix in (("blobs", "data "), ("gradients", "gradient ")):
-        some = {name: error for name, error in errors.items() if name.startswith(prefix)}
-        if some:
-            report.record("real caffemodels", f"open_nsfw {what}: {kind}", some)
+    report.record_parts("real caffemodels", f"open_nsfw {what}: ", errors)
     return theirs
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import both
 import case_tools
-import cases_selection  # noqa: F401 (fills case_tools.STRATEGIES)
 import numpy as np
 import pytest
 import report
 from hypothesis import assume, given
 from nets import layer, net
 from small import FLOOR, tolerance
-from test_bvlc_layers import conformance
+from test_bvlc_layers import CASES
 
 WHOLE = "scale_param { axis: 0 num_axes: -1 bias_term: true }"
 
@@ -39,7 +38,7 @@ def learnable_net(one, kind):
 
 @pytest.mark.parametrize("kind", ["BatchReindex", "Embed", "Filter"])
 def test_gradients_of_layers_that_choose_rows_agree(kind):
-    @conformance
+    @case_tools.drawing(3 * CASES)
     @given(case_tools.STRATEGIES[kind])
     def check(one):
         inputs = case_tools.inputs(one)

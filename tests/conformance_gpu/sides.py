@@ -6,8 +6,7 @@ import contextlib
 import os
 from unittest import mock
 
-import numpy as np
-from both import relative_error
+from both import compare
 from emulated_gpu import emulated_gpus
 
 import caffe
@@ -44,16 +43,4 @@ def on_cpu_and_gpu(function):
 def assert_agree(expected: dict, got: dict, limit, floor: float = 0.0) -> None:
     """Names, shapes and plain values are equal; arrays agree within `limit` (a number, or a
     function of the name) of their largest value, or of `floor` where that is larger."""
-    assert list(expected) == list(got)
-    wrong = []
-    for name, value in expected.items():
-        other = got[name]
-        if not isinstance(value, np.ndarray):
-            assert value == other, name
-            continue
-        assert value.shape == other.shape, name
-        error = relative_error(value, other, floor)
-        most = limit(name) if callable(limit) else limit
-        if not error <= most:
-            wrong.append(f"{name} {value.shape}: relative error {error:.2e} > {most:.0e}")
-    assert not wrong, "\n".join(["GPU and CPU differ", *wrong[:30]])
+    compare(expected, got, limit, floor, names=("the CPU", "the GPU"))

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import case_tools
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from net_texts import data, layer
 from scenarios.nets import one_net
 from sides import WHOLE, assert_agree, on_cpu_and_gpu
+from small import FLOOR, tolerance
 from test_layers_on_gpu import CASES, run_layer
 
 import caffe
 from caffe.engine import InputError
 
-for _file in sorted(Path(case_tools.__file__).parent.glob("cases*.py")):
-    importlib.import_module(_file.stem)  # fills case_tools.STRATEGIES
-
+case_tools.load_strategies()
 NUMBER = 50 if WHOLE else 3
-# Values are about 1: an error is relative to this where a blob's largest value is smaller, since
-# a gradient that all but cancels is rounding noise on both sides.
-FLOOR = 1e-2
-NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Threshold"}
 FIXED = [case for case in CASES if case[0] not in case_tools.STRATEGIES]
 BY_HAND = {"HDF5Output", "MemoryData", "Python"}
-
-random_nets = settings(
-    max_examples=NUMBER,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-)
-
-
-def limit(name):
-    return 1e-4 if name.startswith("data ") else 1e-3
 
 
 def test_every_layer_type_is_compared():
@@ -51,19 +32,17 @@ def test_every_layer_type_is_compared():
 def test_random_nets_of_one_layer_agree(kind):
     compared = []
 
-    @random_nets
+    @case_tools.drawing(NUMBER)
     @given(case_tools.STRATEGIES[kind])
     def check(one):
-        args = {"prototxt": case_tools.prototxt(one), "phase": one["phase"], "seed": one["seed"]}
-        args["backward"] = one.get("backward", kind not in NO_GRADIENT)
-        args["positive_params"] = one.get("positive_params", False)
+        args = case_tools.arguments(kind, one)
         arrays = case_tools.inputs(one)
         try:
             one_net(args, arrays)
         except InputError:
             return  # tests/conformance compares what is refused
         results = on_cpu_and_gpu(lambda: one_net(args, arrays))
-        assert_agree(*results, limit, FLOOR)
+        assert_agree(*results, tolerance, FLOOR)
         compared.append(one)
 
     check()
@@ -76,7 +55,7 @@ def test_fixed_cases_agree(kind, body, bottoms, more):
         arrays, _ = run_layer(kind, body, bottoms, more)
         return {f"data {i}": array for i, array in enumerate(arrays)}
 
-    assert_agree(*on_cpu_and_gpu(run), limit)
+    assert_agree(*on_cpu_and_gpu(run), tolerance)
 
 
 def one_pass(text: str, prepare=None) -> dict:
@@ -103,7 +82,7 @@ def test_memory_data_agrees():
     def prepare(net):
         net.set_input_arrays(NUMBERS / 48, np.arange(4, dtype=np.float32))
 
-    assert_agree(*on_cpu_and_gpu(lambda: one_pass(text, prepare)), limit)
+    assert_agree(*on_cpu_and_gpu(lambda: one_pass(text, prepare)), tolerance)
 
 
 def test_hdf5_output_agrees():
@@ -116,7 +95,7 @@ def test_hdf5_output_agrees():
         with h5py.File("o", "r") as file:
             return {**found, "data of the file": file["data"][()]}
 
-    assert_agree(*on_cpu_and_gpu(written), limit)
+    assert_agree(*on_cpu_and_gpu(written), tolerance)
 
 
 def test_a_python_layer_agrees():
@@ -138,4 +117,4 @@ def test_a_python_layer_agrees():
     text += layer("sum", "Reduction", "py", more="loss_weight: 1")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path.cwd()))
-        assert_agree(*on_cpu_and_gpu(lambda: one_pass(text)), limit)
+        assert_agree(*on_cpu_and_gpu(lambda: one_pass(text)), tolerance)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(TESTS / "conformance"))
 import both  # noqa: E402
 import case_tools  # noqa: E402
 import scenarios  # noqa: E402
+from small import FLOOR, tolerance  # noqa: E402
 
 GOLDEN = TESTS / "golden"
 LAYERS = sorted(path.stem for path in (GOLDEN / "layers").glob("*.npz"))
@@ -48,14 +49,10 @@ def stored(path):
     return cases
 
 
-def tolerance(name):
-    return 1e-3 if name.startswith(("diff", "gradient")) else 1e-4
-
-
-def agree(expected, found, floor):
+def agree(expected, found, limit, floor):
     """The engine's results hold every array of BVLC Caffe's, and it is within tolerance."""
     assert expected
-    both.compare(expected, {name: found.get(name) for name in expected}, tolerance, floor)
+    both.compare(expected, {name: found.get(name) for name in expected}, limit, floor)
 
 
 def test_every_layer_type_has_answers():
@@ -68,7 +65,8 @@ def test_a_layer_gives_the_stored_answers(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for args, expected in stored(GOLDEN / "layers" / f"{kind}.npz"):
         arrays = case_tools.inputs({"bottoms": args["bottoms"], "seed": args["seed"]})
-        agree(expected, scenarios.find("one_net")(args, arrays), floor=1e-2)
+        found = scenarios.find("one_net")(args, arrays)
+        agree(expected, found, tolerance, FLOOR)
 
 
 @pytest.mark.parametrize("kind", SOLVERS)
@@ -77,4 +75,4 @@ def test_a_solver_gives_the_stored_parameters(kind, tmp_path, monkeypatch):
     cases = stored(GOLDEN / "solvers" / f"{kind}.npz")
     assert len(cases) == 7
     for args, expected in cases:
-        agree(expected, scenarios.find("training")(args, {}), floor=0.0)
+        agree(expected, scenarios.find("training")(args, {}), 1e-4, floor=0.0)

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..log import log
 from ..proto import caffe_pb2, text
 from ..solver import SNAPSHOT, STOP
-from ..solver_updates import SOLVERS
+from ..solver_updates import solver_class
 from . import parallel
 from .devices import WHERE, gpus
 
@@ -56,9 +56,7 @@ def make_solver(flags, change=None):
     `change(param)` may alter the SolverParameter before the solver is made of it.
     """
     path = flags.need("solver", "the solver to train with")
-    kind = SOLVERS.get(text.read_solver(path).type)
-    if kind is None:
-        raise InputError(f"{path}: its type is not one of {', '.join(SOLVERS)}")
+    kind = solver_class(path)
 
     class Configured(kind):
         def _check(self) -> None:

@@ -56,6 +56,12 @@ def same_memory(a: Blob, b: Blob) -> bool:
     return a is b
 
 
+def require_own_top(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
+    """No top is a bottom, or an error that says so: the layer cannot overwrite what it reads."""
+    if any(same_memory(a, b) for a in top for b in bottom):
+        raise layer.fail("cannot work in place; give the top a name of its own")
+
+
 def outer_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
     """How many elements lie before and after `axis`."""
     return math.prod(shape[:axis]), math.prod(shape[axis + 1 :])

@@ -92,6 +92,11 @@ def refuse_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop
     refuse(layer, param, names, "has no effect in Caffe 1.0; write it in transform_param")
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 class Prefetching(Layer):
     """A data layer that reads ahead as many batches as `data_param.prefetch` says.
 
@@ -118,7 +123,7 @@ class Prefetching(Layer):
 
     def check_memory(self, batch: int) -> None:
         """Batches of so many bytes can be read ahead on this machine, or an error."""
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        has = machine_memory()
         if batch * (self._depth + 2) > has:
             raise self.fail(
                 f"{self._depth + 2} batches of {batch / 2**30:.1f} GiB (data_param.prefetch is "

@@ -12,25 +12,10 @@ import torch
 
 from ..proto import caffe_pb2
 from . import register
-from ._common import Scratch, add_params, adds_to, same_memory
-from .neuron import Neuron
+from ._common import Scratch, add_params, adds_to, require_own_top
+from .neuron import KeepsInput, Neuron
 
 _aten = torch.ops.aten
-
-
-class _KeepsInput(Neuron):
-    """A layer whose backward needs its input, also where that is overwritten."""
-
-    def setup(self, bottom, top):
-        self.kept = Scratch()
-
-    def keep(self, bottom, top) -> None:
-        if same_memory(bottom[0], top[0]):
-            x = bottom[0].read()
-            self.kept(x.shape, x.device).copy_(x)
-
-    def input(self, bottom, top) -> torch.Tensor:
-        return self.kept.tensor if same_memory(bottom[0], top[0]) else bottom[0].read()
 
 
 def _log_of_base(layer, base: float) -> float:
@@ -47,8 +32,7 @@ class AbsVal(Neuron):
     """|x|; the gradient at 0 is 0."""
 
     def setup(self, bottom, top):
-        if same_memory(bottom[0], top[0]):
-            raise self.fail("cannot work in place; give its top another name")
+        require_own_top(self, bottom, top)
 
     def forward(self, bottom, top):
         torch.abs(bottom[0].read(), out=top[0].write())
@@ -61,7 +45,7 @@ class AbsVal(Neuron):
 
 
 @register("BNLL")
-class BNLL(_KeepsInput):
+class BNLL(KeepsInput):
     """log(1 + exp(x))."""
 
     # Beyond it, log(1 + exp(x)) is x to the last bit of a float32.
@@ -78,7 +62,7 @@ class BNLL(_KeepsInput):
 
 
 @register("Clip")
-class Clip(_KeepsInput):
+class Clip(KeepsInput):
     """x, held within `min` to `max`; the gradient passes where x is within (both included)."""
 
     def setup(self, bottom, top):
@@ -103,7 +87,7 @@ class Clip(_KeepsInput):
 
 
 @register("ELU")
-class ELU(_KeepsInput):
+class ELU(KeepsInput):
     """x where x > 0, else alpha · (exp(x) - 1)."""
 
     def setup(self, bottom, top):
@@ -148,7 +132,7 @@ class Exp(Neuron):
 
 
 @register("Log")
-class Log(_KeepsInput):
+class Log(KeepsInput):
     """The logarithm to `base` of shift + scale · x."""
 
     def setup(self, bottom, top):
@@ -211,7 +195,7 @@ class Threshold(Neuron):
 
 
 @register("PReLU")
-class PReLU(_KeepsInput):
+class PReLU(KeepsInput):
     """x where x > 0, else slope · x, with a slope for each channel (axis 1) or, with
     `channel_shared`, one for all. Slopes start at 0.25 where no filler is given."""
 

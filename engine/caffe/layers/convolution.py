@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import pad as pad_tensor
 
 from ..layer import Layer
 from . import register
@@ -35,6 +36,17 @@ def spatial(layer: Layer, field: str, n: int, default: int | None = None) -> lis
     if field != "pad" and min(values) < 1:
         raise layer.fail(f"{field} must be at least 1")
     return values * n if len(values) == 1 else values
+
+
+def window_places(size: int, kernel: int, stride: int, pad: int, dilation: int) -> tuple[int, int]:
+    """Of a window over one axis: how many places it has, 0 or less where it does not fit, and by
+    how much the last one sticks out beyond the padded end.
+
+    The quotient is cut off towards 0, as Caffe has it: where the kernel is longer than the padded
+    axis by less than a stride, there is one place, and what sticks out reads zeros.
+    """
+    room = size + 2 * pad - dilation * (kernel - 1) - 1
+    return (room // stride if room >= 0 else -(-room // stride)) + 1, max(0, -room)
 
 
 @register("Convolution")
@@ -82,7 +94,7 @@ class Convolution(Layer):
                 f"was set up for {self.channels} channels and {len(self.kernel)} spatial axes; "
                 f"the bottom's shape is {shape}"
             )
-        sizes = [self.out_size(i, size) for i, size in enumerate(shape[2:])]
+        sizes, self.beyond = zip(*(self.out_size(i, size) for i, size in enumerate(shape[2:])))
         if min(sizes) < 1:
             raise self.fail(
                 f"the bottom's shape {shape} is too small for kernel {self.kernel}, dilation "
@@ -91,12 +103,10 @@ class Convolution(Layer):
         for blob in top:
             blob.reshape(shape[0], self.outputs, *sizes)
 
-    def extent(self, i: int) -> int:
-        """What a dilated kernel spans: d(k-1) + 1."""
-        return self.dilation[i] * (self.kernel[i] - 1) + 1
-
-    def out_size(self, i: int, size: int) -> int:
-        return (size + 2 * self.pad[i] - self.extent(i)) // self.stride[i] + 1
+    def out_size(self, i: int, size: int) -> tuple[int, int]:
+        """The top's size along spatial axis `i`, and how many zeros its last window reads behind
+        the padded bottom."""
+        return window_places(size, self.kernel[i], self.stride[i], self.pad[i], self.dilation[i])
 
     def geometry(self):
         """The arguments that ATen's convolution and convolution_backward have in common."""
@@ -110,11 +120,19 @@ class Convolution(Layer):
             self.group,
         )
 
+    def _longer(self, x: torch.Tensor) -> torch.Tensor:
+        """The bottom's values, with the zeros behind it that its last windows read."""
+        if not any(self.beyond):
+            return x
+        return pad_tensor(x, [amount for more in reversed(self.beyond) for amount in (0, more)])
+
     def forward(self, bottom, top):
         weight = self.blobs[0].read()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
         for x, y in zip(bottom, top):
-            y.write().copy_(_aten.convolution(x.read(), weight, bias, *self.geometry()))
+            y.write().copy_(
+                _aten.convolution(self._longer(x.read()), weight, bias, *self.geometry())
+            )
 
     def backward(self, top, propagate_down, bottom):
         weight = self.blobs[0].read()
@@ -124,10 +142,15 @@ class Convolution(Layer):
             if not any(wants):
                 continue
             dx, dweight, dbias = _aten.convolution_backward(
-                y.read_diff(), x.read(), weight, [self.outputs], *self.geometry(), wants
+                y.read_diff(),
+                self._longer(x.read()),
+                weight,
+                [self.outputs],
+                *self.geometry(),
+                wants,
             )
             if wants_bottom:
-                x.write_diff().copy_(dx)
+                x.write_diff().copy_(dx[tuple(map(slice, x.shape))])
             if wants_weight:
                 self.blobs[0].write_diff().add_(dweight)
             if wants_bias:
@@ -141,5 +164,6 @@ class Deconvolution(Convolution):
 
     transposed = True
 
-    def out_size(self, i: int, size: int) -> int:
-        return self.stride[i] * (size - 1) + self.extent(i) - 2 * self.pad[i]
+    def out_size(self, i, size):
+        extent = self.dilation[i] * (self.kernel[i] - 1) + 1
+        return self.stride[i] * (size - 1) + extent - 2 * self.pad[i], 0

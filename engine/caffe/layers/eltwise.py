@@ -6,7 +6,7 @@ import torch
 
 from ..layer import Layer
 from . import register
-from ._common import Scratch, require_same_shape, same_memory
+from ._common import Scratch, require_own_top, require_same_shape
 
 
 @register("Eltwise")
@@ -27,8 +27,7 @@ class Eltwise(Layer):
 
     def reshape(self, bottom, top):
         require_same_shape(self, bottom)
-        if any(same_memory(blob, top[0]) for blob in bottom):
-            raise self.fail("cannot work in place; give the top a name of its own")
+        require_own_top(self, bottom, top)
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom, top):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -12,7 +13,7 @@ from ..errors import Error, InputError
 from ..layer import TRAIN, Layer
 from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
-from ..proto.hdf5 import _check_storage, _h5py
+from ..proto.hdf5 import check_storage, h5py_package
 from ..ranks import solver_count, solver_rank
 from . import register
 from ._data import (
@@ -21,6 +22,7 @@ from ._data import (
     Prefetching,
     draw_seed,
     failing,
+    machine_memory,
     randomness,
     require_positive_batch,
     stack,
@@ -56,45 +58,45 @@ class _File:
             raise fail(f"{path}: its datasets have no rows")
         row = max(1, 4 * sum(math.prod(shape) for shape in self.shapes))
         self.block = self.rows if whole else max(1, BLOCK // row)
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        has = machine_memory()
         if self.block * row > has:
             raise fail(
                 f"{path}: {self.block * row / 2**30:.1f} GiB, to be shuffled, do not fit into this "
                 f"machine's {has / 2**30:.1f} GiB; use several smaller files"
             )
 
+    @contextlib.contextmanager
     def _opened(self):
+        """The open file; what is wrong with it, then and while it is read, is an error of ours."""
         try:
-            check_regular(self.path)
-            return _h5py().File(self.path, "r")
-        except InputError as error:
-            raise self.fail(f"source: {error}") from None
-        except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, Error):
-                raise
-            raise self._damaged(error) from None
-
-    def _damaged(self, error):
-        return self.fail(f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}")
-
-    def _dataset(self, file, name: str):
-        try:
-            found = file.get(name)
-            if not isinstance(found, _h5py().Dataset):
-                there = ", ".join(sorted(file)) or "nothing"
-                raise self.fail(f"{self.path}: no dataset '{name}'; it holds {there}")
-            if not found.shape:
-                raise self.fail(f"{self.path}: '{name}' has no axis of rows")
-            if found.dtype.kind not in "fiu":
-                raise self.fail(f"{self.path}: '{name}' holds {found.dtype}, not numbers")
-            if found.size:
-                _check_storage(found)
+            self._check_regular()
+            with h5py_package().File(self.path, "r") as file:
+                yield file
         except Damaged as error:
             raise self.fail(f"{self.path}: {error}") from None
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, Error):
-                raise
-            raise self._damaged(error) from None
+        except Error:
+            raise
+        except Exception as error:  # h5py raises many kinds for a damaged file
+            what = f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}"
+            raise self.fail(what) from None
+
+    def _check_regular(self) -> None:
+        try:
+            check_regular(self.path)
+        except InputError as error:
+            raise self.fail(f"source: {error}") from None
+
+    def _dataset(self, file, name: str):
+        found = file.get(name)
+        if not isinstance(found, h5py_package().Dataset):
+            there = ", ".join(sorted(file)) or "nothing"
+            raise self.fail(f"{self.path}: no dataset '{name}'; it holds {there}")
+        if not found.shape:
+            raise self.fail(f"{self.path}: '{name}' has no axis of rows")
+        if found.dtype.kind not in "fiu":
+            raise self.fail(f"{self.path}: '{name}' holds {found.dtype}, not numbers")
+        if found.size:
+            check_storage(found)
         return found
 
     def row(self, index: int) -> list[np.ndarray]:
@@ -106,10 +108,7 @@ class _File:
                 found = [self._dataset(file, name) for name in self.names]
                 if any(d.shape != (self.rows, *s) for d, s in zip(found, self.shapes)):
                     raise self.fail(f"{self.path}: changed while it was read")
-                try:
-                    arrays = [d.astype(np.float32)[self.begin : end] for d in found]
-                except (OSError, RuntimeError, ValueError) as error:
-                    raise self._damaged(error) from None
+                arrays = [d.astype(np.float32)[self.begin : end] for d in found]
             self.arrays, self.end = arrays, end
         return [array[index - self.begin] for array in self.arrays]
 
@@ -236,7 +235,7 @@ class HDF5Output(Layer):
             raise self.fail("hdf5_output_param.file_name is not given")
         try:
             content = io.BytesIO()
-            _h5py().File(content, "w").close()
+            h5py_package().File(content, "w").close()
             with open(self.path, "wb") as file:
                 file.write(content.getvalue())
         except OSError as error:
@@ -277,7 +276,7 @@ class HDF5Output(Layer):
             size = os.fstat(file.fileno()).st_size
             try:
                 os.posix_fallocate(file.fileno(), size, room)
-                return _h5py().File(self.path, "r+")
+                return h5py_package().File(self.path, "r+")
             except OSError:
                 file.truncate(size)
                 raise

@@ -37,6 +37,20 @@ class Loss(Layer):
             )
 
 
+def divisor(normalization: str, full: int, batch: int, valid):
+    """What a sum over labels is divided by, as `loss_param.normalization` says: a number, or a
+    0-d tensor where it counts the valid labels (None: all are)."""
+    if normalization == "VALID" and valid is not None:
+        return valid.sum().clamp_(min=1).float()
+    return max({"BATCH_SIZE": batch, "NONE": 1}.get(normalization, full), 1)
+
+
+def unless(wrong, loss: torch.Tensor) -> torch.Tensor:
+    """`loss`, or NaN where a label was `wrong`: asking a GPU whether to raise would stall it at
+    each pass."""
+    return loss if wrong is None else loss.masked_fill(wrong, float("nan"))
+
+
 @register("SoftmaxWithLoss")
 class SoftmaxWithLoss(Loss):
     """Multinomial logistic loss -log p[label] of the softmax p of the scores, summed over all
@@ -75,11 +89,7 @@ class SoftmaxWithLoss(Loss):
         return class_numbers(self, bottom[1], shape, self.classes, self.ignore)
 
     def _normalizer(self, valid):
-        """What the sum is divided by: a number, or a 0-d tensor where it counts valid labels."""
-        if self.normalization == "VALID" and valid is not None:
-            return valid.sum().clamp_(min=1).float()
-        full = self.outer * self.inner
-        return max({"BATCH_SIZE": self.outer, "NONE": 1}.get(self.normalization, full), 1)
+        return divisor(self.normalization, self.outer * self.inner, self.outer, valid)
 
     def forward(self, bottom, top):
         p = self.prob.write()
@@ -90,10 +100,7 @@ class SoftmaxWithLoss(Loss):
         if valid is not None:
             losses.mul_(valid)
         loss = losses.sum().neg_() / self._normalizer(valid)
-        if wrong is not None:
-            # Asking the GPU whether to raise would stall it at each pass: the loss says it.
-            loss = loss.masked_fill_(wrong, float("nan"))
-        top[0].write().copy_(loss)
+        top[0].write().copy_(unless(wrong, loss))
         if len(top) > 1:
             top[1].share_data(self.prob)
 

@@ -14,7 +14,7 @@ from ..proto.encoding import Damaged, open_message, read_blob
 from . import register
 from ._common import Scratch, outer_inner
 from ._labels import class_numbers, require_label_per_score
-from .loss import Loss
+from .loss import Loss, divisor, unless
 
 _aten = torch.ops.aten
 _SMALLEST = 1e-20
@@ -54,19 +54,6 @@ class _LabelledLoss(Loss):
             what = {1: "labels", 2: "infogain matrix"}[other]
             raise self.fail(f"cannot backpropagate to its {what}")
         return propagate_down[0]
-
-
-def _unless(wrong, loss: torch.Tensor) -> torch.Tensor:
-    """`loss`, or NaN where a label was `wrong`: asking a GPU whether to raise would stall it."""
-    return loss if wrong is None else loss.masked_fill(wrong, float("nan"))
-
-
-def _divisor(normalization: str, full: int, batch: int, valid):
-    """What a sum over labels is divided by, as `loss_param.normalization` says: a number, or a
-    0-d tensor where it counts the valid labels (None: all are)."""
-    if normalization == "VALID" and valid is not None:
-        return valid.sum().clamp_(min=1).float()
-    return max({"BATCH_SIZE": batch, "NONE": 1}.get(normalization, full), 1)
 
 
 @register("ContrastiveLoss")
@@ -158,7 +145,7 @@ class HingeLoss(_LabelledLoss):
         short = self.short(x.shape, x.device).copy_(x)
         short.scatter_(1, index, x.gather(1, index).neg_()).add_(1).clamp_(min=0)
         total = short.square().sum() if self.squared else short.sum()
-        top[0].write().copy_(_unless(wrong, total / n))
+        top[0].write().copy_(unless(wrong, total / n))
 
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
@@ -188,7 +175,7 @@ class MultinomialLogisticLoss(_LabelledLoss):
 
     def forward(self, bottom, top):
         p, _, wrong = self._probabilities(bottom)
-        top[0].write().copy_(_unless(wrong, p.log_().sum().neg_() / bottom[0].shape[0]))
+        top[0].write().copy_(unless(wrong, p.log_().sum().neg_() / bottom[0].shape[0]))
 
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
@@ -233,7 +220,7 @@ class SigmoidCrossEntropyLoss(_LabelledLoss):
         return targets, None if self.ignore is None else targets.trunc() != self.ignore
 
     def _divisor(self, bottom, valid):
-        return _divisor(self.normalization, bottom[0].count, bottom[0].shape[0], valid)
+        return divisor(self.normalization, bottom[0].count, bottom[0].shape[0], valid)
 
     def forward(self, bottom, top):
         targets, valid = self._targets(bottom)
@@ -323,7 +310,7 @@ class InfogainLoss(_LabelledLoss):
         return rows, valid, wrong, matrix.sum(1)[index]
 
     def _divisor(self, valid):
-        return _divisor(self.normalization, self.outer * self.inner, self.outer, valid)
+        return divisor(self.normalization, self.outer * self.inner, self.outer, valid)
 
     def forward(self, bottom, top):
         p = self.prob.write()
@@ -333,7 +320,7 @@ class InfogainLoss(_LabelledLoss):
         losses = p.clamp(min=_SMALLEST).log_().mul_(rows).sum(1, keepdim=True)
         if valid is not None:
             losses.masked_fill_(~valid, 0)
-        top[0].write().copy_(_unless(wrong, losses.sum().neg_() / self._divisor(valid)))
+        top[0].write().copy_(unless(wrong, losses.sum().neg_() / self._divisor(valid)))
         if len(top) > 1:
             top[1].share_data(self.prob)
 

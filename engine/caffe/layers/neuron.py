@@ -23,6 +23,21 @@ class Neuron(Layer):
         top[0].reshape_like(bottom[0])
 
 
+class KeepsInput(Neuron):
+    """A layer whose backward needs its input, also where that is overwritten."""
+
+    def setup(self, bottom, top):
+        self.kept = Scratch()
+
+    def keep(self, bottom, top) -> None:
+        if same_memory(bottom[0], top[0]):
+            x = bottom[0].read()
+            self.kept(x.shape, x.device).copy_(x)
+
+    def input(self, bottom, top) -> torch.Tensor:
+        return self.kept.tensor if same_memory(bottom[0], top[0]) else bottom[0].read()
+
+
 @register("ReLU")
 class ReLU(Neuron):
     """max(0, x) + negative_slope · min(0, x)."""
@@ -70,17 +85,14 @@ class TanH(Neuron):
 
 
 @register("Power")
-class Power(Neuron):
+class Power(KeepsInput):
     """(shift + scale · x) ^ power."""
-
-    def setup(self, bottom, top):
-        self.kept = Scratch()
 
     def forward(self, bottom, top):
         p = self.layer_param.power_param
         x, y = bottom[0].read(), top[0].write()
-        if same_memory(bottom[0], top[0]) and p.power != 1:
-            self.kept(x.shape, x.device).copy_(x)
+        if p.power != 1:
+            self.keep(bottom, top)
         torch.mul(x, p.scale, out=y)
         y.add_(p.shift)
         if p.power != 1:
@@ -93,7 +105,7 @@ class Power(Neuron):
         dy, dx = top[0].read_diff(), bottom[0].write_diff()
         torch.mul(dy, p.power * p.scale, out=dx)
         if p.power not in (0, 1) and p.scale != 0:
-            x = self.kept.tensor if same_memory(bottom[0], top[0]) else bottom[0].read()
+            x = self.input(bottom, top)
             dx.mul_(torch.mul(x, p.scale).add_(p.shift).pow_(p.power - 1))
 
 

@@ -8,8 +8,7 @@ import torch
 from ..blob import Blob
 from ..layer import Layer
 from . import register
-from ._apart import require_own_top
-from ._common import add_params, adds_to, outer_inner
+from ._common import add_params, adds_to, outer_inner, require_own_top
 
 
 def row_numbers(layer: Layer, which: int, blob: Blob, rows: int):

@@ -8,8 +8,7 @@ import torch
 
 from ..layer import Layer
 from . import register
-from ._apart import require_own_top
-from ._common import Scratch
+from ._common import Scratch, require_own_top
 
 
 @register("MVN")

@@ -17,6 +17,7 @@ from ._data import (
     Prefetching,
     draw_seed,
     failing,
+    machine_memory,
     randomness,
     refuse,
     refuse_old_transform,
@@ -202,7 +203,7 @@ class _Windows:
             total = sum(check_regular(name) for name in self.list.pictures)
         except InputError as error:
             raise self.fail(str(error)) from None
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        has = machine_memory()
         if total > has:
             raise self.fail(
                 f"cache_images: {total / 2**30:.1f} GiB of pictures do not fit into this machine's "

@@ -12,8 +12,8 @@ from ..blob import MAX_COUNT, Blob
 from ..layer import Layer
 from ..proto import caffe_pb2
 from . import create, register
-from ._apart import require_own_top
-from .convolution import spatial
+from ._common import require_own_top
+from .convolution import spatial, window_places
 
 _WITHOUT_MEANING = ("num_output", "group", "bias_term", "weight_filler", "bias_filler")
 
@@ -56,13 +56,9 @@ class Im2col(Layer):
         self.size = shape[self.axis + 1 :]
         self.out, self.padded = [], []
         for size, k, s, p, d in zip(self.size, self.kernel, self.stride, self.pad, self.dilation):
-            extent = d * (k - 1) + 1
-            room = size + 2 * p - extent
-            # Cut off towards 0, as Caffe has it: a window that sticks out by less than a stride
-            # still has its place, and reads zeros beyond the end.
-            out = (room // s if room >= 0 else -(-room // s)) + 1
+            out, beyond = window_places(size, k, s, p, d)
             self.out.append(out)
-            self.padded.append(max(size + 2 * p, (out - 1) * s + extent))
+            self.padded.append(size + 2 * p + beyond)
         if min(self.out) < 1:
             raise self.fail(
                 f"the bottom's shape {shape} is too small for kernel {self.kernel}, dilation "

@@ -40,7 +40,8 @@ def is_hdf5(path) -> bool:
     return os.fspath(path).endswith(".h5")
 
 
-def _h5py():
+def h5py_package():
+    """The package h5py. Raises Error, with what to install, where it is not there."""
     try:
         import h5py
     except ImportError:
@@ -87,7 +88,7 @@ def _check_heaps(buf) -> None:
 def _opened(path, what: str):
     name = os.fspath(path)
     buf = map_file(name)
-    h5py = _h5py()
+    h5py = h5py_package()
     try:
         _check_driver(buf)
         _check_heaps(buf)
@@ -103,7 +104,7 @@ def _opened(path, what: str):
 
 def _children(group) -> list[tuple[str, object]]:
     """The group's members by name; only those that lie in this file."""
-    h5py = _h5py()
+    h5py = h5py_package()
     found = []
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -127,7 +128,7 @@ def _member(file, name: str):
 
 def _is_compressed(dataset) -> bool:
     """Whether its numbers are; by one filter, as twice deflated they may grow a millionfold."""
-    h5z = _h5py().h5z
+    h5z = h5py_package().h5z
     settings = dataset.id.get_create_plist()
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     found = [f for f in filters if f in (h5z.FILTER_DEFLATE, h5z.FILTER_SZIP, h5z.FILTER_LZF)]
@@ -148,7 +149,8 @@ class _Room:
             raise Damaged(f"'{dataset.name}' and the arrays before it are more than the file")
 
 
-def _check_storage(dataset) -> None:
+def check_storage(dataset) -> None:
+    """Raise Damaged for a dataset that is stored elsewhere, or claims more than is stored."""
     where = f"'{dataset.name}'"
     if dataset.is_virtual or dataset.external:
         raise Damaged(f"{where} keeps its numbers in another file, which is not followed")
@@ -169,7 +171,7 @@ def _array(dataset, room: _Room) -> np.ndarray:
         raise Damaged(f"'{dataset.name}' is a group, not an array")
     if dataset.dtype.kind != "f":
         raise Damaged(f"'{dataset.name}' holds {dataset.dtype}, not floats")
-    _check_storage(dataset)
+    check_storage(dataset)
     room.take(dataset)
     array = np.asarray(dataset[()], dtype=np.float32)
     array.flags.writeable = False
@@ -188,7 +190,7 @@ def _indexed(group, room: _Room) -> list:
 
 
 def _is_group(member) -> bool:
-    return isinstance(member, _h5py().Group)
+    return isinstance(member, h5py_package().Group)
 
 
 def _layers(group, prefix: str, above: set, room: _Room):
@@ -232,7 +234,7 @@ def _created(path):
     Not made on disk: where a write fails, HDF5's library crashes the process when it closes.
     """
     buffer = io.BytesIO()
-    with _h5py().File(buffer, "w") as file:
+    with h5py_package().File(buffer, "w") as file:
         yield file
     with atomic_write(path) as file:
         file.write(buffer.getbuffer())
@@ -267,7 +269,7 @@ def _integer(file, name: str) -> int:
     member = _member(file, name)
     if member is None or _is_group(member) or member.dtype.kind not in "iu" or member.size != 1:
         raise Damaged(f"has no whole number '{name}'; is it a solverstate?")
-    _check_storage(member)
+    check_storage(member)
     value = int(np.asarray(member[()]).reshape(-1)[0])
     if not 0 <= value < 1 << 31:
         raise Damaged(f"'{name}' is {value}, out of range")
@@ -280,7 +282,7 @@ def _string(file, name: str) -> str:
         return ""
     if _is_group(member) or member.dtype.kind != "S" or member.size != 1:
         raise Damaged(f"'{name}' is not a string of fixed length")
-    _check_storage(member)
+    check_storage(member)
     try:
         return bytes(np.asarray(member[()]).reshape(-1)[0]).split(b"\0")[0].decode("utf-8")
     except UnicodeDecodeError:

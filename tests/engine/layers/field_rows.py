@@ -26,6 +26,14 @@ from caffe.proto import caffe_pb2
 WITHOUT_GRADIENT = {"Accuracy", "ArgMax", "Embed", "Threshold"}
 LABELLED = {"SoftmaxWithLoss"}
 
+# What the tables put in.
+IMAGE = (2, 4, 5, 6)
+SCORES = distinct(6, 4)
+CLASSES = np.array([0, 1, 2, 3, 1, 2])
+POSITIVE = distinct(2, 4, 5, 6) + 13
+TRAINING = {"phase": caffe.TRAIN}
+ONE_CODE = "there is one implementation, which gives these numbers"
+
 
 class OneLayer(NamedTuple):
     """A layer by itself: `fields` stand in its message `param`, `rest` beside that."""

@@ -9,32 +9,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from field_rows import Elsewhere, Layers, Pair
+from field_rows import CLASSES, IMAGE, ONE_CODE, POSITIVE, SCORES, TRAINING, Layers, Pair
 from layer_runs import distinct, pattern
 
-import caffe
-from caffe.proto import caffe_pb2
-
-IMAGE = (2, 4, 5, 6)
-SCORES = distinct(6, 4)
-CLASSES = np.array([0, 1, 2, 3, 1, 2])
-POSITIVE = distinct(2, 4, 5, 6) + 13
 FILLERS = 'weight_filler { type: "gaussian" } bias_filler { type: "uniform" }'
-TRAINING = {"phase": caffe.TRAIN}
-ONE_CODE = "there is one implementation, which gives these numbers"
-
-NEEDS_BOTH = Elsewhere("engine/test_proto_text.py", "test_a_missing_required_field_is_named")
-
 _FOLDER = Path(tempfile.mkdtemp(prefix="every-field-"))
 atexit.register(shutil.rmtree, _FOLDER, True)
-
-
-def matrix(seed) -> str:
-    path = _FOLDER / f"{seed}.binaryproto"
-    values = np.random.RandomState(seed).rand(4, 4).ravel().tolist()
-    path.write_bytes(caffe_pb2.BlobProto(num=1, channels=1, height=4, width=4, data=values)
-                     .SerializeToString())  # fmt: skip
-    return str(path)
 
 
 (_FOLDER / "every_field_layers.py").write_text(
@@ -93,27 +73,9 @@ def bias():
     }
 
 
-def clip():
-    rows = Layers("Clip", "ClipParameter", IMAGE)
-    return {
-        "min": [rows.differ("min: 0 max: 2", "min: 1 max: 2"), NEEDS_BOTH],
-        "max": [rows.differ("min: 0 max: 2", "min: 0 max: 3"), NEEDS_BOTH],
-    }
-
-
 def concat():
     rows = Layers("Concat", "ConcatParameter", IMAGE, IMAGE)
     return {"concat_dim": rows.differ("concat_dim: 2"), "axis": rows.differ("axis: 2")}
-
-
-def contrastive_loss():
-    arrays = [SCORES, SCORES[::-1].copy(), CLASSES % 2]
-    rows = Layers("ContrastiveLoss", "ContrastiveLossParameter", *arrays, common="margin: 3")
-    alone = Layers("ContrastiveLoss", "ContrastiveLossParameter", *arrays)
-    return {
-        "margin": alone.differ("margin: 3"),
-        "legacy_version": rows.differ("legacy_version: true"),
-    }
 
 
 def convolution():
@@ -171,11 +133,6 @@ def crop():
     return {"axis": rows.differ("axis: 1"), "offset": rows.differ("offset: 1")}
 
 
-def dropout():
-    rows = Layers("Dropout", "DropoutParameter", IMAGE, **TRAINING)
-    return {"dropout_ratio": rows.differ("dropout_ratio: 0.2")}
-
-
 def dummy_data():
     old = Layers("DummyData", "DummyDataParameter")
     four = "num: 2 channels: 2 height: 2 width: 2"
@@ -189,10 +146,6 @@ def dummy_data():
         "shape": [old.differ("shape { dim: 3 }", shape), old.refuse(f"{shape} num: 1", "not both")],
         "data_filler": old.differ(f"{shape} data_filler {{ value: 1 }}", shape),
     }
-
-
-def elu():
-    return {"alpha": Layers("ELU", "ELUParameter", IMAGE).differ("alpha: 2")}
 
 
 def eltwise():
@@ -216,11 +169,6 @@ def embed():
         "weight_filler": rows.differ(f"{sizes} weight_filler {{ value: 1 }}", sizes),
         "bias_filler": rows.differ(f"{sizes} bias_filler {{ value: 1 }}", sizes),
     }
-
-
-def exponential(kind):
-    rows = Layers(kind, f"{kind}Parameter", POSITIVE / 10)
-    return {name: rows.differ(f"{name}: 2") for name in ("base", "scale", "shift")}
 
 
 def filler():
@@ -263,21 +211,6 @@ def flatten():
     return {"axis": rows.differ("axis: 2"), "end_axis": rows.differ("end_axis: 2")}
 
 
-def hinge_loss():
-    rows = Layers("HingeLoss", "HingeLossParameter", SCORES, CLASSES)
-    return {"norm": rows.differ("norm: L2")}
-
-
-def infogain_loss():
-    deep = (np.arange(32).reshape(2, 4, 4) % 7, np.arange(8).reshape(2, 4) % 4)
-    rows = Layers("InfogainLoss", "InfogainLossParameter", *deep)
-    source = f'source: "{matrix(0)}"'
-    return {
-        "source": rows.differ(f'source: "{matrix(1)}"', source),
-        "axis": rows.differ(f"{source} axis: 2", source),
-    }
-
-
 def inner_product():
     rows = Layers("InnerProduct", "InnerProductParameter", IMAGE, common=FILLERS)
     bare = Layers("InnerProduct", "InnerProductParameter", IMAGE, common="num_output: 3")
@@ -314,44 +247,7 @@ def lrn():
     }
 
 
-IGNORING = ("ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss")
 """Losses that know no LossParameter."""
-
-
-def loss():
-    softmax = Layers("SoftmaxWithLoss", "LossParameter", IMAGE, np.arange(60).reshape(2, 5, 6) % 4)
-    targets = np.arange(240).reshape(IMAGE) % 2
-    sigmoid = Layers("SigmoidCrossEntropyLoss", "LossParameter", IMAGE, targets)
-    infogain = Layers("InfogainLoss", "LossParameter", SCORES, CLASSES,
-                      rest=f'infogain_loss_param {{ source: "{matrix(0)}" }}')  # fmt: skip
-    pairs = [SCORES, SCORES[::-1].copy(), CLASSES % 2]
-    bottoms = {"ContrastiveLoss": pairs, "EuclideanLoss": pairs[:2]}
-    others = [
-        Layers(kind, "LossParameter", *bottoms.get(kind, [abs(SCORES), CLASSES]))
-        for kind in IGNORING
-    ]
-    ignored = "ignore_label: 0"
-    found = {
-        "ignore_label": [rows.differ(ignored) for rows in (softmax, sigmoid, infogain)],
-        "normalize": [
-            softmax.differ("normalize: false"),
-            sigmoid.differ(f"{ignored} normalize: true", ignored),
-            infogain.refuse("normalize: true", "use normalization"),
-        ],
-        "normalization": [
-            rows.differ(f"{ignored} normalization: {a}", f"{ignored} normalization: {b}")
-            for rows in (softmax, sigmoid, infogain)
-            for a, b in (("FULL", "VALID"), ("VALID", "NONE"))
-        ]
-        + [
-            rows.differ(f"{ignored} normalization: BATCH_SIZE", f"{ignored} normalization: FULL")
-            for rows in (softmax, sigmoid)
-        ],
-    }
-    for name, text in {"ignore_label": ignored, "normalize": "normalize: false",
-                       "normalization": "normalization: FULL"}.items():  # fmt: skip
-        found[name] += [rows.refuse(text, "loss_param has no effect") for rows in others]
-    return found
 
 
 def memory_data():
@@ -373,14 +269,6 @@ def mvn():
         "normalize_variance": rows.differ("normalize_variance: false"),
         "across_channels": rows.differ("across_channels: true"),
         "eps": rows.differ("eps: 0.5"),
-    }
-
-
-def prelu():
-    rows = Layers("PReLU", "PReLUParameter", IMAGE)
-    return {
-        "filler": rows.differ("filler { value: 2 }"),
-        "channel_shared": rows.differ("channel_shared: true"),
     }
 
 
@@ -414,11 +302,6 @@ def pooling():
     }  # fmt: skip
 
 
-def power():
-    rows = Layers("Power", "PowerParameter", POSITIVE)
-    return {name: rows.differ(f"{name}: 2") for name in ("power", "scale", "shift")}
-
-
 def python():
     rows = Layers("Python", "PythonParameter", IMAGE)
     named = 'module: "every_field_layers" layer: "Plus"'
@@ -431,14 +314,6 @@ def python():
             f"{named} share_in_parallel: true",
             named,
         ),
-    }
-
-
-def relu():
-    rows = Layers("ReLU", "ReLUParameter", IMAGE)
-    return {
-        "negative_slope": rows.differ("negative_slope: 0.5"),
-        "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
     }
 
 
@@ -494,11 +369,6 @@ def scale():
     }
 
 
-def only_engine(kind):
-    rows = Layers(kind, f"{kind}Parameter", IMAGE)
-    return {"engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE")}
-
-
 def slice_():
     rows = Layers("Slice", "SliceParameter", (2, 4, 4), tops=2)
     return {
@@ -532,15 +402,6 @@ def spp():
     }
 
 
-def swish():
-    return {"beta": Layers("Swish", "SwishParameter", IMAGE).differ("beta: 2")}
-
-
-def threshold():
-    rows = Layers("Threshold", "ThresholdParameter", IMAGE)
-    return {"threshold": rows.differ("threshold: 2")}
-
-
 def tile():
     rows = Layers("Tile", "TileParameter", IMAGE)
     return {
@@ -554,44 +415,28 @@ TABLE = {
     "ArgMaxParameter": argmax,
     "BatchNormParameter": batch_norm,
     "BiasParameter": bias,
-    "ClipParameter": clip,
     "ConcatParameter": concat,
-    "ContrastiveLossParameter": contrastive_loss,
     "ConvolutionParameter": convolution,
     "CropParameter": crop,
-    "DropoutParameter": dropout,
     "DummyDataParameter": dummy_data,
-    "ELUParameter": elu,
     "EltwiseParameter": eltwise,
     "EmbedParameter": embed,
-    "ExpParameter": lambda: exponential("Exp"),
     "FillerParameter": filler,
     "FlattenParameter": flatten,
-    "HingeLossParameter": hinge_loss,
-    "InfogainLossParameter": infogain_loss,
     "InnerProductParameter": inner_product,
     "InputParameter": input_,
     "LRNParameter": lrn,
-    "LogParameter": lambda: exponential("Log"),
-    "LossParameter": loss,
     "MVNParameter": mvn,
     "MemoryDataParameter": memory_data,
-    "PReLUParameter": prelu,
     "ParameterParameter": parameter,
     "PoolingParameter": pooling,
-    "PowerParameter": power,
     "PythonParameter": python,
-    "ReLUParameter": relu,
     "RecurrentParameter": recurrent,
     "ReductionParameter": reduction,
     "ReshapeParameter": reshape,
     "SPPParameter": spp,
     "ScaleParameter": scale,
-    "SigmoidParameter": lambda: only_engine("Sigmoid"),
     "SliceParameter": slice_,
     "SoftmaxParameter": softmax,
-    "SwishParameter": swish,
-    "TanHParameter": lambda: only_engine("TanH"),
-    "ThresholdParameter": threshold,
     "TileParameter": tile,
 }

@@ -26,6 +26,17 @@ def slow_convolution(x, weight, stride, pad, dilation, group):
     return y
 
 
+def test_a_kernel_longer_than_the_bottom_by_less_than_a_stride_has_one_place():
+    x = distinct(2, 2, 3, 4)
+    fields = "num_output: 3 bias_term: false kernel_size: 2 stride: 3 dilation: 3 dilation: 1"
+    run = Run("Convolution", f"convolution_param {{ {fields} }}", x)
+    weight = run.layer.blobs[0].data[...] = pattern(3, 2, 2, 2)
+    # The kernel's second row is the bottom's fourth, which is not there: zeros.
+    expected = np.einsum("ncw,ocw->no", x[:, :, 0, :2], weight[:, :, 0])
+    np.testing.assert_allclose(run.forward(), expected[:, :, None, None], rtol=1e-5)
+    check_gradients(run, [x])
+
+
 geometry = st.tuples(
     st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(1, 2)
 )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import fields_data
 import fields_layers
+import fields_losses
 import fields_nets
+import fields_neurons
 import pytest
 from field_rows import logged
 from net_texts import data, layer
@@ -22,7 +24,7 @@ OTHER_TESTS = {
     "V0LayerParameter", "V1LayerParameter",  # test_upgrade.py
 }  # fmt: skip
 ONES = "inner_product_param { num_output: 1 weight_filler { value: 1 } }"
-TABLES = (fields_layers, fields_data, fields_nets)
+TABLES = (fields_layers, fields_neurons, fields_losses, fields_data, fields_nets)
 TABLE = {
     f"{message}.{field}": rows if isinstance(rows, list) else [rows]
     for module in TABLES
