@@ -4,7 +4,7 @@
     caffe.set_solver_rank(rank)        # its own, from 0
     solver = caffe.get_solver("solver.prototxt")
     nccl = caffe.NCCL(solver, uid)     # uid: caffe.NCCL.new_uid(), made once, given to all
-    nccl.bcast()                       # begin with rank 0's parameters
+    nccl.bcast()                       # begin with rank 0's parameters and its order of the data
     solver.add_callback(nccl)          # the gradients' mean over all, before each update
     solver.net.after_backward(nccl)    # if wanted: layer by layer, while backward goes on
     solver.step(solver.param.max_iter)
@@ -18,13 +18,23 @@ by the variables MASTER_ADDR and MASTER_PORT, as torchrun sets them, on any numb
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import tempfile
 import uuid
+from datetime import timedelta
+
+import torch
 
 from . import device as _device
 from .errors import InputError
+from .log import WARNING, log
 from .ranks import solver_count, solver_rank
+from .snapshots import layer_states, restore_layers
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for another's gradients. The first one tests and writes snapshots in
+between, which may take hours; of one that ends, torchrun or whoever started them hears at once."""
 
 
 def has_nccl() -> bool:
@@ -52,6 +62,7 @@ def _join(uid) -> None:
             init_method="env://" if uid is None else str(uid),
             world_size=count,
             rank=rank,
+            timeout=PATIENCE,
         )
         atexit.register(_leave)
     if distributed.get_world_size() != count:
@@ -59,6 +70,21 @@ def _join(uid) -> None:
             f"{count} solvers in a group of {distributed.get_world_size()} processes; "
             "call caffe.set_solver_count first"
         )
+
+
+def _from_first(content: bytes) -> bytes:
+    """Rank 0's `content`, in all processes."""
+    from torch import distributed
+
+    where = _device.current()
+    size = torch.tensor([len(content)], device=where)
+    distributed.broadcast(size, src=0)
+    sent = torch.zeros(int(size), dtype=torch.uint8)
+    if not solver_rank():
+        sent = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    sent = sent.to(where)
+    distributed.broadcast(sent, src=0)
+    return sent.cpu().numpy().tobytes()
 
 
 def _leave() -> None:
@@ -90,13 +116,21 @@ class NCCL:
         return f"file://{place}"
 
     def bcast(self) -> None:
-        """Take rank 0's parameters."""
+        """Take rank 0's parameters, and its layers' places and seeds in the data, so that all read
+        one order of the items, each its own of them."""
         if self._alone:
             return
         from torch import distributed
 
-        for blob in self._solver.net._learnable.blobs:
+        net = self._solver.net
+        for blob in net._learnable.blobs:
             distributed.broadcast(blob.write(), src=0)
+        states = _from_first(json.dumps(layer_states(net)).encode("utf-8"))
+        for name, state in json.loads(states).items() if solver_rank() else ():
+            try:
+                restore_layers(net, {name: state})
+            except Exception as error:  # data of its own: it goes on in them by itself
+                log(f"solver {solver_rank()}: layer '{name}' keeps its place: {error}", WARNING)
 
     def _reduce(self, blob) -> None:
         if id(blob) in self._pending:

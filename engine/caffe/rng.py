@@ -37,6 +37,11 @@ def set_random_seed(seed: int) -> None:
         made.manual_seed(_seed)
 
 
+def draw_seed() -> int:
+    """A number of 62 bits from the host's generator."""
+    return int(torch.randint(2**62, (1,), generator=generator(torch.device("cpu"))))
+
+
 def get_state() -> dict[str, bytes]:
     """The states of the host's and the current device's generator, by type of device."""
     used = {device.type: device for device in (torch.device("cpu"), _device.current())}

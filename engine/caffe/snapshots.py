@@ -1,8 +1,12 @@
 """Snapshots of a solver: caffemodel, solverstate, and a side file for exact resumption.
 
-BVLC Caffe's solverstate has no place for the position of the data layers and the state of the
-random generators. They go into `<prefix>_iter_<N>.position.json`, which BVLC Caffe ignores. The
-solverstate is written last: where it is, the other files are complete.
+BVLC Caffe's solverstate has no place for the position of the data layers, the states that recurrent
+layers carry on, and those of the random generators. They go into
+`<prefix>_iter_<N>.position.json`, which BVLC Caffe ignores. The solverstate is written last: where
+it is, the other files are complete.
+
+Of several solvers the first one writes. All go on with its layers' positions; the others' random
+generators (dropout) are seeded anew from its own, for each another way.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from .errors import InputError
 from .log import WARNING, log
 from .proto import caffe_pb2, hdf5, wire
 from .proto.files import atomic_write
+from .ranks import solver_rank
 
 
 def position_path(state_path: str) -> str:
@@ -39,10 +44,7 @@ def check_place(prefix: str) -> None:
 
 def save(solver) -> str:
     """Write the snapshot of `solver`'s present iteration; return the solverstate's path."""
-    prefix = solver.param.snapshot_prefix
-    if not prefix:
-        raise InputError("snapshot_prefix is not set in the solver: no place for a snapshot")
-    stem = f"{prefix}_iter_{solver.iter}"
+    stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
     as_hdf5 = solver.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
     ending = ".h5" if as_hdf5 else ""
     model, state = f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}"
@@ -57,16 +59,18 @@ def save(solver) -> str:
     return state
 
 
-def _layer_states(net) -> dict:
-    """Where the net's data layers are in their data, by layer name."""
+def layer_states(net) -> dict:
+    """What the net's layers carry from one iteration to the next (a data layer its place in the
+    data), by layer name, for JSON. A layer takes part by its `state` and `restore_state`."""
     return {
         name: layer.state()
         for name, layer in zip(net._layer_names, net.layers)
-        if hasattr(layer, "restore_state")
+        if hasattr(layer, "restore_state") and hasattr(layer, "state")
     }
 
 
-def _restore_layers(net, states: dict) -> None:
+def restore_layers(net, states: dict) -> None:
+    """Undo of `layer_states`; states of layers that are not there are left out."""
     for name, state in states.items():
         layer = net.layer_dict.get(name)
         if hasattr(layer, "restore_state"):
@@ -79,8 +83,8 @@ def _write_position(solver, path: str) -> None:
     }
     position = {
         "iter": solver.iter,
-        "layers": _layer_states(solver.net),
-        "test_layers": [_layer_states(net) for net in solver.test_nets],
+        "layers": layer_states(solver.net),
+        "test_layers": solver._tested_from or [layer_states(net) for net in solver.test_nets],
         "generators": generators,
         "losses": list(solver._losses),
     }
@@ -92,7 +96,7 @@ def restore(solver, path: str) -> None:
     """Bring `solver` to where the solverstate `path` was written.
 
     Raises InputError, naming the file, when it or the caffemodel is missing, broken or of
-    another net; the solver's parameters are then unchanged.
+    another net; the solver and its net's layers are then as they were.
     """
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
@@ -100,15 +104,23 @@ def restore(solver, path: str) -> None:
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
     position = _read_position(position_path(path), iteration)
-    if model:
-        solver.net.copy_from(_find_model(path, model))
+    before, random = layer_states(solver.net), rng.get_state()
+    try:
+        if position is not None:
+            _restore_training(solver, position, position_path(path))
+        if model:
+            solver.net.copy_from(_find_model(path, model))
+    except Exception:
+        restore_layers(solver.net, before)
+        rng.set_state(random)
+        raise
     for mine, stored in zip(solver._history, history):
         mine.data[...] = np.asarray(stored, dtype=np.float32).reshape(mine.shape)
     solver.iter = iteration
     solver._current_step = current_step
     solver._step_reached_at = -1
     if position is not None:
-        _restore_position(solver, position, position_path(path))
+        _restore_rest(solver, position, position_path(path))
 
 
 def _find_model(state: str, model: str) -> str:
@@ -156,17 +168,24 @@ def _read_position(path: str, iteration: int) -> dict | None:
     return position
 
 
-def _restore_position(solver, position: dict, path: str) -> None:
+def _restore_training(solver, position: dict, path: str) -> None:
+    """The training net's layers and the random generators, as `position` has them."""
     try:
-        _restore_layers(solver.net, position["layers"])
+        restore_layers(solver.net, position["layers"])
         rng.set_state(position["generators"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         if hasattr(error, "exit_code"):  # the layer's own words: other data, say
             raise
         raise _broken(path, error) from None
+    if solver_rank():  # the generators are the first solver's: no two draw the same masks
+        rng.set_random_seed((rng.draw_seed() + solver_rank()) % 2**62)
+
+
+def _restore_rest(solver, position: dict, path: str) -> None:
+    """The test nets' layers and the losses that are averaged: nothing here can fail."""
     for net, states in zip(solver.test_nets, position["test_layers"]):
         try:
-            _restore_layers(net, states)
+            restore_layers(net, states)
         except Exception as error:  # training goes on without: other test data are no fault
             log(f"{path}: the test data start again from their beginning: {error}", WARNING)
     solver._losses.clear()

@@ -16,6 +16,7 @@ from .debug_info import log_parameters, set_debug_info
 from .errors import Error, InputError
 from .log import log
 from .net import Net
+from .output_means import OutputMeans
 from .proto import text
 
 STOP, SNAPSHOT = "stop", "snapshot"
@@ -57,6 +58,7 @@ class Solver:
         self._announced = False
         self._callbacks: list = []
         self._action = None
+        self._tested_from: list | None = None  # the test nets' data positions before a test
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
         self._history = [
@@ -86,8 +88,16 @@ class Solver:
         self._callbacks.append((on_start, on_gradients_ready))
 
     def set_action_function(self, function) -> None:
-        """`function()` is asked after each iteration for "stop", "snapshot" or None."""
+        """`function()` is asked after each iteration, and after each of a test, for "stop",
+        "snapshot" or None."""
         self._action = function
+
+    def _heed(self, due: bool = False) -> None:
+        """Do what the action function asks for; a snapshot also where one is `due`."""
+        action = self._action() if self._action else None
+        if action == SNAPSHOT or due:
+            self.snapshot()
+        self._stopped_early = action == STOP
 
     def learning_rate(self) -> float:
         """The learning rate of the present iteration."""
@@ -128,6 +138,8 @@ class Solver:
                 and (self.iter > 0 or self.param.test_initialization)
             ):
                 self._test_all()
+                if self._stopped_early:
+                    break
             for on_start, _ in self._callbacks:
                 on_start()
             set_debug_info(self.net, self.param.debug_info and self._displays())
@@ -143,12 +155,9 @@ class Solver:
                 if on_gradients_ready is not None:
                     on_gradients_ready()
             self.apply_update()
-            action = self._action() if self._action else None
             every = self.param.snapshot
-            if action == SNAPSHOT or (every and self.iter % every == 0):
-                self.snapshot()
-            if action == STOP:
-                self._stopped_early = True
+            self._heed(bool(every) and self.iter % every == 0)
+            if self._stopped_early:
                 break
 
     def _smooth(self, loss: float) -> None:
@@ -189,6 +198,8 @@ class Solver:
 
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
+        if self.param.snapshot_after_train:
+            snapshots.check_place(self.param.snapshot_prefix)
         self._announce()
         if resume_file is not None:
             log(f"Restoring previous solver status from {resume_file}")
@@ -209,23 +220,32 @@ class Solver:
         log("Optimization Done.")
 
     def _test_all(self) -> None:
+        """Test all test nets; none, and no more of one, once the action function says "stop"."""
+        # A snapshot in a test is one of before it: the resumed run does the test again.
+        self._tested_from = [snapshots.layer_states(net) for net in self.test_nets]
         for index, net in enumerate(self.test_nets):
             self._test(index, net)
+            if self._stopped_early:
+                log("Test interrupted.")
+                for each, states in zip(self.test_nets, self._tested_from):
+                    snapshots.restore_layers(each, states)
+                break
+        self._tested_from = None
 
     def _test(self, index: int, net: Net) -> None:
         log(f"Iteration {self.iter}, Testing net (#{index})")
         net.share_with(self.net)
-        totals: dict = {}
+        outputs = OutputMeans(net)
         loss, rounds = 0.0, self.param.test_iter[index]
         for _ in range(rounds):
             loss += net._forward(0, len(net.layers) - 1)
-            for output in net._outputs:
-                name = net._blob_names[output]
-                totals[name] = totals.get(name, 0.0) + net._blobs[output].data.astype("float64")
+            outputs.add()
+            self._heed()
+            if self._stopped_early:
+                return
         if self.param.test_compute_loss:
             log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
-        means = {name: total / rounds for name, total in totals.items()}
-        self._display_outputs(net, "Test", means)
+        self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from net_texts import data, fill, ip, layer
+from PIL import Image
 
 import caffe
 from caffe import log as log_module
@@ -28,7 +29,7 @@ import numpy as np
 import caffe
 from net_texts import fill
 
-rank, uid, by_layer, file = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "1", sys.argv[4]
+rank, uid, by_layer = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "1"
 caffe.set_mode_cpu()
 caffe.set_solver_count(2)
 caffe.set_solver_rank(rank)
@@ -45,7 +46,7 @@ for _ in range(4):
     solver.net.blobs["data"].data[...] = stream.standard_normal((4, 3))
     solver.net.blobs["label"].data[...] = stream.randint(0, 3, 4)
     solver.step(1)
-np.savez(file, *[b.data for bs in solver.net.params.values() for b in bs])
+np.savez(f"{rank}.npz", *[b.data for bs in solver.net.params.values() for b in bs])
 """
 
 
@@ -58,15 +59,15 @@ def ranks():
     caffe.set_multiprocess(False)
 
 
-def trained_by_two(tmp_path, by_layer):
-    """The parameters that each of two processes ends with."""
+def run_two(tmp_path, script, *more):
+    """Run `script RANK UID *more` as ranks 0 and 1."""
     env = dict(os.environ, OMP_NUM_THREADS="1", GLOG_minloglevel="2", CUDA_VISIBLE_DEVICES="")
     env["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1] / "engine"), str(HERE)])
-    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "worker.py").write_text(script)
     uid = caffe.NCCL.new_uid()
     running = [
         subprocess.Popen(
-            [sys.executable, "worker.py", str(rank), uid, str(int(by_layer)), f"{rank}.npz"],
+            [sys.executable, "worker.py", str(rank), uid, *more],
             cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True,
         )
         for rank in range(2)
@@ -74,6 +75,11 @@ def trained_by_two(tmp_path, by_layer):
     for process in running:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
+
+
+def trained_by_two(tmp_path, by_layer):
+    """The parameters that each of two processes ends with."""
+    run_two(tmp_path, WORKER, str(int(by_layer)))
     found = []
     for rank in range(2):
         with np.load(tmp_path / f"{rank}.npz") as stored:
@@ -101,6 +107,44 @@ def test_two_processes_train_as_one_does_on_both_batches(write, tmp_path, by_lay
     wanted = [blob.data for blobs in one.net.params.values() for blob in blobs]
     for mine, theirs in zip(first, wanted):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+READER = """
+import sys
+import caffe
+
+rank, uid = int(sys.argv[1]), sys.argv[2]
+caffe.set_mode_cpu()
+caffe.set_solver_count(2)
+caffe.set_solver_rank(rank)
+solver = caffe.get_solver("solver.prototxt")
+nccl = caffe.NCCL(solver, uid)
+nccl.bcast()
+solver.add_callback(nccl)
+seen = []
+solver.net.after_forward(
+    lambda i: i == 0 and seen.extend(map(int, solver.net.blobs["label"].data))
+)
+solver.step(4)
+open(f"{rank}.txt", "w").write(" ".join(map(str, seen)))
+"""
+
+
+def test_two_processes_share_one_shuffled_order_of_the_data(write, tmp_path):
+    """Without a random_seed: each of them would have shuffled in another way."""
+    for i in range(8):
+        Image.new("RGB", (4, 3), (i, i, i)).save(tmp_path / f"{i}.png")
+    write("".join(f"{i}.png {i}\n" for i in range(8)), "list.txt")
+    source = 'image_data_param { source: "list.txt" batch_size: 2 shuffle: true }'
+    write(
+        layer("d", "ImageData", (), ["data", "label"], source) + ip("ip", "data", 9)
+        + layer("loss", "SoftmaxWithLoss", ["ip", "label"])
+    )  # fmt: skip
+    write(SOLVER, "solver.prototxt")
+    run_two(tmp_path, READER)
+    first, second = ([*map(int, (tmp_path / f"{r}.txt").read_text().split())] for r in (0, 1))
+    for epoch in (slice(0, 4), slice(4, 8)):
+        assert sorted(first[epoch] + second[epoch]) == list(range(8))
 
 
 def test_a_single_solver_trains_as_without(make_solver):

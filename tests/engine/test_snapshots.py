@@ -11,8 +11,10 @@ from net_texts import CLASSIFIER, data, fill, ip, losses, params
 from PIL import Image
 
 import caffe
+from caffe import ranks, rng
 from caffe.engine import Error, InputError, position_path
 from caffe.proto import caffe_pb2
+from caffe.snapshots import layer_states
 
 MEAN = (104.0, 117.0, 123.0)
 SETTINGS = (
@@ -178,6 +180,11 @@ DAMAGES = {
     "position binary": (
         "s_iter_2.position.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "position.json",
     ),
+    "position without a generator": (
+        "s_iter_2.position.json",
+        lambda p: p.write_text(p.read_text().replace('"cpu": "', '"cpu": "AAAA')),
+        "position.json: broken",
+    ),
     "position of another iteration": (
         "s_iter_2.position.json",
         lambda p: p.write_text(p.read_text().replace('"iter": 2', '"iter": 3')),
@@ -200,6 +207,54 @@ def test_a_broken_snapshot_is_named_and_nothing_restored(make_solver, tmp_path, 
     assert words in str(raised.value) and "\n" not in str(raised.value)
     assert other.iter == 0
     assert all(np.array_equal(x, y) for x, y in zip(before, params(other.net)))
+
+
+def test_where_the_weights_are_broken_the_layers_keep_their_places(make_solver, voc, tmp_path):
+    solver = make_solver(voc, SETTINGS)
+    solver.step(2)
+    solver.snapshot()
+    damage_cut(tmp_path / "s_iter_2.caffemodel")
+    other = make_solver(voc, SETTINGS)
+    alone = make_solver(voc, SETTINGS)
+    with pytest.raises(InputError, match="s_iter_2.caffemodel"):
+        other.restore("s_iter_2.solverstate")
+    states = [layer_states(each.net)["data"] for each in (other, alone)]
+    assert states[0]["consumed"] == states[1]["consumed"] == 0
+
+
+def test_after_a_test_is_stopped_a_resumed_run_tests_the_same_data(make_solver, voc):
+    settings = SETTINGS + "test_iter: 2 test_interval: 1 max_iter: 3"
+    solver, asks = make_solver(voc, settings), ["stop"]
+    start = solver.snapshot()
+    tests = solver.test_nets[0]
+    passes = []
+    tests.after_forward(lambda i: i == 0 and passes.append(tests.blobs["data"].data.copy()))
+    solver.set_action_function(lambda: asks.pop() if asks and len(passes) == 3 else None)
+    solver.solve()
+    assert solver.iter == 1
+    other = make_solver(voc, settings)
+    other.restore("s_iter_1.solverstate")
+    other.step(1)
+    whole = make_solver(voc, settings)
+    whole.restore(start)
+    whole.step(2)
+    last = [each.test_nets[0].blobs["data"].data for each in (other, whole)]
+    np.testing.assert_array_equal(*last)
+
+
+def test_of_several_solvers_each_restores_masks_of_its_own(make_solver, monkeypatch):
+    solver = make_solver(CLASSIFIER, SETTINGS)
+    solver.step(1)
+    path = solver.snapshot()
+    drawn = {}
+    for rank in (0, 1, 2, 1):
+        monkeypatch.setattr(ranks, "_state", {"count": 3, "rank": rank, "multiprocess": True})
+        make_solver(CLASSIFIER, SETTINGS).restore(path)
+        drawn.setdefault(rank, set()).add(rng.draw_seed())
+    assert len(set.union(*drawn.values())) == len(drawn) == 3
+    monkeypatch.setattr(ranks, "_state", {"count": 1, "rank": 0, "multiprocess": False})
+    make_solver(CLASSIFIER, SETTINGS).restore(path)
+    assert rng.draw_seed() in drawn[0]
 
 
 def test_a_state_of_another_net_is_refused(make_solver):

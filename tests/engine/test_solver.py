@@ -268,6 +268,60 @@ def test_the_action_function_can_stop_and_snapshot(make_solver, tmp_path):
     ]  # fmt: skip
 
 
+def asked_at(solver, iteration, batch, what):
+    """Let `solver` be asked for `what` after so many batches of the test of an iteration."""
+    passes = []
+    solver.test_nets[0].after_forward(lambda i: i == 0 and passes.append(solver.iter))
+    asks = [what]
+    solver.set_action_function(
+        lambda: asks.pop() if asks and passes.count(iteration) == batch else None
+    )
+    return passes
+
+
+TESTED = "test_iter: 5 test_interval: 2 max_iter: 4 "
+
+
+@pytest.mark.parametrize("iteration", [2, 4])
+def test_a_stop_within_a_test_ends_it_after_that_batch(make_solver, lines, tmp_path, iteration):
+    solver = make_solver(CLASSIFIER, FIXED + TESTED)
+    passes = asked_at(solver, iteration, 2, "stop")
+    solver.solve()
+    assert solver.iter == iteration and passes.count(iteration) == 2
+    assert "Test interrupted." in lines()
+    assert (tmp_path / f"s_iter_{iteration}.solverstate").exists()
+
+
+def test_a_snapshot_within_a_test_does_not_wait_for_its_end(make_solver, tmp_path):
+    solver = make_solver(CLASSIFIER, FIXED + TESTED)
+    passes = asked_at(solver, 2, 2, "snapshot")
+    seen = []
+    save = solver.snapshot
+    solver.snapshot = lambda: (seen.append((solver.iter, passes.count(2))), save())
+    solver.solve()
+    assert seen == [(2, 2), (4, 5)]
+    assert passes.count(2) == passes.count(4) == 5
+
+
+def test_an_output_whose_shape_changes_in_a_test_has_no_mean(make_solver, lines):
+    text = CLASSIFIER + layer("score", "Power", "ip")
+    solver = make_solver(text, FIXED + TESTED)
+    net = solver.test_nets[0]
+
+    def grow(i):
+        if i == 0:
+            rows = net.blobs["data"].shape[0] + 1
+            net.blobs["data"].reshape(rows, 3)
+            net.blobs["label"].reshape(rows)
+            net.reshape()
+
+    net.before_forward(grow)
+    solver.step(1)
+    shown = lines()
+    assert any("Test net output #0: loss" in line for line in shown)
+    assert not any("score = " in line and "Test" in line for line in shown)
+
+
 def test_average_loss_is_the_mean_of_the_last_iterations(make_solver, lines):
     solver = make_solver(CLASSIFIER, FIXED + "display: 1 average_loss: 3")
     feed(solver)

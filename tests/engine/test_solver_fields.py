@@ -184,7 +184,11 @@ def test_a_folder_of_snapshots_that_is_not_there_is_refused_before_the_training(
     text = BASE.replace('"s"', '"runs/s"')
     with pytest.raises(InputError, match="snapshot_prefix 'runs/s'.*make the folder runs"):
         make_solver(CLASSIFIER, text + "snapshot: 1")
-    make_solver(CLASSIFIER, text)  # no snapshots are asked for
+    solver = make_solver(CLASSIFIER, text + "max_iter: 1")  # there is one after the training
+    with pytest.raises(InputError, match="snapshot_prefix 'runs/s'.*make the folder runs"):
+        solver.solve()
+    assert solver.iter == 0
+    make_solver(CLASSIFIER, text + "max_iter: 1 snapshot_after_train: false").solve()
     (tmp_path / "runs").mkdir()
     make_solver(CLASSIFIER, text + "snapshot: 1").step(1)
     assert (tmp_path / "runs/s_iter_1.solverstate").exists()

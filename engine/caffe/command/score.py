@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..layer import TEST
 from ..log import log
 from ..net import Net
+from ..output_means import OutputMeans
 from .devices import WHERE, gpus, use_first
 
 FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
@@ -18,18 +19,17 @@ def main(flags) -> None:
     for name in weights.split(","):
         net.copy_from(name.strip())
     log(f"Running for {flags.iterations} iterations.", where=WHERE)
-    totals: dict = {}
+    outputs = OutputMeans(net)
     loss = 0.0
     for i in range(flags.iterations):
         loss += net._forward(0, len(net.layers) - 1)
+        outputs.add()
         for name in net.outputs:
-            scores = net.blobs[name].data.astype("float64")
-            totals[name] = totals.get(name, 0.0) + scores
-            for score in scores.flat:
+            for score in net.blobs[name].data.flat:
                 log(f"Batch {i}, {name} = {score:.6g}", where=WHERE)
     log(f"Loss: {loss / flags.iterations:.6g}", where=WHERE)
-    for name, total in totals.items():
+    for name, means in outputs.means().items():
         weight = net.blob_loss_weights[name]
-        for mean in (total / flags.iterations).flat:
+        for mean in means.flat:
             of_loss = f" (* {weight:g} = {weight * mean:.6g} loss)" if weight else ""
             log(f"{name} = {mean:.6g}{of_loss}", where=WHERE)

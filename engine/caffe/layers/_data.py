@@ -18,11 +18,11 @@ import math
 import os
 
 import numpy as np
-import torch
 
 from .. import rng
 from ..errors import InputError
-from ..layer import Layer
+from ..layer import TRAIN, Layer
+from ..ranks import solver_count, solver_rank
 from ..read_ahead import ReadAhead
 
 ORDER, ITEM = 0, 1  # what a random number is for
@@ -32,11 +32,6 @@ def failing(layer: Layer):
     """`layer.fail` without the layer."""
     head = str(layer.fail(""))
     return lambda message: InputError(f"{head}{message}")
-
-
-def draw_seed() -> int:
-    """A number of 62 bits from the engine's generator."""
-    return int(torch.randint(2**62, (1,), generator=rng.generator(torch.device("cpu"))))
 
 
 def randomness(seed: int, what: int, number: int) -> np.random.Generator:
@@ -64,7 +59,7 @@ class Order:
 
 def draw_skip(rand_skip: int) -> int:
     """How many items to leave out first: a random number below `rand_skip`."""
-    return draw_seed() % rand_skip if rand_skip else 0
+    return rng.draw_seed() % rand_skip if rand_skip else 0
 
 
 def whole(value) -> int:
@@ -90,6 +85,13 @@ def refuse(layer: Layer, param, names, remedy: str) -> None:
 def refuse_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop_size", "mirror")):
     """Only V1 layers hold these themselves; Caffe 1.0 leaves them out of account elsewhere."""
     refuse(layer, param, names, "has no effect in Caffe 1.0; write it in transform_param")
+
+
+def turn(layer: Layer) -> tuple[int, int]:
+    """Of how many solvers' items the layer takes which: (count, rank); only in TRAIN are there
+    others."""
+    count = solver_count() if layer.phase == TRAIN else 1
+    return count, solver_rank() % count
 
 
 def machine_memory() -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import rng
 from ..data_transformer import Transformer
 from ..databases import Database
 from ..errors import InputError
-from ..layer import TRAIN
 from ..log import ERROR, log
 from ..proto import caffe_pb2
-from ..ranks import solver_count, solver_rank
 from . import register
 from ._data import (
     ITEM,
     Prefetching,
-    draw_seed,
     draw_skip,
     failing,
     randomness,
@@ -23,6 +21,7 @@ from ._data import (
     require_positive_batch,
     same_sizes,
     stack,
+    turn,
 )
 
 
@@ -31,7 +30,7 @@ def _name(key: bytes) -> str:
 
 
 class _Datums:
-    """The source of Data; see `_data`. `items` of its state counts the items of all solvers."""
+    """The source of Data; see `_data`."""
 
     def __init__(self, layer, labelled: bool):
         param = layer.layer_param.data_param
@@ -47,12 +46,11 @@ class _Datums:
             transform.force_color = True
         self.transform = Transformer(transform, layer.phase, self.fail)
         self.labelled = labelled
-        ranked = layer.phase == TRAIN
-        self.every, self.rank = (solver_count(), solver_rank()) if ranked else (1, 0)
+        self.solvers, self.rank = turn(layer)
         self.skip = draw_skip(param.rand_skip)
         self.start = {"items": 0, "skip": self.skip}
         if self.transform.is_random:
-            self.start["seed"] = draw_seed()
+            self.start["seed"] = rng.draw_seed()
         self.complained = False
         walk = self.walk(self.skip)
         key, value = next(walk)
@@ -97,14 +95,12 @@ class _Datums:
     def batches(self, state: dict):
         number, seed = state["items"], state.get("seed")
         fixed = {name: value for name, value in state.items() if name != "items"}
+        number += self.rank
         walk = self.walk(state["skip"] + number)
         while True:
             data, labels, shape = None, stack((), self.batch), None
             for i in range(self.batch):
                 key, value = next(walk)
-                while number % self.every != self.rank % self.every:
-                    key, value = next(walk)
-                    number += 1
                 picture, labels[i] = self.picture(key, value)
                 made = self.transform.shape(picture.shape, _name(key))
                 if data is None:
@@ -112,8 +108,11 @@ class _Datums:
                 same_sizes(self.fail, shape, made, _name(key))
                 random = None if seed is None else randomness(seed, ITEM, number)
                 self.transform(picture, data[i], random)
-                number += 1
-            yield ((data, labels) if self.labelled else (data,)), {"items": number, **fixed}
+                number += self.solvers
+                for _ in range(self.solvers - 1):
+                    next(walk)
+            state = {"items": number - self.rank, **fixed}
+            yield ((data, labels) if self.labelled else (data,)), state
 
 
 @register("Data")

@@ -9,23 +9,24 @@ import os
 
 import numpy as np
 
+from .. import rng
 from ..errors import Error, InputError
 from ..layer import TRAIN, Layer
 from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
 from ..proto.hdf5 import check_storage, h5py_package
-from ..ranks import solver_count, solver_rank
+from ..ranks import solver_count
 from . import register
 from ._data import (
     ITEM,
     ORDER,
     Prefetching,
-    draw_seed,
     failing,
     machine_memory,
     randomness,
     require_positive_batch,
     stack,
+    turn,
 )
 
 BLOCK = 64 * 2**20
@@ -114,8 +115,8 @@ class _File:
 
 
 class _Rows:
-    """The source of HDF5Data; see `_data`. `items` of its state counts the rows of all solvers,
-    `loop`, `file` and `row` say which comes next."""
+    """The source of HDF5Data; see `_data`. `loop`, `file` and `row` of its state say which row
+    comes next for the first of all solvers."""
 
     def __init__(self, layer):
         param = layer.layer_param.hdf5_data_param
@@ -123,12 +124,10 @@ class _Rows:
         self.batch = require_positive_batch(layer, param.batch_size)
         self.names, self.shuffle = list(layer.layer_param.top), param.shuffle
         self.files = self._list(param.source)
-        self.every, self.rank = 1, 0
-        if layer.phase == TRAIN:
-            self.every, self.rank = solver_count(), solver_rank()
-        self.start = {"items": 0, "loop": 0, "file": 0, "row": 0}
+        self.solvers, self.rank = turn(layer)
+        self.start = {"loop": 0, "file": 0, "row": 0}
         if self.shuffle:
-            self.start["seed"] = draw_seed()
+            self.start["seed"] = rng.draw_seed()
         first = self.file(self.order(self.start, 0)[0], None)
         self.shapes = [(self.batch, *shape) for shape in first.shapes]
 
@@ -181,13 +180,10 @@ class _Rows:
             raise self.fail("the stored position lies beyond the data: they have changed")
         while True:
             arrays = [stack(shape, self.batch) for shape in shapes]
-            taken = 0
-            while taken < self.batch:
-                if state["items"] % self.every == self.rank % self.every:
+            for number in range(self.batch * self.solvers):
+                if number % self.solvers == self.rank:
                     for array, row in zip(arrays, file.row(int(rows[state["row"]]))):
-                        array[taken] = row
-                    taken += 1
-                state["items"] += 1
+                        array[number // self.solvers] = row
                 state["row"] += 1
                 if state["row"] < file.rows:
                     continue
@@ -222,8 +218,9 @@ class HDF5Output(Layer):
     """Two bottoms, (n, channels, height, width), into the datasets `data` and `label` of a file
     that each forward makes longer. (BVLC Caffe ends at the second forward.)
 
-    The file is made, empty, with the layer; what was there is lost, as in Caffe. Between two
-    forwards it is whole and closed. The bottoms are fetched from the GPU: the file is the host's.
+    The first forward makes the file: what was there is kept until then. (BVLC Caffe empties it as
+    the net is made.) Between two forwards it is whole and closed. The bottoms are fetched from the
+    GPU: the file is the host's.
     """
 
     num_bottom = (2, 2)
@@ -233,13 +230,34 @@ class HDF5Output(Layer):
         self.path = self.layer_param.hdf5_output_param.file_name
         if not self.path:
             raise self.fail("hdf5_output_param.file_name is not given")
-        try:
-            content = io.BytesIO()
-            h5py_package().File(content, "w").close()
-            with open(self.path, "wb") as file:
-                file.write(content.getvalue())
-        except OSError as error:
-            raise self.fail(f"cannot write {self.path}: {reason(error)}") from None
+        if self.phase == TRAIN and solver_count() > 1:
+            raise self.fail(
+                f"{solver_count()} solvers would write {self.path} at once; leave the layer to the "
+                "test nets: include { phase: TEST }"
+            )
+        self._check_place()
+        self.begun = False
+
+    def _check_place(self) -> None:
+        """The file can be written, as far as can be seen, or an error."""
+        folder = os.path.dirname(self.path) or "."
+        if os.path.lexists(self.path) and not os.path.isfile(self.path):
+            why = "no regular file is there"
+        elif not os.path.isdir(folder):
+            why = f"there is no folder {folder}"
+        elif not os.access(self.path if os.path.exists(self.path) else folder, os.W_OK):
+            why = "no permission"
+        else:
+            return
+        raise self.fail(f"cannot write {self.path}: {why}")
+
+    def _begin(self) -> None:
+        """The file, with nothing in it."""
+        content = io.BytesIO()
+        h5py_package().File(content, "w").close()
+        with open(self.path, "wb") as file:
+            file.write(content.getvalue())
+        self.begun = True
 
     def reshape(self, bottom, top):
         for blob, name in zip(bottom, self.layer_param.bottom):
@@ -256,6 +274,8 @@ class HDF5Output(Layer):
             b.read().cpu().numpy().reshape(b.num, b.channels, b.height, b.width) for b in bottom
         ]
         try:
+            if not self.begun:
+                self._begin()
             room = self._room_for(arrays)
             with self._opened(room) as file:
                 for name, array in zip(DATASETS, arrays):

@@ -6,19 +6,15 @@ import os
 
 import numpy as np
 
-from .. import images
+from .. import images, rng
 from ..data_transformer import Transformer
 from ..errors import InputError
-from ..layer import TRAIN
-from ..log import WARNING, log
 from ..proto.files import check_regular, reason
-from ..ranks import solver_rank
 from . import register
 from ._data import (
     ITEM,
     Order,
     Prefetching,
-    draw_seed,
     draw_skip,
     failing,
     randomness,
@@ -27,6 +23,7 @@ from ._data import (
     require_positive_batch,
     same_sizes,
     stack,
+    turn,
 )
 
 
@@ -82,10 +79,11 @@ class _Pictures:
         if skip >= len(self.lines):
             raise self.fail(f"rand_skip {param.rand_skip} for a list of {len(self.lines)} pictures")
         self.shuffle = param.shuffle
+        self.solvers, self.rank = turn(layer)
         self.transform = Transformer(layer.layer_param.transform_param, layer.phase, self.fail)
         self.start = {"items": 0, "skip": skip}
         if self.transform.is_random or self.shuffle:
-            self.start["seed"] = draw_seed()
+            self.start["seed"] = rng.draw_seed()
         order = Order(len(self.lines), skip, self.shuffle)
         place = order(0, self.start.get("seed", 0))
         shape = self.transform.shape(self.picture(place).shape, self.name(place))
@@ -105,7 +103,7 @@ class _Pictures:
         return picture.transpose(2, 0, 1)
 
     def batches(self, state: dict):
-        number, seed = state["items"], state.get("seed")
+        number, seed = state["items"] + self.rank, state.get("seed")
         fixed = {name: value for name, value in state.items() if name != "items"}
         order = Order(len(self.lines), state["skip"], self.shuffle)
         while True:
@@ -120,8 +118,8 @@ class _Pictures:
                 same_sizes(self.fail, shape, made, self.name(place))
                 random = randomness(seed, ITEM, number) if self.transform.is_random else None
                 self.transform(picture, data[i], random)
-                number += 1
-            yield (data, labels), {"items": number, **fixed}
+                number += self.solvers
+            yield (data, labels), {"items": number - self.rank, **fixed}
 
 
 @register("ImageData")
@@ -131,8 +129,6 @@ class ImageData(Prefetching):
         refuse_old_transform(self, param)
         remedy = "is for encoded Datums; write is_color in image_data_param"
         refuse(self, self.layer_param.transform_param, ("force_color", "force_gray"), remedy)
-        if self.phase == TRAIN and solver_rank() > 0 and not (param.shuffle or param.rand_skip):
-            log("Shuffling or skipping recommended for multi-GPU", WARNING, "image_data_layer")
         pixels = param.new_height * param.new_width
         self.check_memory(param.batch_size * pixels * (3 if param.is_color else 1) * 4)
         return _Pictures(self)

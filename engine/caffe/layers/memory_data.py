@@ -8,6 +8,7 @@ import torch
 from ..layer import Layer
 from ..log import WARNING, log
 from . import register
+from ._data import whole
 
 
 @register("MemoryData")
@@ -64,3 +65,14 @@ class MemoryData(Layer):
             blob.reshape(*array[part].shape)
             blob.write().copy_(torch.from_numpy(np.require(array[part], requirements="W")))
         self.at = (self.at + self.shape[0]) % len(self.arrays[0])
+
+    def state(self) -> dict:
+        """Where in the arrays the next batch begins, for JSON; the arrays are the user's."""
+        return {"at": self.at}
+
+    def restore_state(self, state: dict) -> None:
+        """Go on there, in the arrays that are set, or at their beginning if they are too short."""
+        at = whole(state["at"])
+        if at % self.shape[0]:
+            raise ValueError(f"{at} is not where a batch of {self.shape[0]} begins")
+        self.at = at if self.arrays is not None and at < len(self.arrays[0]) else 0

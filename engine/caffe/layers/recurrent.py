@@ -6,8 +6,10 @@ Visual Recognition and Description" (CVPR 2015), whose indicators δ ("cont") en
 
 from __future__ import annotations
 
+import base64
 import math
 
+import numpy as np
 import torch
 
 from ..blob import Blob
@@ -122,6 +124,22 @@ class Recurrent(Layer):
             blob.write()[0].copy_(state)
         for blob, state in zip(top[1:], self.carried):
             blob.share_data(state)
+
+    def state(self) -> dict:
+        """The hidden states that the next forward pass begins with, for JSON."""
+        return {
+            name: base64.b64encode(blob.read().cpu().numpy().tobytes()).decode("ascii")
+            for name, blob in zip(self.states, self.carried)
+        }
+
+    def restore_state(self, state: dict) -> None:
+        """Undo of `state()`. ValueError where it is of another size, or none."""
+        given = [base64.b64decode(state[name], validate=True) for name in self.states]
+        for blob, values in zip(self.carried, given):
+            if len(values) != 4 * blob.count:
+                raise ValueError(f"layer '{self.name}' carries {blob.count} numbers in each state")
+        for blob, values in zip(self.carried, given):
+            blob.data[...] = np.frombuffer(values, np.float32).reshape(blob.shape)
 
     def inputs_of_steps(self, bottom) -> torch.Tensor:
         """(T, N, rows · D): what x and x_static alone give the hidden units, in `kept`."""

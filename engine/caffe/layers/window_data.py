@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from .. import images
+from .. import images, rng
 from ..data_transformer import Mean
 from ..errors import InputError
 from ..proto.files import check_regular, reason
@@ -15,7 +15,6 @@ from . import register
 from ._data import (
     ITEM,
     Prefetching,
-    draw_seed,
     failing,
     machine_memory,
     randomness,
@@ -23,6 +22,7 @@ from ._data import (
     refuse_old_transform,
     require_positive_batch,
     stack,
+    turn,
 )
 
 _MOST = 2**31
@@ -154,6 +154,7 @@ class _Windows:
         param, transform = layer.layer_param.window_data_param, layer.layer_param.transform_param
         self.fail = failing(layer)
         self.batch = require_positive_batch(layer, param.batch_size)
+        self.solvers, self.rank = turn(layer)
         self.crop, self.pad = transform.crop_size, param.context_pad
         self.square, self.mirror = param.crop_mode == "square", transform.mirror
         self.scale, self.mean = np.float32(param.scale), Mean(transform, self.fail)
@@ -183,7 +184,7 @@ class _Windows:
         self.cache: dict | None = {} if param.cache_images else None
         if param.cache_images:
             self._check_cache()
-        self.start = {"items": 0, "seed": draw_seed()}
+        self.start = {"items": 0, "seed": rng.draw_seed()}
         self.shapes = [(self.batch, 3, self.crop, self.crop), (self.batch,)]
 
     def _check_mean(self) -> None:
@@ -258,7 +259,7 @@ class _Windows:
         into *= self.scale
 
     def batches(self, state: dict):
-        number, seed = state["items"], state["seed"]
+        number, seed = state["items"] + self.rank, state["seed"]
         while True:
             data, labels = stack(self.shapes[0][1:], self.batch), stack((), self.batch)
             for i in range(self.batch):
@@ -268,8 +269,8 @@ class _Windows:
                 mirrored = bool(self.mirror and random.integers(2))
                 self.warp(index, mirrored, data[i])
                 labels[i] = 0 if i < self.backgrounds else self.list.labels[index]
-                number += 1
-            yield (data, labels), {"items": number, "seed": seed}
+                number += self.solvers
+            yield (data, labels), {"items": number - self.rank, "seed": seed}
 
 
 @register("WindowData")

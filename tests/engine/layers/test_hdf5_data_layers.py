@@ -111,13 +111,6 @@ def test_compressed_rows_are_read(tmp_path, read):
     assert read(text("batch_size: 50", 'top: "data"'))[0]["data"].shape == (50, 4)
 
 
-def test_every_second_row_is_for_the_second_of_two_solvers(write_list, read, monkeypatch):
-    write_list([3, 2])
-    monkeypatch.setattr(ranks, "_state", {"count": 2, "rank": 1, "multiprocess": False})
-    assert numbers(read(text(), 2, caffe.TRAIN)) == [1, 3, 0, 2, 4, 1]
-    assert numbers(read(text(), 1, caffe.TEST)) == [0, 1, 2]
-
-
 # -- what is random -----------------------------------------------------------------------
 
 SHUFFLED = text("batch_size: 5 shuffle: true")
@@ -275,9 +268,9 @@ def stored(path="out.h5"):
         return {name: file[name][()] for name in file}
 
 
-def output(*arrays, name="out.h5"):
+def output(*arrays, name="out.h5", phase=caffe.TEST):
     param = f'hdf5_output_param {{ file_name: "{name}" }}' if name else ""
-    return Run("HDF5Output", param, *arrays, tops=0)
+    return Run("HDF5Output", param, *arrays, tops=0, phase=phase)
 
 
 @pytest.fixture
@@ -310,10 +303,20 @@ def test_each_forward_adds_its_batch_whatever_its_size(here):
     np.testing.assert_array_equal(stored()["label"].shape, (5, 1, 1, 1))
 
 
-def test_the_layer_begins_with_an_empty_file(here):
+def test_what_was_there_is_kept_until_the_first_forward(here):
     files.write_hdf5("out.h5", old=np.ones(3))
-    output(pattern(3), pattern(3))
-    assert stored() == {}
+    run = output(pattern(3), pattern(3))
+    assert list(stored()) == ["old"]
+    write_out(run)
+    assert sorted(stored()) == ["data", "label"]
+
+
+def test_several_solvers_do_not_write_one_file(here, monkeypatch):
+    monkeypatch.setattr(ranks, "_state", {"count": 2, "rank": 1, "multiprocess": True})
+    with pytest.raises(InputError, match="2 solvers would write out.h5 at once.*phase: TEST"):
+        output(pattern(3), pattern(3), phase=caffe.TRAIN)
+    write_out(output(pattern(3), pattern(3)))
+    assert len(stored()["data"]) == 3
 
 
 def test_what_was_written_can_be_read_by_hdf5_data(here, read):
@@ -340,7 +343,8 @@ def test_bottoms_on_the_gpu_are_stored_too(here):
     ("shapes", "name", "words"),
     [
         ([(3,), (3,)], "", "file_name is not given"),
-        ([(3,), (3,)], "none/out.h5", r"cannot write none/out\.h5"),
+        ([(3,), (3,)], "none/out.h5", r"cannot write none/out\.h5: there is no folder none"),
+        ([(3,), (3,)], ".", r"cannot write \.: no regular file is there"),
         ([(3,), (2,)], "out.h5", "same batch size, not 3 and 2"),
         ([(3, 1, 1, 1, 1), (3,)], "out.h5", "bottom 'b0' has 5 axes; at most 4"),
     ],
@@ -362,6 +366,7 @@ def test_rows_of_another_shape_than_before_are_refused_and_the_file_is_kept(here
 
 def test_a_file_that_cannot_be_written_any_more_ends_with_1(here):
     run = output(pattern(3), pattern(3))
+    write_out(run)
     os.unlink("out.h5")
     with pytest.raises(Error, match=r"layer 'L' \(HDF5Output\): cannot write out\.h5") as error:
         write_out(run)
@@ -370,6 +375,7 @@ def test_a_file_that_cannot_be_written_any_more_ends_with_1(here):
 
 def test_another_file_in_its_place_is_left_as_it_is(here):
     run = output(pattern(3), pattern(3))
+    write_out(run)
     Path("out.h5").write_text("something else")
     with pytest.raises(Error, match="cannot write out"):
         write_out(run)
@@ -381,7 +387,7 @@ def test_a_full_disk_ends_with_1_and_keeps_what_was_written(here, largest_file, 
     run = output(pattern(100, 300), pattern(100))
     if not first:
         write_out(run)
-    size = os.path.getsize("out.h5")
+    size = 0 if first else os.path.getsize("out.h5")
     with largest_file(size + 100_000), pytest.raises(Error, match="cannot write out") as error:
         write_out(run)
     assert error.value.exit_code == 1
@@ -391,8 +397,9 @@ def test_a_full_disk_ends_with_1_and_keeps_what_was_written(here, largest_file, 
 
 
 def test_no_file_can_be_begun_on_a_full_disk(here, largest_file):
-    with largest_file(10), pytest.raises(InputError, match=r"layer 'L'.*cannot write out\.h5"):
-        output(pattern(3), pattern(3))
+    run = output(pattern(3), pattern(3))
+    with largest_file(10), pytest.raises(Error, match=r"layer 'L'.*cannot write out\.h5"):
+        write_out(run)
 
 
 @settings(max_examples=25, deadline=None)
@@ -401,6 +408,7 @@ def test_the_room_that_is_set_aside_is_enough_and_given_back(counts, width):
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/out.h5"
         run = output(pattern(counts[0], width), pattern(counts[0]), name=path)
+        run.layer._begin()
         for count in counts:
             run.bottom[0].reshape(count, width), run.bottom[1].reshape(count)
             arrays = [pattern(count, width, 1, 1), pattern(count, 1, 1, 1)]

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import caffe
-from caffe import ranks
 
 
 def text(more="batch_size: 2", transform="", source='source: "list.txt"'):
@@ -189,17 +188,6 @@ def test_training_that_is_resumed_reads_on_where_it_was(pictures, make_solver):
     resumed.step(4)
     weights = [s.net.params["ip"][0].data for s in (solver, resumed)]
     np.testing.assert_array_equal(*weights)
-
-
-@pytest.mark.parametrize(("more", "warned"), [("", True), ("shuffle: true", False)])
-def test_the_second_solver_is_warned_that_it_reads_what_the_first_reads(
-    pictures, read, monkeypatch, capfd, more, warned
-):
-    pictures()
-    monkeypatch.setenv("GLOG_minloglevel", "0")
-    monkeypatch.setattr(ranks, "_state", {"count": 2, "rank": 1, "multiprocess": False})
-    read(text(more), 0, caffe.TRAIN)
-    assert ("Shuffling or skipping recommended" in capfd.readouterr().err) == warned
 
 
 # -- lists and pictures that cannot be read -----------------------------------------------

@@ -173,3 +173,22 @@ def test_a_net_that_begins_with_another_layer_takes_no_arrays(make):
     net = make('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 1 } } }')
     with pytest.raises(InputError, match="the first layer is no MemoryData layer"):
         net.set_input_arrays(GOOD, LABELS)
+
+
+def test_a_restored_state_goes_on_in_the_arrays_that_are_set(make):
+    data, labels = arrays(6)
+    first, second = make(text()), make(text())
+    for net in (first, second):
+        net.set_input_arrays(data, labels)
+    first.forward()
+    state = first.layer_dict["d"].state()
+    second.layer_dict["d"].restore_state(state)
+    for net in (first, second):
+        net.forward()
+    np.testing.assert_array_equal(second.blobs["label"].data, first.blobs["label"].data)
+    second.set_input_arrays(*(array[:2] for array in (data, labels)))
+    second.layer_dict["d"].restore_state(state)  # they end before
+    second.forward()
+    assert second.blobs["label"].data.ravel().tolist() == [0, 1]
+    with pytest.raises(ValueError):
+        second.layer_dict["d"].restore_state({"at": 1})

@@ -1,5 +1,7 @@
 """LSTMUnit, LSTM, RNN."""
 
+import json
+
 import numpy as np
 import pytest
 from layer_runs import Run, check_gradients, distinct, pattern
@@ -258,3 +260,21 @@ def test_an_lstm_unit_has_no_gradient_for_its_indicators():
     run.forward()
     with pytest.raises(InputError, match="continuation indicators"):
         run.backward(1, 1)
+
+
+@KINDS
+def test_a_restored_state_goes_on_with_the_sequences(kind):
+    first, second = sequence(kind), sequence(kind)
+    first.forward()
+    second.layer.restore_state(json.loads(json.dumps(first.layer.state())))
+    np.testing.assert_array_equal(second.forward(), first.forward())
+
+
+@pytest.mark.parametrize("wrong", ["", "AAAA", "no base64!"])
+def test_a_state_of_another_size_is_refused_and_changes_nothing(wrong):
+    run = sequence("LSTM")
+    run.forward()
+    before = run.layer.state()
+    with pytest.raises(ValueError):
+        run.layer.restore_state({**before, "c": wrong})
+    assert run.layer.state() == before
