@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from . import io
+from .errors import InputError
 from .layer import TEST
 from .net import Net
 
 
 def input_transformer(net, mean, input_scale, raw_scale, channel_swap) -> io.Transformer:
     """What makes pictures (H, W, K) into `net`'s first input blob; None leaves a step out."""
+    if not net.inputs:
+        raise InputError(
+            f"net '{net.name}' has no Input layer for the pictures; use its deploy prototxt"
+        )
     name = net.inputs[0]
     transformer = io.Transformer({name: net.blobs[name].data.shape})
     transformer.set_transpose(name, (2, 0, 1))

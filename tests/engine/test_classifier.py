@@ -5,6 +5,7 @@ import pytest
 from net_texts import data, fill, ip, layer
 
 import caffe
+from caffe.engine import InputError
 
 NET = data(4, 3, 6, 6) + ip("ip", "data", 5) + layer("prob", "Softmax", "ip")
 
@@ -22,6 +23,14 @@ def classifier(make):
 
 def pictures(count, *shape, seed=0):
     return list(np.random.RandomState(seed).rand(count, *shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [caffe.Classifier, caffe.Detector])
+def test_a_net_without_an_input_is_refused_in_one_line(make, kind):
+    text = layer("dummy", "DummyData", more="dummy_data_param { shape { dim: 2 } }")
+    make('name: "trained" ' + text).save("w.caffemodel")
+    with pytest.raises(InputError, match="'trained' has no Input layer.*deploy prototxt"):
+        kind("net.prototxt", "w.caffemodel")
 
 
 def test_whole_pictures_give_the_nets_own_output(classifier):

@@ -41,6 +41,7 @@ def run(write, capfd, monkeypatch):
     """run(words) -> (exit code, stderr's messages without the log's prefix, stdout)."""
     write(NET)
     write(SOLVER, "solver.prototxt")
+    write('name: "none"', "empty.prototxt")
     monkeypatch.setenv("GLOG_minloglevel", "0")
 
     def run(*words):
@@ -259,6 +260,8 @@ def test_flags_are_read_as_gflags_reads_them(style):
         (("time", "-model", "net.prototxt", "-phase", "VAL"), "TRAIN or TEST"),
         (("time", "-model", "net.prototxt", "-iterations", "0"), "at least 1"),
         (("time", "-model", "net.prototxt", "-iterations", "x"), "no whole number"),
+        (("time", "-model", "net.prototxt", "-level", "4294967296"), "-level: 4294967296"),
+        (("time", "-model", "empty.prototxt"), "empty.prototxt: no layer of this net is there"),
         (("train", "-log_dir", "x"), "no log files"),
         (("upgrade_net_proto_text", "a"), "OLD NEW"),
         (("upgrade_net_proto_text", "nowhere", "b"), "nowhere"),

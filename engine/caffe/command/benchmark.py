@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import InputError
 from ..layer import TEST, TRAIN
 from ..log import log
 from ..net import Net
@@ -24,6 +25,10 @@ def main(flags) -> None:
     phase = TEST if flags.phase == "TEST" else TRAIN
     net = Net(model, phase, level=flags.level, stages=flags.stages)
     layers = range(len(net.layers))
+    if not layers:
+        raise InputError(
+            f"{model}: no layer of this net is there in phase {flags.phase or 'TRAIN'}"
+        )
     log("Performing Forward", where=WHERE)
     log(f"Initial loss: {net._forward(0, layers[-1]):.6g}", where=WHERE)
     log("Performing Backward", where=WHERE)

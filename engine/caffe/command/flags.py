@@ -59,6 +59,8 @@ def _whole(name: str, text: str) -> int:
         value = int(text)
     except ValueError:
         raise InputError(f"-{name}: '{text}' is no whole number") from None
+    if not -(2**31) <= value < 2**31:
+        raise InputError(f"-{name}: {value} is more than 32 bits hold")
     if name == "iterations" and value < 1:
         raise InputError(f"-iterations is {value}; at least 1")
     return value

@@ -12,7 +12,7 @@ import torch
 
 from ..proto import caffe_pb2
 from . import register
-from ._common import Scratch, add_params, adds_to, require_own_top
+from ._common import Scratch, add_params, adds_to, require_own_top, same_memory
 from .neuron import KeepsInput, Neuron
 
 _aten = torch.ops.aten
@@ -95,13 +95,14 @@ class ELU(KeepsInput):
         self.alpha = self.layer_param.elu_param.alpha
 
     def forward(self, bottom, top):
-        if self.alpha < 0:  # else the output has the input's sign, and says enough
+        if self.alpha < 0:  # else, in place, the output has the input's sign, and says enough
             self.keep(bottom, top)
         _aten.elu.out(bottom[0].read(), self.alpha, 1, 1, out=top[0].write())
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            from_output = self.alpha >= 0
+            # The input, where it is still there: a later layer in place may change the top's sign.
+            from_output = same_memory(bottom[0], top[0]) and self.alpha >= 0
             known = top[0].read() if from_output else self.input(bottom, top)
             dy, dx = top[0].read_diff(), bottom[0].write_diff()
             _aten.elu_backward.grad_input(dy, self.alpha, 1, 1, from_output, known, grad_input=dx)

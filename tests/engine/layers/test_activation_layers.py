@@ -94,7 +94,7 @@ def test_in_place_gives_the_same_numbers(kind, body):
         found = [run.forward(), *run.backward(diff)]
         results.append(found + [blob.diff.copy() for blob in run.layer.blobs])
     for apart, within in zip(*results):
-        np.testing.assert_array_equal(apart, within)
+        np.testing.assert_allclose(within, apart, rtol=1e-6)
 
 
 def test_large_numbers_leave_bnll_and_swish_finite():
@@ -186,3 +186,12 @@ def test_prelu_layers_share_their_slopes(tmp_path):
         net.blobs[name].diff[...] = 1
     net.backward()
     np.testing.assert_allclose(net.params["b"][0].diff, 2 * np.minimum(x, 0).sum(0), rtol=1e-6)
+
+
+def test_the_slope_of_elu_is_that_of_the_input_whatever_becomes_of_the_top():
+    x = distinct(2, 5)
+    run = Run("ELU", "", x)
+    run.forward()
+    run.top[0].data[...] *= -1  # as a Power layer in place does
+    (dx,) = run.backward(np.ones_like(x))
+    np.testing.assert_allclose(dx, np.where(x > 0, 1, np.exp(x)), rtol=1e-6)
