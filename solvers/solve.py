@@ -7,8 +7,8 @@
 
 init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
 the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
-stops after the present iteration with a snapshot, SIGHUP writes one and goes on. A second Ctrl-C
-stops at once.
+stops after the present iteration, or batch of a test, with a snapshot; SIGHUP writes one and goes
+on. A second Ctrl-C stops at once.
 """
 
 from __future__ import annotations
@@ -281,7 +281,8 @@ def main(argv):
             raise keep(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
-    if wanted and (not param.snapshot or solver.iter % param.snapshot):
+    written = param.snapshot and solver.iter > begun and solver.iter % param.snapshot == 0
+    if wanted and not written:
         solver.snapshot()
     if done:
         return 0

@@ -29,11 +29,12 @@ def dilated_kernel(kernel, dilation=1):
 
 
 def conv_size(size, kernel, stride=1, pad=0, dilation=1):
-    """Output size of a convolution: O = (I + 2P - K') / S + 1, rounded down (equation 1).
-
-    Below 1 if the padded input is smaller than the kernel.
+    """Output size of a convolution: O = (I + 2P - K') / S + 1 (equation 1), the quotient cut off
+    towards 0 as Caffe has it: 1 where the kernel is longer than the padded input by less than a
+    stride. Below 1 if it is longer by more.
     """
-    return (size + 2 * pad - dilated_kernel(kernel, dilation)) // stride + 1
+    room = size + 2 * pad - dilated_kernel(kernel, dilation)
+    return (room // stride if room >= 0 else -(-room // stride)) + 1
 
 
 def deconv_size(size, kernel, stride=1, pad=0, dilation=1):

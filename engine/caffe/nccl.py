@@ -27,14 +27,19 @@ from datetime import timedelta
 import torch
 
 from . import device as _device
-from .errors import InputError
-from .log import WARNING, log
+from .errors import Error, InputError
+from .log import ERROR, log
 from .ranks import solver_count, solver_rank
 from .snapshots import layer_states, restore_layers
 
+JOINING = timedelta(minutes=30)
+"""How long a process waits for the others to be there."""
 PATIENCE = timedelta(days=7)
-"""How long a process waits for another's gradients. The first one tests and writes snapshots in
-between, which may take hours; of one that ends, torchrun or whoever started them hears at once."""
+"""How long it waits for another's gradients: the first solver tests and writes snapshots in
+between, which may take hours. Of a process that fails, whoever started them hears at once; one
+that stops by itself leaves the others waiting, so all have to stop at the same iteration."""
+
+_groups: dict = {}  # for the gradients, once they have joined
 
 
 def has_nccl() -> bool:
@@ -62,7 +67,7 @@ def _join(uid) -> None:
             init_method="env://" if uid is None else str(uid),
             world_size=count,
             rank=rank,
-            timeout=PATIENCE,
+            timeout=JOINING,
         )
         atexit.register(_leave)
     if distributed.get_world_size() != count:
@@ -70,6 +75,21 @@ def _join(uid) -> None:
             f"{count} solvers in a group of {distributed.get_world_size()} processes; "
             "call caffe.set_solver_count first"
         )
+    if "gradients" not in _groups:
+        _groups["gradients"] = distributed.new_group(timeout=PATIENCE)
+
+
+def _all(operation, *args, **more):
+    """A collective operation of torch.distributed among all solvers."""
+    try:
+        return operation(*args, group=_groups["gradients"], **more)
+    except RuntimeError as error:
+        raise _gone(error) from None
+
+
+def _gone(error: RuntimeError) -> Error:
+    reason = " ".join(str(error).split())
+    return Error(f"solver {solver_rank()}: another solver is gone, or cannot be reached: {reason}")
 
 
 def _from_first(content: bytes) -> bytes:
@@ -78,12 +98,12 @@ def _from_first(content: bytes) -> bytes:
 
     where = _device.current()
     size = torch.tensor([len(content)], device=where)
-    distributed.broadcast(size, src=0)
+    _all(distributed.broadcast, size, src=0)
     sent = torch.zeros(int(size), dtype=torch.uint8)
     if not solver_rank():
         sent = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     sent = sent.to(where)
-    distributed.broadcast(sent, src=0)
+    _all(distributed.broadcast, sent, src=0)
     return sent.cpu().numpy().tobytes()
 
 
@@ -91,6 +111,7 @@ def _leave() -> None:
     from torch import distributed
 
     if distributed.is_initialized():
+        _groups.clear()
         distributed.destroy_process_group()
 
 
@@ -116,21 +137,22 @@ class NCCL:
         return f"file://{place}"
 
     def bcast(self) -> None:
-        """Take rank 0's parameters, and its layers' places and seeds in the data, so that all read
-        one order of the items, each its own of them."""
+        """Take rank 0's parameters, and the states of its data layers: all read one order of the
+        items, each its own of them. (A Python layer's `state()` has to tell the place of all.)"""
         if self._alone:
             return
         from torch import distributed
 
         net = self._solver.net
         for blob in net._learnable.blobs:
-            distributed.broadcast(blob.write(), src=0)
-        states = _from_first(json.dumps(layer_states(net)).encode("utf-8"))
-        for name, state in json.loads(states).items() if solver_rank() else ():
+            _all(distributed.broadcast, blob.write(), src=0)
+        states = layer_states(net, lambda layer: not layer.layer_param.bottom)
+        found = json.loads(_from_first(json.dumps(states).encode("utf-8")))
+        for name, state in found.items() if solver_rank() else ():
             try:
                 restore_layers(net, {name: state})
             except Exception as error:  # data of its own: it goes on in them by itself
-                log(f"solver {solver_rank()}: layer '{name}' keeps its place: {error}", WARNING)
+                log(f"solver {solver_rank()}: layer '{name}' keeps its place: {error}", ERROR)
 
     def _reduce(self, blob) -> None:
         if id(blob) in self._pending:
@@ -138,7 +160,7 @@ class NCCL:
         from torch import distributed
 
         diff = blob.write_diff()
-        self._pending[id(blob)] = diff, distributed.all_reduce(diff, async_op=True)
+        self._pending[id(blob)] = diff, _all(distributed.all_reduce, diff, async_op=True)
 
     def on_start(self) -> None:
         """Before an iteration."""
@@ -150,7 +172,10 @@ class NCCL:
         for blob in self._solver.net._learnable.blobs:
             self._reduce(blob)
         for diff, reduction in self._pending.values():
-            reduction.wait()
+            try:
+                reduction.wait()
+            except RuntimeError as error:
+                raise _gone(error) from None
             diff.mul_(1 / solver_count())
         self._pending.clear()
 

@@ -37,6 +37,12 @@ def set_random_seed(seed: int) -> None:
         made.manual_seed(_seed)
 
 
+def reseed(seed: int) -> None:
+    """Seed the generators that were made so far; others as `set_random_seed` said."""
+    for made in _generators.values():
+        made.manual_seed(seed)
+
+
 def draw_seed() -> int:
     """A number of 62 bits from the host's generator."""
     return int(torch.randint(2**62, (1,), generator=generator(torch.device("cpu"))))

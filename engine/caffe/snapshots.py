@@ -5,8 +5,8 @@ layers carry on, and those of the random generators. They go into
 `<prefix>_iter_<N>.position.json`, which BVLC Caffe ignores. The solverstate is written last: where
 it is, the other files are complete.
 
-Of several solvers the first one writes. All go on with its layers' positions; the others' random
-generators (dropout) are seeded anew from its own, for each another way.
+Of several solvers the first one writes. All go on with its layers' states; the others' random
+generators (dropout, fillers) are seeded anew from its own, for each another way.
 """
 
 from __future__ import annotations
@@ -59,13 +59,18 @@ def save(solver) -> str:
     return state
 
 
-def layer_states(net) -> dict:
-    """What the net's layers carry from one iteration to the next (a data layer its place in the
-    data), by layer name, for JSON. A layer takes part by its `state` and `restore_state`."""
+def layer_states(net, only=lambda layer: True) -> dict:
+    """What the net's layers (`only` some of them) carry from one iteration to the next, by layer
+    name, for JSON: a data layer its place in the data.
+
+    A layer, also one in Python, takes part by two methods: `state()` gives a dict for JSON,
+    `restore_state(dict)` goes on there, or raises. A data layer's state is the same in all of
+    several solvers: it tells where all of them are, of which each takes its own items.
+    """
     return {
         name: layer.state()
         for name, layer in zip(net._layer_names, net.layers)
-        if hasattr(layer, "restore_state") and hasattr(layer, "state")
+        if hasattr(layer, "restore_state") and hasattr(layer, "state") and only(layer)
     }
 
 
@@ -77,19 +82,24 @@ def restore_layers(net, states: dict) -> None:
             layer.restore_state(state)
 
 
-def _write_position(solver, path: str) -> None:
-    generators = {
-        key: base64.b64encode(value).decode("ascii") for key, value in rng.get_state().items()
-    }
-    position = {
+def position(solver) -> dict:
+    """What the side file is made of."""
+    return {
         "iter": solver.iter,
         "layers": layer_states(solver.net),
-        "test_layers": solver._tested_from or [layer_states(net) for net in solver.test_nets],
-        "generators": generators,
+        "test_layers": [layer_states(net) for net in solver.test_nets],
+        "generators": rng.get_state(),
         "losses": list(solver._losses),
     }
+
+
+def _write_position(solver, path: str) -> None:
+    now = solver._held or position(solver)
+    coded = {
+        key: base64.b64encode(value).decode("ascii") for key, value in now["generators"].items()
+    }
     with atomic_write(path) as file:
-        file.write(json.dumps(position).encode("utf-8"))
+        file.write(json.dumps({**now, "generators": coded}).encode("utf-8"))
 
 
 def restore(solver, path: str) -> None:
@@ -103,24 +113,28 @@ def restore(solver, path: str) -> None:
     read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
-    position = _read_position(position_path(path), iteration)
+    stored = _read_position(position_path(path), iteration)
     before, random = layer_states(solver.net), rng.get_state()
     try:
-        if position is not None:
-            _restore_training(solver, position, position_path(path))
+        if stored is not None:
+            _restore_training(solver, stored, position_path(path))
         if model:
             solver.net.copy_from(_find_model(path, model))
     except Exception:
         restore_layers(solver.net, before)
         rng.set_state(random)
         raise
-    for mine, stored in zip(solver._history, history):
-        mine.data[...] = np.asarray(stored, dtype=np.float32).reshape(mine.shape)
+    for mine, values in zip(solver._history, history):
+        mine.data[...] = np.asarray(values, dtype=np.float32).reshape(mine.shape)
     solver.iter = iteration
     solver._current_step = current_step
     solver._step_reached_at = -1
-    if position is not None:
-        _restore_rest(solver, position, position_path(path))
+    solver._held = None
+    if stored is not None:
+        restore_tests(solver, stored)
+        solver._losses.clear()
+        solver._losses.extend(stored["losses"])
+        solver._restored_losses = True
 
 
 def _find_model(state: str, model: str) -> str:
@@ -178,19 +192,17 @@ def _restore_training(solver, position: dict, path: str) -> None:
             raise
         raise _broken(path, error) from None
     if solver_rank():  # the generators are the first solver's: no two draw the same masks
-        rng.set_random_seed((rng.draw_seed() + solver_rank()) % 2**62)
+        rng.reseed((rng.draw_seed() + solver_rank()) % 2**62)
 
 
-def _restore_rest(solver, position: dict, path: str) -> None:
-    """The test nets' layers and the losses that are averaged: nothing here can fail."""
+def restore_tests(solver, position: dict) -> None:
+    """The test nets' layers, as `position` has them. Training goes on where a test net has other
+    data now."""
     for net, states in zip(solver.test_nets, position["test_layers"]):
         try:
             restore_layers(net, states)
-        except Exception as error:  # training goes on without: other test data are no fault
-            log(f"{path}: the test data start again from their beginning: {error}", WARNING)
-    solver._losses.clear()
-    solver._losses.extend(position["losses"])
-    solver._restored_losses = True
+        except Exception as error:
+            log(f"the test data start again from their beginning: {error}", WARNING)
 
 
 def _broken(path: str, error: Exception) -> InputError:

@@ -18,6 +18,7 @@ from .log import log
 from .net import Net
 from .output_means import OutputMeans
 from .proto import text
+from .ranks import solver_rank
 
 STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
@@ -38,8 +39,8 @@ class Solver:
         self.param = text.read_solver(path)
         try:
             self._check()
-            if self.param.random_seed >= 0:
-                rng.set_random_seed(self.param.random_seed)
+            if self.param.random_seed >= 0:  # no two solvers draw the same dropout masks
+                rng.set_random_seed(self.param.random_seed + solver_rank())
             self.net = solver_nets.training_net(self.param, path)
             self.test_nets = solver_nets.test_nets(self.param, path)
         except InputError as error:
@@ -58,7 +59,7 @@ class Solver:
         self._announced = False
         self._callbacks: list = []
         self._action = None
-        self._tested_from: list | None = None  # the test nets' data positions before a test
+        self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
         self._history = [
@@ -74,7 +75,7 @@ class Solver:
             raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
         if param.iter_size < 1 or param.average_loss < 1:
             raise InputError("iter_size and average_loss must be at least 1")
-        if param.snapshot:
+        if param.snapshot and not solver_rank():
             snapshots.check_place(param.snapshot_prefix)
 
     def share_weights(self, net: Net) -> None:
@@ -88,14 +89,14 @@ class Solver:
         self._callbacks.append((on_start, on_gradients_ready))
 
     def set_action_function(self, function) -> None:
-        """`function()` is asked after each iteration, and after each of a test, for "stop",
-        "snapshot" or None."""
+        """`function()` is asked after each iteration, and before each batch of a test, for "stop",
+        "snapshot" or None. The first of several solvers alone writes snapshots."""
         self._action = function
 
     def _heed(self, due: bool = False) -> None:
         """Do what the action function asks for; a snapshot also where one is `due`."""
         action = self._action() if self._action else None
-        if action == SNAPSHOT or due:
+        if (action == SNAPSHOT or due) and not solver_rank():
             self.snapshot()
         self._stopped_early = action == STOP
 
@@ -118,10 +119,12 @@ class Solver:
     lr = property(learning_rate)
 
     def _displays(self) -> bool:
-        return self.param.display != 0 and self.iter % self.param.display == 0
+        shown = self.param.display != 0 and self.iter % self.param.display == 0
+        return shown and not solver_rank()
 
     def step(self, iterations: int) -> None:
-        """Run `iterations` updates (fewer when the action function says "stop")."""
+        """Run `iterations` updates (fewer when the action function says "stop"). Of several solvers
+        the first one tests, shows and writes snapshots, the others do not."""
         stop = self.iter + int(iterations)
         self._stopped_early = False
         self._announce()
@@ -140,6 +143,7 @@ class Solver:
                 self._test_all()
                 if self._stopped_early:
                     break
+            self._held = None
             for on_start, _ in self._callbacks:
                 on_start()
             set_debug_info(self.net, self.param.debug_info and self._displays())
@@ -198,7 +202,7 @@ class Solver:
 
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
-        if self.param.snapshot_after_train:
+        if self.param.snapshot_after_train and not solver_rank():
             snapshots.check_place(self.param.snapshot_prefix)
         self._announce()
         if resume_file is not None:
@@ -206,11 +210,13 @@ class Solver:
             self.restore(resume_file)
         self.step(self.param.max_iter - self.iter)
         every = self.param.snapshot
-        if self.param.snapshot_after_train and (not every or self.iter % every):
+        due = self.param.snapshot_after_train and (not every or self.iter % every)
+        if due and not solver_rank():
             self.snapshot()
         if self._stopped_early:
             log("Optimization stopped early.")
             return
+        self._hold()
         if self._displays():
             loss = self.net._forward(0, len(self.net.layers) - 1)
             self._smooth(loss)
@@ -219,18 +225,24 @@ class Solver:
             self._test_all()
         log("Optimization Done.")
 
+    def _hold(self) -> None:
+        """Snapshots until the next iteration are of now: a resumed run repeats the test, and the
+        pass for the last display is none of the training's."""
+        if self._held is None:
+            self._held = snapshots.position(self)
+
     def _test_all(self) -> None:
-        """Test all test nets; none, and no more of one, once the action function says "stop"."""
-        # A snapshot in a test is one of before it: the resumed run does the test again.
-        self._tested_from = [snapshots.layer_states(net) for net in self.test_nets]
+        """Test all test nets, up to where the action function says "stop"."""
+        if solver_rank() or not self.test_nets:
+            return
+        self._hold()
         for index, net in enumerate(self.test_nets):
             self._test(index, net)
             if self._stopped_early:
                 log("Test interrupted.")
-                for each, states in zip(self.test_nets, self._tested_from):
-                    snapshots.restore_layers(each, states)
+                snapshots.restore_tests(self, self._held)
+                rng.set_state(self._held["generators"])
                 break
-        self._tested_from = None
 
     def _test(self, index: int, net: Net) -> None:
         log(f"Iteration {self.iter}, Testing net (#{index})")
@@ -238,11 +250,11 @@ class Solver:
         outputs = OutputMeans(net)
         loss, rounds = 0.0, self.param.test_iter[index]
         for _ in range(rounds):
-            loss += net._forward(0, len(net.layers) - 1)
-            outputs.add()
             self._heed()
             if self._stopped_early:
                 return
+            loss += net._forward(0, len(net.layers) - 1)
+            outputs.add()
         if self.param.test_compute_loss:
             log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
         self._display_outputs(net, "Test", outputs.means())
@@ -299,7 +311,10 @@ class Solver:
 
     def snapshot(self) -> str:
         """Write caffemodel, solverstate and the engine's side file; return the solverstate's
-        path. Each file is complete or not there."""
+        path. Each file is complete or not there. Error where this is not the first of several
+        solvers: they would write the same files."""
+        if solver_rank():
+            raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
         return snapshots.save(self)
 
     def restore(self, filename) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from net_texts import CLASSIFIER, data, fill, ip, losses, params
+from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 from PIL import Image
 
 import caffe
@@ -180,7 +180,7 @@ DAMAGES = {
     "position binary": (
         "s_iter_2.position.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "position.json",
     ),
-    "position without a generator": (
+    "position with a damaged generator": (
         "s_iter_2.position.json",
         lambda p: p.write_text(p.read_text().replace('"cpu": "', '"cpu": "AAAA')),
         "position.json: broken",
@@ -220,26 +220,56 @@ def test_where_the_weights_are_broken_the_layers_keep_their_places(make_solver, 
         other.restore("s_iter_2.solverstate")
     states = [layer_states(each.net)["data"] for each in (other, alone)]
     assert states[0]["consumed"] == states[1]["consumed"] == 0
+    assert states[0]["seed"] != layer_states(solver.net)["data"]["seed"]
 
 
-def test_after_a_test_is_stopped_a_resumed_run_tests_the_same_data(make_solver, voc):
-    settings = SETTINGS + "test_iter: 2 test_interval: 1 max_iter: 3"
-    solver, asks = make_solver(voc, settings), ["stop"]
+def test_where_the_weights_are_broken_the_generators_go_on_as_they_were(make_solver, tmp_path):
+    solver = make_solver(CLASSIFIER, SETTINGS)
+    rng.draw_seed()
+    solver.snapshot()
+    damage_cut(tmp_path / "s_iter_0.caffemodel")
+    drawn = []
+    for broken in (True, False):
+        other = make_solver(CLASSIFIER, SETTINGS)
+        if broken:
+            with pytest.raises(InputError):
+                other.restore("s_iter_0.solverstate")
+        drawn.append(rng.draw_seed())
+    assert drawn[0] == drawn[1]
+
+
+NOISY = (
+    layer("data", "DummyData", (), "data", "dummy_data_param { shape { dim: 4 dim: 3 } "
+          'data_filler { type: "gaussian" } }')
+    + layer("label", "DummyData", (), "label", "dummy_data_param { shape { dim: 4 } }")
+    + ip("ip", "data") + layer("drop", "Dropout", "ip", "ip") + losses()
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("net", ["pictures", "noise"])
+@pytest.mark.parametrize("action", ["stop", "snapshot"])
+@pytest.mark.parametrize("iteration", [1, 3])
+def test_a_snapshot_within_a_test_resumes_as_a_run_without_one(
+    make_solver, voc, net, action, iteration
+):
+    """Iteration 3 is the last: the pass for the last display has read a picture more by then."""
+    text = voc if net == "pictures" else NOISY
+    settings = SETTINGS + "test_iter: 2 test_interval: 1 max_iter: 3 display: 1 snapshot: 2"
+    solver, seen, asks = make_solver(text, settings), [], [action]
     start = solver.snapshot()
-    tests = solver.test_nets[0]
-    passes = []
-    tests.after_forward(lambda i: i == 0 and passes.append(tests.blobs["data"].data.copy()))
-    solver.set_action_function(lambda: asks.pop() if asks and len(passes) == 3 else None)
+    test_net = solver.test_nets[0]
+    test_net.after_forward(lambda i: i == 0 and seen.append(solver.iter))
+    solver.set_action_function(lambda: asks.pop() if asks and seen.count(iteration) == 1 else None)
     solver.solve()
-    assert solver.iter == 1
-    other = make_solver(voc, settings)
-    other.restore("s_iter_1.solverstate")
-    other.step(1)
-    whole = make_solver(voc, settings)
-    whole.restore(start)
-    whole.step(2)
-    last = [each.test_nets[0].blobs["data"].data for each in (other, whole)]
-    np.testing.assert_array_equal(*last)
+    runs = []
+    for path in (start, f"s_iter_{iteration}.solverstate"):
+        other = make_solver(text, settings)
+        other.restore(path)
+        other.step(5 - other.iter)
+        blobs = [each.blobs["data"].data for each in (other.net, other.test_nets[0])]
+        runs.append([*blobs, *params(other.net), other.net.blobs["loss"].data])
+    for whole, resumed in zip(*runs):
+        np.testing.assert_array_equal(resumed, whole)
 
 
 def test_of_several_solvers_each_restores_masks_of_its_own(make_solver, monkeypatch):

@@ -8,7 +8,8 @@ from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 
 import caffe
 from caffe import log as log_module
-from caffe.engine import InputError
+from caffe import ranks, rng
+from caffe.engine import Error, InputError
 
 FIXED = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s" '
 
@@ -301,6 +302,29 @@ def test_a_snapshot_within_a_test_does_not_wait_for_its_end(make_solver, tmp_pat
     solver.solve()
     assert seen == [(2, 2), (4, 5)]
     assert passes.count(2) == passes.count(4) == 5
+
+
+def test_only_the_first_of_several_solvers_tests_shows_and_writes(
+    make_solver, lines, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ranks, "_state", {"count": 2, "rank": 1, "multiprocess": True})
+    solver = make_solver(CLASSIFIER, FIXED + TESTED + "snapshot: 1 display: 1")
+    passes = asked_at(solver, 0, 0, "snapshot")
+    solver.solve()
+    assert solver.iter == 4 and not passes
+    assert not list(tmp_path.glob("s_iter*"))
+    assert not [line for line in lines() if line.startswith(("Iteration", "Test", "    T"))]
+    with pytest.raises(Error, match="solver 1 writes no snapshots"):
+        solver.snapshot()
+
+
+def test_each_of_several_solvers_draws_other_numbers(make_solver, monkeypatch):
+    drawn = []
+    for rank in range(3):
+        monkeypatch.setattr(ranks, "_state", {"count": 3, "rank": rank, "multiprocess": True})
+        make_solver(CLASSIFIER, FIXED + "random_seed: 5")
+        drawn.append(rng.draw_seed())
+    assert len(set(drawn)) == 3
 
 
 def test_an_output_whose_shape_changes_in_a_test_has_no_mean(make_solver, lines):

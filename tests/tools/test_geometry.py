@@ -30,6 +30,11 @@ def test_equation_1_counts_the_windows_inside_the_padded_input(size, kernel, str
     assert geometry.conv_size(size, kernel, stride, pad, dilation) == len(windows)
 
 
+def test_a_kernel_longer_than_the_input_by_less_than_a_stride_has_one_window():
+    assert [geometry.conv_size(3, 4, stride) for stride in (1, 2, 3)] == [0, 1, 1]
+    assert geometry.conv_size(3, 6, 3) == 0
+
+
 @given(SIZE, KERNEL, STRIDE, PAD)
 def test_caffes_pooling_goes_on_until_a_window_reaches_the_end(size, kernel, stride, pad):
     assume(pad < kernel <= size + 2 * pad)

@@ -31,8 +31,6 @@ def _only_gradients(param) -> None:
     param.snapshot_after_train = param.debug_info = False
     for name in ("test_iter", "test_net", "test_net_param", "test_state"):
         param.ClearField(name)
-    if param.random_seed >= 0:  # not the same dropout everywhere
-        param.random_seed += ranks.solver_rank()
 
 
 def _work(flags, number, count: int, rank: int, uid: str) -> None:

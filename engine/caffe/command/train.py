@@ -21,7 +21,7 @@ FLAGS = (
 
 
 class Signals:
-    """Turns signals into the action that the solver asks for after each iteration."""
+    """Turns signals into the action that the solver asks for."""
 
     def __init__(self, sigint_effect: str, sighup_effect: str):
         actions = {"stop": STOP, "snapshot": SNAPSHOT, "none": None}

@@ -88,8 +88,8 @@ def refuse_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop
 
 
 def turn(layer: Layer) -> tuple[int, int]:
-    """Of how many solvers' items the layer takes which: (count, rank); only in TRAIN are there
-    others."""
+    """(n, r): the layer takes items r, r + n, r + 2n, ... In TRAIN n is the number of solvers and
+    r this one's rank; a TEST net has all items."""
     count = solver_count() if layer.phase == TRAIN else 1
     return count, solver_rank() % count
 

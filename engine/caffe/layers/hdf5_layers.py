@@ -75,7 +75,7 @@ class _File:
                 yield file
         except Damaged as error:
             raise self.fail(f"{self.path}: {error}") from None
-        except Error:
+        except (Error, MemoryError):
             raise
         except Exception as error:  # h5py raises many kinds for a damaged file
             what = f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}"

@@ -45,7 +45,7 @@ def divisor(normalization: str, full: int, batch: int, valid):
     return max({"BATCH_SIZE": batch, "NONE": 1}.get(normalization, full), 1)
 
 
-def unless(wrong, loss: torch.Tensor) -> torch.Tensor:
+def nan_where(wrong, loss: torch.Tensor) -> torch.Tensor:
     """`loss`, or NaN where a label was `wrong`: asking a GPU whether to raise would stall it at
     each pass."""
     return loss if wrong is None else loss.masked_fill(wrong, float("nan"))
@@ -100,7 +100,7 @@ class SoftmaxWithLoss(Loss):
         if valid is not None:
             losses.mul_(valid)
         loss = losses.sum().neg_() / self._normalizer(valid)
-        top[0].write().copy_(unless(wrong, loss))
+        top[0].write().copy_(nan_where(wrong, loss))
         if len(top) > 1:
             top[1].share_data(self.prob)
 

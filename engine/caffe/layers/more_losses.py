@@ -14,7 +14,7 @@ from ..proto.encoding import Damaged, open_message, read_blob
 from . import register
 from ._common import Scratch, outer_inner
 from ._labels import class_numbers, require_label_per_score
-from .loss import Loss, divisor, unless
+from .loss import Loss, divisor, nan_where
 
 _aten = torch.ops.aten
 _SMALLEST = 1e-20
@@ -145,7 +145,7 @@ class HingeLoss(_LabelledLoss):
         short = self.short(x.shape, x.device).copy_(x)
         short.scatter_(1, index, x.gather(1, index).neg_()).add_(1).clamp_(min=0)
         total = short.square().sum() if self.squared else short.sum()
-        top[0].write().copy_(unless(wrong, total / n))
+        top[0].write().copy_(nan_where(wrong, total / n))
 
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
@@ -175,7 +175,7 @@ class MultinomialLogisticLoss(_LabelledLoss):
 
     def forward(self, bottom, top):
         p, _, wrong = self._probabilities(bottom)
-        top[0].write().copy_(unless(wrong, p.log_().sum().neg_() / bottom[0].shape[0]))
+        top[0].write().copy_(nan_where(wrong, p.log_().sum().neg_() / bottom[0].shape[0]))
 
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
@@ -320,7 +320,7 @@ class InfogainLoss(_LabelledLoss):
         losses = p.clamp(min=_SMALLEST).log_().mul_(rows).sum(1, keepdim=True)
         if valid is not None:
             losses.masked_fill_(~valid, 0)
-        top[0].write().copy_(unless(wrong, losses.sum().neg_() / self._divisor(valid)))
+        top[0].write().copy_(nan_where(wrong, losses.sum().neg_() / self._divisor(valid)))
         if len(top) > 1:
             top[1].share_data(self.prob)
 

@@ -17,6 +17,7 @@ from ..layer import Layer
 from ..log import log
 from . import register
 from ._common import Scratch, add_params
+from ._data import whole
 from .lstm_unit import activate, slopes, spread
 
 
@@ -127,19 +128,21 @@ class Recurrent(Layer):
 
     def state(self) -> dict:
         """The hidden states that the next forward pass begins with, for JSON."""
-        return {
+        found = {
             name: base64.b64encode(blob.read().cpu().numpy().tobytes()).decode("ascii")
             for name, blob in zip(self.states, self.carried)
         }
+        return {"sequences": self.carried[0].shape[1], **found}
 
     def restore_state(self, state: dict) -> None:
-        """Undo of `state()`. ValueError where it is of another size, or none."""
+        """Undo of `state()`. ValueError where its sizes do not fit."""
+        shape = (1, whole(state["sequences"]), self.width)
         given = [base64.b64decode(state[name], validate=True) for name in self.states]
+        if any(len(values) != 4 * math.prod(shape) for values in given):
+            raise ValueError(f"layer '{self.name}' carries {self.width} numbers for each sequence")
         for blob, values in zip(self.carried, given):
-            if len(values) != 4 * blob.count:
-                raise ValueError(f"layer '{self.name}' carries {blob.count} numbers in each state")
-        for blob, values in zip(self.carried, given):
-            blob.data[...] = np.frombuffer(values, np.float32).reshape(blob.shape)
+            blob.reshape(*shape)
+            blob.data[...] = np.frombuffer(values, np.float32).reshape(shape)
 
     def inputs_of_steps(self, bottom) -> torch.Tensor:
         """(T, N, rows · D): what x and x_static alone give the hidden units, in `kept`."""

@@ -228,6 +228,18 @@ def test_a_file_that_is_no_hdf5_is_refused(write_list, refused, tmp_path):
     refused(text(), "0.h5: is no HDF5 file, or it is damaged")
 
 
+def test_a_full_memory_is_not_called_damage(write_list, make, monkeypatch):
+    write_list([3])
+    net = make(text())
+
+    def full(*given):
+        raise MemoryError
+
+    monkeypatch.setattr(net.layers[0].source, "row_order", full)
+    with pytest.raises(Error, match="the memory is full"):
+        net.forward()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_refused(write_list, refused, tmp_path, share):
     write_list([2000])

@@ -270,6 +270,18 @@ def test_a_restored_state_goes_on_with_the_sequences(kind):
     np.testing.assert_array_equal(second.forward(), first.forward())
 
 
+@KINDS
+def test_a_state_of_another_number_of_sequences_is_restored(kind):
+    first, second = sequence(kind), sequence(kind)
+    for run in (first, second):
+        run.bottom[0].reshape(3, 1, 3), run.bottom[1].reshape(3, 1)
+        run.set(pattern(3, 1, 3), np.ones((3, 1)))
+    first.forward()
+    second.layer.carried[0].reshape(1, 2, 2)
+    second.layer.restore_state(first.layer.state())
+    np.testing.assert_array_equal(second.forward(), first.forward())
+
+
 @pytest.mark.parametrize("wrong", ["", "AAAA", "no base64!"])
 def test_a_state_of_another_size_is_refused_and_changes_nothing(wrong):
     run = sequence("LSTM")
