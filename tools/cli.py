@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 from tools.progress import Progress, duration, progress
 
@@ -58,10 +59,13 @@ def error_line(error):
     elif isinstance(error, ModuleNotFoundError):
         text += "; run `make setup`, or set PYTHONPATH=engine:data_layers:. in the checkout"
     elif not hasattr(error, "exit_code") and not isinstance(error, OSError):
-        # Not an error that was foreseen: name its kind, and say how to see where it arose.
+        # Not an error that was foreseen: name its kind, and where it arose. In a user's Python
+        # layer, that is the layer's file and line.
         name = type(error).__name__
         text = f"{name}: {text}" if text else name
-        text += " (TRACEBACK=1 shows where)"
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}; " if frames else ""
+        text += f" ({place}TRACEBACK=1 shows more)"
     return text or type(error).__name__
 
 

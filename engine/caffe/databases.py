@@ -61,6 +61,11 @@ class Database:
         if not os.path.isdir(source):
             what = "it is no folder" if os.path.exists(source) else "no such folder"
             raise InputError(f"cannot read {source}: {what}")
+        inside = os.listdir(source)
+        if backend != LMDB and "data.mdb" in inside:
+            raise InputError(f"{source} is an LMDB: say backend: LMDB")
+        if backend == LMDB and "CURRENT" in inside:
+            raise InputError(f"{source} is a LevelDB: say backend: LEVELDB")
         opened, self._once = (_open_lmdb, _lmdb) if backend == LMDB else (_open_leveldb, _leveldb)
         path = os.path.realpath(source)
         self._database = _acquire(path, opened)

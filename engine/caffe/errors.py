@@ -24,3 +24,7 @@ class InputError(Error):
     """An input is wrong: a prototxt, a caffemodel, a shape, a device that is not there."""
 
     exit_code = 2
+
+
+class FileError(InputError, OSError):
+    """A file cannot be read; also an OSError, which scripts that skip such files catch."""

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from . import interpolation
-from .errors import InputError
+from .errors import FileError, InputError
 from .proto import caffe_pb2
 from .proto.encoding import MAX_AXES
 
@@ -156,7 +156,7 @@ def load_image(filename, color=True) -> np.ndarray:
     """A picture as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with color=False.
 
     Alpha is left out of colours; grey values are of the picture on white. A JPEG is turned as
-    its EXIF tag says. Raises InputError for a file that is missing, damaged or no picture.
+    its EXIF tag says. Raises FileError for a file that is missing, damaged or no picture.
     """
     from PIL import Image
 
@@ -166,12 +166,12 @@ def load_image(filename, color=True) -> np.ndarray:
             image.load()
             array = _in_unit_range(_decoded(image))
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        raise FileError(f"{name}: no such file") from None
     except WrongArray as error:
         raise WrongArray(f"{name}: {error}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         text = " ".join(str(error).split())
-        raise InputError(f"{name}: is no picture that can be read: {text}") from None
+        raise FileError(f"{name}: is no picture that can be read: {text}") from None
     if not color:
         array = _gray(array)
     array = array.astype(np.float32)

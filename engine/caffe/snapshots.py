@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import zlib
 
 import numpy as np
 
@@ -51,9 +52,9 @@ def save(solver) -> str:
     log(f"Snapshotting to {'HDF5' if as_hdf5 else 'binary proto'} file {model}")
     save_net = solver.net.save_hdf5 if as_hdf5 else solver.net.save
     save_net(model, diffs=solver.param.snapshot_diff)
-    _write_position(solver, position_path(state))
-    log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
     history = [blob.read().cpu().numpy() for blob in solver._history]
+    _write_position(solver, position_path(state), history)
+    log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
     write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
     write(state, solver.iter, model, history, solver._current_step)
     return state
@@ -93,13 +94,22 @@ def position(solver) -> dict:
     }
 
 
-def _write_position(solver, path: str) -> None:
+def _write_position(solver, path: str, history) -> None:
     now = solver._held or position(solver)
     coded = {
         key: base64.b64encode(value).decode("ascii") for key, value in now["generators"].items()
     }
+    whole = {**now, "generators": coded, "history_crc32": _fingerprint(history)}
     with atomic_write(path) as file:
-        file.write(json.dumps({**now, "generators": coded}).encode("utf-8"))
+        file.write(json.dumps(whole).encode("utf-8"))
+
+
+def _fingerprint(history) -> int:
+    """Which solverstate a side file belongs to: of the same iteration there may be several."""
+    found = 0
+    for values in history:
+        found = zlib.crc32(np.ascontiguousarray(values, np.float32).data.cast("B"), found)
+    return found
 
 
 def restore(solver, path: str) -> None:
@@ -113,7 +123,7 @@ def restore(solver, path: str) -> None:
     read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
-    stored = _read_position(position_path(path), iteration)
+    stored = _read_position(position_path(path), iteration, history)
     before, random = layer_states(solver.net), rng.get_state()
     try:
         if stored is not None:
@@ -161,8 +171,9 @@ def _check_history(solver, path: str, history) -> None:
             )
 
 
-def _read_position(path: str, iteration: int) -> dict | None:
-    """What the side file holds; None, with a warning, where there is none."""
+def _read_position(path: str, iteration: int, history) -> dict | None:
+    """What the side file holds; None, with a warning, where there is none, or one of another
+    solverstate (BVLC Caffe has written over this one)."""
     if not os.path.exists(path):
         log(f"{path} is not there: the data start again from their beginning", WARNING)
         return None
@@ -179,6 +190,9 @@ def _read_position(path: str, iteration: int) -> dict | None:
             raise ValueError(f"it is of iteration {stored['iter']}, not {iteration}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(path, error) from None
+    if stored.get("history_crc32") not in (None, _fingerprint(history)):
+        log(f"{path} is of another solverstate: the data start again from their beginning", WARNING)
+        return None
     return position
 
 

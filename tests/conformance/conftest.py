@@ -59,5 +59,5 @@ def pytest_terminal_summary(terminalreporter, exitstatus):
     whole &= not both.BVLC_ON_BOTH_SIDES
     default = both.REPO / ("docs" if whole else "runs") / "conformance.md"
     torch = importlib.metadata.version("torch").partition("+")[0]
-    versions = f"BVLC Caffe 1.0.0 (Debian 11, OpenBLAS); PyTorch {torch}, CPU."
+    versions = f"BVLC Caffe 1.0.0+git20180821.99bd997 (Debian 11, OpenBLAS); PyTorch {torch}, CPU."
     report.write(os.environ.get("CONFORMANCE_REPORT") or default, versions)

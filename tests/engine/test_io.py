@@ -268,3 +268,11 @@ def test_unknown_inputs_are_refused():
     for call in (one.set_raw_scale, one.preprocess, one.deprocess, one.set_transpose):
         with pytest.raises(ValueError, match="'dta' is not one of the inputs data"):
             call("dta", 1)
+
+
+def test_scripts_that_skip_what_cannot_be_read_catch_an_oserror(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    for name in ("a.jpg", "gone.jpg"):
+        with pytest.raises(OSError, match=name) as error:
+            io.load_image(tmp_path / name)
+        assert error.value.exit_code == 2

@@ -346,6 +346,9 @@ def test_share_with_refuses_other_shapes_and_shares_nothing(make):
 
 def test_a_layer_that_fails_while_running_leaves_its_own_error(make, monkeypatch):
     class Fails(caffe.Layer):
+        def setup(self, bottom, top):
+            pass
+
         def reshape(self, bottom, top):
             top[0].reshape(1)
 

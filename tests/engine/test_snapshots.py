@@ -315,6 +315,28 @@ def test_a_state_without_a_position_restores_with_a_warning(make_solver, tmp_pat
     assert "s_iter_2.position.json is not there" in capfd.readouterr().err
 
 
+def test_the_position_of_a_state_that_was_overwritten_is_left_out_with_a_warning(
+    make_solver, tmp_path, capfd
+):
+    """BVLC Caffe writes over the solverstate and leaves the side file."""
+    kept = make_solver(CLASSIFIER, SETTINGS)
+    kept.step(2)
+    kept.snapshot()
+    position = (tmp_path / "s_iter_2.position.json").read_bytes()
+    solver = make_solver(CLASSIFIER, SETTINGS)
+    for blob in ("data", "label"):
+        solver.net.blobs[blob].data[...] = 1
+    solver.step(2)
+    solver.snapshot()
+    (tmp_path / "s_iter_2.position.json").write_bytes(position)
+    caffe.log.set_min_level(1)
+    try:
+        make_solver(CLASSIFIER, SETTINGS).restore("s_iter_2.solverstate")
+    finally:
+        caffe.log.set_min_level(None)
+    assert "s_iter_2.position.json is of another solverstate" in capfd.readouterr().err
+
+
 def test_other_data_than_at_the_snapshot_are_refused_in_the_layers_own_words(
     make_solver, voc, tmp_path
 ):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import io
 import os
 import subprocess
@@ -44,12 +45,19 @@ class OwnCode(ValueError):
             "error: s.caffemodel: No space left on device\n",
         ),
         (MemoryError(), 1, "error: out of memory\n"),
-        (RuntimeError("odd"), 1, "error: RuntimeError: odd (TRACEBACK=1 shows where)\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
 def test_errors_become_one_line_and_an_exit_code(capsys, error, code, line):
     assert outcome(capsys, error) == (code, line)
+
+
+def test_an_error_that_nobody_foresaw_names_its_kind_and_place(capsys):
+    code, line = outcome(capsys, RuntimeError("odd"))
+    assert code == 1
+    assert re.fullmatch(
+        r"error: RuntimeError: odd \(\S+test_cli.py:\d+; TRACEBACK=1 shows more\)\n", line
+    )
 
 
 def test_bugs_keep_their_traceback():

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 from ..errors import InputError
 from .flags import parse
@@ -77,8 +78,14 @@ def _line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
     if not hasattr(error, "exit_code"):
-        text = f"{type(error).__name__}: {text} (TRACEBACK=1 shows where)"
+        text = f"{type(error).__name__}: {text} ({_place(error)}TRACEBACK=1 shows more)"
     return text
+
+
+def _place(error: BaseException) -> str:
+    """Where it arose: in a user's Python layer, that is the layer's file and line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}; " if frames else ""
 
 
 def main(argv: list[str] | None = None) -> None:

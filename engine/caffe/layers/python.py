@@ -64,9 +64,23 @@ def python_layer(layer_param, phase: int) -> Layer:
         raise InputError(
             f"{where}: '{param.layer}' in module '{param.module}' is no subclass of caffe.Layer"
         )
+    for method in ("setup", "reshape", "forward"):
+        if getattr(made, method) is getattr(Layer, method):
+            raise InputError(f"{where}: class '{param.layer}' has no method '{method}'")
     layer = made.__new__(made)
     Layer.__init__(layer, layer_param, phase)  # a class's own __init__ need not call it
     if made.__init__ is not Layer.__init__:
         made.__init__(layer, layer_param)  # pycaffe passes nothing else
     layer.phase, layer.param_str = phase, param.param_str
+    if made.backward is Layer.backward:  # needed only where a gradient has to come through
+        layer.backward = _without_backward(layer, param.layer)
     return layer
+
+
+def _without_backward(layer: Layer, name: str):
+    message = f"class '{name}' has no method 'backward', and the layers below need its gradient"
+
+    def backward(top, propagate_down, bottom):
+        raise layer.fail(message)
+
+    return backward
