@@ -41,6 +41,17 @@ class WithoutSuper(Scale):
 class Raises(Scale):
     def setup(self, bottom, top):
         raise ZeroDivisionError("mine")
+class OnlyForward(caffe.Layer):
+    def setup(self, bottom, top):
+        pass
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data
+class NoReshape(caffe.Layer):
+    def setup(self, bottom, top):
+        pass
+    forward = setup
 class NoLayer:
     pass
 def function(*args):
@@ -83,6 +94,21 @@ def test_a_users_layer_sets_up_runs_forward_and_back(make, folder):
     assert calls()[-1] == ("backward", [True])
     assert (net.blobs["data"].diff == 3).all()
     assert net.params["p"][0].diff == 16
+
+
+def test_a_layer_without_backward_is_refused_once_a_gradient_has_to_come_through(make, folder):
+    net = make(python("OnlyForward"), caffe.TRAIN)
+    net.forward()
+    net.backward()  # nothing below has a gradient
+    net = make("force_backward: true " + python("OnlyForward"), caffe.TRAIN)
+    net.forward()
+    with pytest.raises(InputError, match=r"layer 'p' \(Python\): class 'OnlyForward'.*'backward'"):
+        net.backward()
+
+
+def test_a_layer_without_reshape_is_refused(make, folder):
+    with pytest.raises(InputError, match=r"layer 'p' \(Python\): class 'NoReshape'.*'reshape'"):
+        make(python("NoReshape"))
 
 
 def test_reshape_runs_before_every_forward(make, folder):

@@ -258,3 +258,10 @@ def test_a_folder_that_is_no_leveldb_is_reported(make, tmp_path):
     pytest.importorskip("plyvel", reason="LevelDB needs the package plyvel")
     (tmp_path / "db").mkdir()
     refused(make, "db as LevelDB", prototxt=text(backend="LEVELDB"))
+
+
+def test_a_database_of_the_other_kind_is_told_apart(db, make, tmp_path):
+    db(counted(2))
+    refused(make, "db is an LMDB: say backend: LMDB", prototxt=text(backend="LEVELDB"))
+    (tmp_path / "db" / "data.mdb").rename(tmp_path / "db" / "CURRENT")
+    refused(make, "db is a LevelDB: say backend: LEVELDB", prototxt=text())
