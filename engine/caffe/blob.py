@@ -9,6 +9,7 @@ import torch
 
 from . import device as _device
 from .errors import InputError
+from .folding import Fold, fold_gradient, folded_shape, unfold
 
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
@@ -19,9 +20,16 @@ class Memory:
 
     Each side is allocated (zeroed) at its first use. Reading from the stale side copies; writing
     makes the other side stale. This is what lets NumPy views and CUDA kernels use one blob.
+
+    A layer may also `give` its result as it is, a tensor in any order of axes, or folded: the flat
+    storage is then made of it when somebody asks for that. Once a NumPy view of the storage is
+    handed out it is always up to date: who holds the view sees each pass's numbers in it.
     """
 
-    __slots__ = ("count", "_host", "_device", "_host_fresh", "_device_fresh")
+    __slots__ = (
+        "count", "_host", "_device", "_host_fresh", "_device_fresh", "_given", "_fold", "_viewed",
+        "_released",
+    )  # fmt: skip
 
     def __init__(self, count: int):
         self.count = count
@@ -29,8 +37,57 @@ class Memory:
         self._device = None
         self._host_fresh = False
         self._device_fresh = False
+        self._given: torch.Tensor | None = None
+        self._fold: Fold | None = None
+        self._viewed = False
+        self._released = False
+
+    def give(self, tensor: torch.Tensor, fold: Fold | None) -> None:
+        """The content is now this tensor, what `fold` leaves of the whole."""
+        self._released = False
+        if self._viewed:
+            self._given = None
+            whole = unfold(tensor, fold)
+            flat = self.on(whole.device, True)[: whole.numel()]
+            flat.view(whole.shape).copy_(whole)
+            return
+        self._host = self._device = None
+        self._host_fresh = self._device_fresh = False
+        self._given, self._fold = tensor, fold
+
+    def given(self) -> tuple[torch.Tensor | None, Fold | None]:
+        """What was given last and is still the content, and its fold; (None, None) otherwise."""
+        return (self._given, self._fold) if self._given is not None else (None, None)
+
+    def release(self) -> None:
+        """Forget the content and free its memory, unless somebody holds a view of it."""
+        if self._viewed:
+            return
+        self._host = self._device = self._given = None
+        self._host_fresh = self._device_fresh = False
+        self._released = True
+
+    @property
+    def released(self) -> bool:
+        return self._released
+
+    def _settle(self) -> None:
+        """Make the flat storage of what was given."""
+        whole = unfold(self._given, self._fold).contiguous().view(-1)
+        if whole.numel() < self.count:
+            flat = torch.empty(self.count, device=whole.device)
+            flat[: whole.numel()] = whole
+            whole = flat
+        if whole.device.type == "cpu":
+            self._host, self._host_fresh = whole, True
+        else:
+            self._device, self._device_fresh = whole, True
+        # One memory, not two: what is changed in either would be stale in the other.
+        self._given = None
 
     def host(self, write: bool) -> torch.Tensor:
+        if self._given is not None:
+            self._settle()
         if self._host is None:
             # zeros, not empty: the system hands out zeroed pages lazily, so that a diff that
             # nobody touches takes no memory.
@@ -40,11 +97,19 @@ class Memory:
         self._host_fresh = True
         if write:
             self._device_fresh = False
+            self._released = False
         return self._host
+
+    def view(self) -> torch.Tensor:
+        """The flat storage on the host, from now on always up to date."""
+        self._viewed = True
+        return self.host(write=True)
 
     def on(self, device: torch.device, write: bool) -> torch.Tensor:
         if device.type == "cpu":
             return self.host(write)
+        if self._given is not None:
+            self._settle()
         if self._device is None or self._device.device != device:
             if self._device_fresh and not self._host_fresh:
                 self.host(write=False)
@@ -55,6 +120,7 @@ class Memory:
         self._device_fresh = True
         if write:
             self._host_fresh = False
+            self._released = False
         return self._device
 
 
@@ -65,6 +131,9 @@ class Blob:
     work on tensors on the current device instead: `read()`/`write()` for data and
     `read_diff()`/`write_diff()` for diff; `write` and `write_diff` say that the caller is about
     to change the tensor in place, wholly or in part.
+
+    Layers that can do with any order of axes in memory, and with a fold, save the copy: `give` a
+    whole result, `take` it under a fold, or `inner` it as it was given.
     """
 
     def __init__(self, *shape: int):
@@ -136,8 +205,58 @@ class Blob:
         """`diff` on the current device, to be changed in place."""
         return self._view(self._diff, True)
 
+    def give(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
+        """`data` is now this tensor of the blob's shape, or of what `fold` leaves of it, on the
+        current device. Whoever gives it changes it no more."""
+        self._data.give(tensor, fold)
+
+    def inner(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
+        """`data` as it was given, and its fold, on the current device; to be changed in place, as
+        a whole, if `write`."""
+        return self._inner(self._data, write)
+
+    def take(self, fold: Fold | None = None) -> torch.Tensor:
+        """`data` on the current device in any order of axes in memory, without what `fold`, which
+        leaves out no more than `inner`'s, leaves out. Not to be changed."""
+        tensor, stored = self.inner()
+        return unfold(tensor, stored, fold)
+
+    @property
+    def fold(self) -> Fold | None:
+        """The fold of `inner`."""
+        return self._data.given()[1]
+
+    def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
+        """`give` for `diff`."""
+        self._diff.give(tensor, fold)
+
+    def inner_diff(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
+        """`inner` for `diff`."""
+        return self._inner(self._diff, write)
+
+    def take_diff(self, fold: Fold | None = None) -> torch.Tensor:
+        """`diff` under a fold, which leaves out no less than that of `inner_diff`: elements that
+        stand for several have the sum of theirs. On the current device, not to be changed."""
+        tensor, stored = self.inner_diff()
+        return tensor if fold is None else fold_gradient(tensor, stored, fold)
+
+    def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
+        tensor, fold = memory.given()
+        fits = tensor is not None and tensor.shape == folded_shape(self._shape, fold)
+        if fits and tensor.device == _device.current():
+            return tensor, fold
+        return self._view(memory, write), None
+
+    def release(self) -> None:
+        """Forget `data` and free its memory."""
+        self._data.release()
+
+    def release_diff(self) -> None:
+        """Forget `diff` and free its memory."""
+        self._diff.release()
+
     def _numpy(self, memory: Memory) -> np.ndarray:
-        return memory.host(write=True)[: self._count].view(self._shape).numpy()
+        return memory.view()[: self._count].view(self._shape).numpy()
 
     @property
     def data(self) -> np.ndarray:

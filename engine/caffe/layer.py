@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .blob import Blob
 from .errors import InputError
+from .folding import LayerFold, Window
 
 TRAIN, TEST = 0, 1
 
@@ -49,6 +50,10 @@ class Layer:
         self.blobs = BlobVec()
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
+        self.folds: list[LayerFold | None] = []
+        """How each top is made folded, where it is; see `fold_plan`."""
+        self.folds_backward = False
+        """Whether the diffs of folded blobs are folded too."""
 
     @property
     def type(self) -> str:
@@ -69,6 +74,17 @@ class Layer:
 
     def backward(self, top, propagate_down, bottom):
         pass
+
+    def fold(self, i: int, bottom: Blob) -> LayerFold | None:
+        """How top `i` is made of `bottom` now: folded, if that still is as was planned."""
+        fold = self.folds[i] if self.folds else None
+        return fold if fold is not None and bottom.fold == fold.stored else None
+
+    def windows(self) -> tuple[Window, Window] | None:
+        """Through which windows the tops see the bottoms' rows and columns: POINTWISE for a layer
+        that works on each element by itself, None for one whose tops do not repeat as its
+        bottoms do. Valid after `reshape`."""
+        return None
 
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""

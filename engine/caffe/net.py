@@ -8,10 +8,12 @@ from collections import OrderedDict
 
 import numpy as np
 
+from . import settings
 from .batches import Batches
 from .blob import Blob
 from .debug_info import set_debug_info
 from .errors import InputError
+from .fold_plan import is_root, plan_folds
 from .graph import filter_layers, insert_splits
 from .internals import Internals
 from .layer import TEST, TRAIN
@@ -110,6 +112,10 @@ class Net(Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
+        self._fold_roots = {}
+        if settings.folding():
+            roots = [i for i, layer in enumerate(self.layers) if is_root(layer)]
+            self._fold_roots = dict.fromkeys(roots)  # root -> the shapes that the folds are for
         set_debug_info(self, param.debug_info)
 
     def _add_layer(self, layer_param, unread: set[str]) -> None:
@@ -276,6 +282,17 @@ class Net(Internals, WeightFiles, Batches):
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
             layer.reshape(bottom, top)
 
+    def _plan_folds(self, root: int) -> None:
+        """Plan anew where the bottoms of layer `root`, or of another root, have other shapes."""
+        shapes = [blob.shape for blob in self._bottoms[root]]
+        if self._fold_roots[root] == shapes:
+            return
+        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
+            layer.reshape(bottom, top)
+        plan_folds(self)
+        for i in self._fold_roots:
+            self._fold_roots[i] = [blob.shape for blob in self._bottoms[i]]
+
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
         loss = 0.0
@@ -284,6 +301,8 @@ class Net(Internals, WeightFiles, Batches):
                 callback(i)
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             layer.reshape(bottom, top)
+            if i in self._fold_roots:
+                self._plan_folds(i)
             layer.forward(bottom, top)
             for j, weight in enumerate(layer.loss_weights):
                 if weight:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import pad as pad_tensor
 
+from ..folding import Window
 from ..layer import Layer
 from . import register
 from ._common import add_params, adds_to, require_same_shape
@@ -108,17 +109,23 @@ class Convolution(Layer):
         the padded bottom."""
         return window_places(size, self.kernel[i], self.stride[i], self.pad[i], self.dilation[i])
 
-    def geometry(self):
+    def geometry(self, pad):
         """The arguments that ATen's convolution and convolution_backward have in common."""
         no_output_padding = [0] * len(self.kernel)
         return (
             self.stride,
-            self.pad,
+            pad,
             self.dilation,
             self.transposed,
             no_output_padding,
             self.group,
         )
+
+    def windows(self):
+        if self.transposed or len(self.kernel) != 2 or any(self.beyond):
+            return None
+        extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel)]
+        return tuple(Window(*numbers) for numbers in zip(extents, self.stride, self.pad))
 
     def _longer(self, x: torch.Tensor) -> torch.Tensor:
         """The bottom's values, with the zeros behind it that its last windows read."""
@@ -129,28 +136,33 @@ class Convolution(Layer):
     def forward(self, bottom, top):
         weight = self.blobs[0].read()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
-        for x, y in zip(bottom, top):
-            y.write().copy_(
-                _aten.convolution(self._longer(x.read()), weight, bias, *self.geometry())
-            )
+        self.made = [self.fold(i, x) for i, x in enumerate(bottom)]
+        for x, y, fold in zip(bottom, top, self.made):
+            if fold is None:
+                x, pad, made = self._longer(x.take()), self.pad, None
+            else:
+                x, pad, made = x.take(fold.bottom), fold.pad, fold.top
+            y.give(_aten.convolution(x, weight, bias, *self.geometry(pad)), made)
 
     def backward(self, top, propagate_down, bottom):
         weight = self.blobs[0].read()
         wants_weight, wants_bias = adds_to(self, 0), adds_to(self, 1)
-        for y, wants_bottom, x in zip(top, propagate_down, bottom):
+        for y, wants_bottom, x, fold in zip(top, propagate_down, bottom, self.made):
             wants = [bool(wants_bottom), wants_weight, wants_bias]
             if not any(wants):
                 continue
+            if fold is None or not self.folds_backward:
+                dy, taken, pad, under = y.take_diff(), self._longer(x.take()), self.pad, None
+            else:
+                dy, taken = y.take_diff(fold.top), x.take(fold.bottom)
+                pad, under = fold.pad, fold.bottom
             dx, dweight, dbias = _aten.convolution_backward(
-                y.read_diff(),
-                self._longer(x.read()),
-                weight,
-                [self.outputs],
-                *self.geometry(),
-                wants,
+                dy, taken, weight, [self.outputs], *self.geometry(pad), wants
             )
             if wants_bottom:
-                x.write_diff().copy_(dx[tuple(map(slice, x.shape))])
+                if any(self.beyond):
+                    dx = dx[tuple(map(slice, x.shape))]
+                x.give_diff(dx, under)
             if wants_weight:
                 self.blobs[0].write_diff().add_(dweight)
             if wants_bias:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from .. import rng
+from ..folding import POINTWISE
 from ..layer import TRAIN, Layer
 from . import register
 from ._common import Scratch, same_memory
@@ -21,6 +22,42 @@ class Neuron(Layer):
 
     def reshape(self, bottom, top):
         top[0].reshape_like(bottom[0])
+
+
+class Pointwise(Neuron):
+    """A layer that works on its bottom as it was given: in any order of axes in memory, folded."""
+
+    def windows(self):
+        return POINTWISE
+
+    def given(self, bottom, top) -> tuple[torch.Tensor, torch.Tensor]:
+        """The bottom's values and where the top's go, the same tensor in place; then call
+        `make`."""
+        in_place = same_memory(bottom[0], top[0])
+        x, self.under = bottom[0].inner(write=in_place)
+        return x, x if in_place else torch.empty_like(x)
+
+    def make(self, bottom, top, y: torch.Tensor) -> None:
+        if not same_memory(bottom[0], top[0]):
+            top[0].give(y, self.under)
+
+    def given_diffs(self, bottom, top) -> tuple[torch.Tensor, torch.Tensor]:
+        """The top's diff and where the bottom's goes, the same tensor in place; then call
+        `make_diff`."""
+        self.under = top[0].fold if self.folds_backward else None
+        in_place = same_memory(bottom[0], top[0])
+        if not in_place:
+            dy = top[0].take_diff(self.under)
+            return dy, torch.empty_like(dy)
+        dy, stored = top[0].inner_diff(write=True)
+        if stored != self.under:
+            dy = top[0].take_diff(self.under)
+            top[0].give_diff(dy, self.under)
+        return dy, dy
+
+    def make_diff(self, bottom, top, dx: torch.Tensor) -> None:
+        if not same_memory(bottom[0], top[0]):
+            bottom[0].give_diff(dx, self.under)
 
 
 class KeepsInput(Neuron):
@@ -39,27 +76,30 @@ class KeepsInput(Neuron):
 
 
 @register("ReLU")
-class ReLU(Neuron):
+class ReLU(Pointwise):
     """max(0, x) + negative_slope · min(0, x)."""
 
     def forward(self, bottom, top):
         slope = self.layer_param.relu_param.negative_slope
-        x, y = bottom[0].read(), top[0].write()
+        x, y = self.given(bottom, top)
         if slope == 0:
             torch.clamp_min(x, 0, out=y)
         else:
             _aten.leaky_relu.out(x, slope, out=y)
+        self.make(bottom, top, y)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
         slope = self.layer_param.relu_param.negative_slope
+        dy, dx = self.given_diffs(bottom, top)
         # In place, x is the layer's output, whose sign is the input's (slope >= 0).
-        x, dy, dx = bottom[0].read(), top[0].read_diff(), bottom[0].write_diff()
+        x = bottom[0].take(self.under)
         if slope == 0:
             _aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
         else:
             _aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dx)
+        self.make_diff(bottom, top, dx)
 
 
 @register("Sigmoid")
@@ -110,7 +150,7 @@ class Power(KeepsInput):
 
 
 @register("Dropout")
-class Dropout(Neuron):
+class Dropout(Pointwise):
     """In TRAIN each element is dropped with probability `dropout_ratio`, and what remains is
     scaled by 1/(1 - dropout_ratio); in TEST nothing changes."""
 
@@ -121,8 +161,11 @@ class Dropout(Neuron):
         self.drops = self.phase == TRAIN and self.ratio > 0
         self.mask = Scratch()
 
+    def windows(self):
+        return None if self.drops else POINTWISE
+
     def forward(self, bottom, top):
-        x, y = bottom[0].read(), top[0].write()
+        x, y = self.given(bottom, top)
         if self.drops:
             keep = 1 - self.ratio
             mask = self.mask(x.shape, x.device)
@@ -130,12 +173,14 @@ class Dropout(Neuron):
             torch.mul(x, mask, out=y)
         elif not same_memory(bottom[0], top[0]):
             y.copy_(x)
+        self.make(bottom, top, y)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        dy, dx = top[0].read_diff(), bottom[0].write_diff()
+        dy, dx = self.given_diffs(bottom, top)
         if self.drops:
             torch.mul(dy, self.mask.tensor, out=dx)
         elif not same_memory(bottom[0], top[0]):
             dx.copy_(dy)
+        self.make_diff(bottom, top, dx)

@@ -9,6 +9,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from .. import rng
 from ..blob import MAX_COUNT
+from ..folding import Window
 from ..layer import TRAIN, Layer
 from . import register
 from ._common import Scratch
@@ -79,6 +80,7 @@ class Pooling(Layer):
             raise self.fail(f"pad {self.pad} must be smaller than the kernel {self.kernel}")
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
+        self.several_tops = len(top) > 1
         self.index = Scratch(torch.int64)
         self.draws = Scratch()
 
@@ -114,46 +116,78 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
+    def windows(self):
+        if not self.direct or self.stochastic or self.several_tops:
+            return None
+        geometry = zip(self.kernel, self.stride, self.pad)
+        return tuple(Window(k, s, edge=p) for k, s, p in geometry)
+
     def forward(self, bottom, top):
-        x, y = bottom[0].read(), top[0].write()
-        if self.max:
-            index = self.index(y.shape, y.device)
-            if self.direct:
-                _aten.max_pool2d_with_indices.out(x, *self._torch_geometry(), out=y, indices=index)
-            else:
-                self._max_padded(x, y, index)
-            if len(top) > 1:
-                top[1].write().copy_(index)
+        if self.direct and not self.stochastic:
+            self.made = self.fold(0, bottom[0])
+            self._direct(bottom, top)
+        elif self.max:
+            x, y = bottom[0].read(), top[0].write()
+            self._max_padded(x, y, self.index(y.shape, y.device))
         elif self.stochastic:
+            x, y = bottom[0].read(), top[0].write()
             self._choose(x, y) if self.phase == TRAIN else self._expect(x, y)
-        elif self.direct:
-            _aten.avg_pool2d.out(x, *self._average_geometry(), out=y)
         else:
-            padded = pad_tensor(x, self._padding(x))
+            padded = pad_tensor(bottom[0].read(), self._padding(bottom[0].shape))
+            y = top[0].write()
             _aten.avg_pool2d.out(padded, self.kernel, self.stride, [0, 0], False, True, 1, out=y)
-            y.div_(self._areas(x))
+            y.div_(self._areas(bottom[0].shape, y.device))
+        if len(top) > 1:
+            top[1].write().copy_(self.index.tensor)
+
+    def _direct(self, bottom, top) -> None:
+        fold = self.made
+        x = bottom[0].take(fold.bottom if fold else None)
+        if self.max:
+            y, self.index.tensor = _aten.max_pool2d_with_indices(x, *self._torch_geometry())
+        else:
+            y = _aten.avg_pool2d(x, *self._average_geometry())
+        top[0].give(y, fold.top if fold else None)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        x, dy, dx = bottom[0].read(), top[0].read_diff(), bottom[0].write_diff()
-        if self.max and self.direct:
-            _aten.max_pool2d_with_indices_backward.grad_input(
-                dy, x, *self._torch_geometry(), self.index.tensor, grad_input=dx
-            )
+        if self.direct and not self.stochastic:
+            self._direct_backward(top, bottom)
         elif self.max or (self.stochastic and self.phase == TRAIN):
-            flat = dx.zero_().flatten(2)
+            flat, dy = bottom[0].write_diff().zero_().flatten(2), top[0].read_diff()
             flat.scatter_add_(2, self.index.tensor.flatten(2), dy.flatten(2))
         elif self.stochastic:
-            self._expect_backward(x, top[0].read(), dy, dx)
-        elif self.direct:
-            _aten.avg_pool2d_backward.grad_input(dy, x, *self._average_geometry(), grad_input=dx)
+            x, y, dy = bottom[0].read(), top[0].read(), top[0].read_diff()
+            self._expect_backward(x, y, dy, bottom[0].write_diff())
         else:
-            padded = pad_tensor(x, self._padding(x))
+            shape, dy = bottom[0].shape, top[0].read_diff()
+            padded = pad_tensor(bottom[0].read(), self._padding(shape))
             spread = _aten.avg_pool2d_backward(
-                dy / self._areas(x), padded, self.kernel, self.stride, [0, 0], False, True, 1
+                dy / self._areas(shape, dy.device), padded, self.kernel, self.stride, [0, 0],
+                False, True, 1,
+            )  # fmt: skip
+            dx = pad_tensor(spread, [-amount for amount in self._padding(shape)])
+            bottom[0].write_diff().copy_(dx)
+
+    def _direct_backward(self, top, bottom) -> None:
+        fold = self.made if self.folds_backward else None
+        if self.max and self.made is not None and fold is None:
+            # The whole maps' places of the maxima are not known yet.
+            bottom_whole = bottom[0].take()
+            _, self.index.tensor = _aten.max_pool2d_with_indices(
+                bottom_whole, *self._torch_geometry()
             )
-            dx.copy_(pad_tensor(spread, [-amount for amount in self._padding(x)]))
+            self.made = None
+        x = bottom[0].take(fold.bottom if fold else None)
+        dy = top[0].take_diff(fold.top if fold else None)
+        if self.max:
+            dx = _aten.max_pool2d_with_indices_backward(
+                dy, x, *self._torch_geometry(), self.index.tensor
+            )
+        else:
+            dx = _aten.avg_pool2d_backward(dy, x, *self._average_geometry())
+        bottom[0].give_diff(dx, fold.bottom if fold else None)
 
     def _torch_geometry(self):
         return self.kernel, self.stride, self.pad, [1, 1], self.ceil
@@ -162,26 +196,26 @@ class Pooling(Layer):
         counts_padding = True
         return self.kernel, self.stride, self.pad, self.ceil, counts_padding, None
 
-    def _padding(self, x) -> list[int]:
+    def _padding(self, shape) -> list[int]:
         """`pad_tensor`'s amounts that make all windows fit: left, right, top, bottom."""
         amounts = []
         for i in (1, 0):
             reach = (self.out[i] - 1) * self.stride[i] + self.kernel[i]
             # A negative amount cuts off rows that no window looks at.
-            amounts += [self.pad[i], reach - self.pad[i] - x.shape[2 + i]]
+            amounts += [self.pad[i], reach - self.pad[i] - shape[2 + i]]
         return amounts
 
-    def _areas(self, x) -> torch.Tensor:
+    def _areas(self, shape, device) -> torch.Tensor:
         """Each window's area within the padded image, (out_h, out_w)."""
         sides = []
         for i in (0, 1):
-            starts = torch.arange(self.out[i], device=x.device) * self.stride[i]
-            ends = (starts + self.kernel[i]).clamp(max=x.shape[2 + i] + 2 * self.pad[i])
+            starts = torch.arange(self.out[i], device=device) * self.stride[i]
+            ends = (starts + self.kernel[i]).clamp(max=shape[2 + i] + 2 * self.pad[i])
             sides.append((ends - starts).float())
         return torch.outer(*sides)
 
     def _max_padded(self, x, y, index):
-        padded = pad_tensor(x, self._padding(x), value=float("-inf"))
+        padded = pad_tensor(x, self._padding(x.shape), value=float("-inf"))
         _aten.max_pool2d_with_indices.out(
             padded, self.kernel, self.stride, [0, 0], [1, 1], False, out=y, indices=index
         )
@@ -191,7 +225,7 @@ class Pooling(Layer):
 
     def _windows(self, x: torch.Tensor) -> torch.Tensor:
         """Each window's elements, row by row, along a new last axis; 0 outside the bottom."""
-        x = pad_tensor(x, self._padding(x))
+        x = pad_tensor(x, self._padding(x.shape))
         for axis, size, stride in zip((2, 3), self.kernel, self.stride):
             x = x.unfold(axis, size, stride)
         return x.flatten(4)

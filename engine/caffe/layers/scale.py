@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from ..folding import POINTWISE
 from ..layer import Layer
 from ..proto import caffe_pb2
 from . import register
@@ -45,14 +46,12 @@ class _Spread(Layer):
         top[0].reshape_like(bottom[0])
         after = len(shape) - axis - len(small)
         self.spread = small + (1,) * after
-        # The bottom as (outer, the smaller blob's count, inner), to sum over the two others.
-        end = axis + len(small)
-        self.folded = (
-            math.prod(shape[:axis]), math.prod(shape[axis:end]), math.prod(shape[end:])
-        )  # fmt: skip
+        # The bottom as (outer, the smaller blob's count, the rest), to sum over the two others.
+        self.outer, self.middle = math.prod(shape[:axis]), math.prod(small)
 
     def sum_to_small(self, dy: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return dy.reshape(self.folded).sum((0, 2)).view(like.shape)
+        rest = dy.numel() // max(1, self.outer * self.middle)
+        return dy.reshape(self.outer, self.middle, rest).sum((0, 2)).view(like.shape)
 
 
 @register("Bias")
@@ -104,6 +103,9 @@ class Scale(_Spread):
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
         small = self.small(bottom).shape
+        # Rows and columns are all treated alike.
+        spatial = len(self.spread) > 2 and self.spread[-2:] == (1, 1)
+        self.by_channel = spatial and len(bottom) == 1 and not same_memory(bottom[0], top[0])
         if self.bias_index is not None and self.blobs[self.bias_index].shape != small:
             bias = self.blobs[self.bias_index].shape
             raise self.fail(f"the scale's shape {small} is no longer the bias's, {bias}")
@@ -111,26 +113,34 @@ class Scale(_Spread):
     def _wants_scale_diff(self, propagate_down, bottom) -> bool:
         return bool(propagate_down[1]) if len(bottom) > 1 else adds_to(self, 0)
 
+    def windows(self):
+        return POINTWISE if self.by_channel else None
+
     def forward(self, bottom, top):
-        x, y = bottom[0].read(), top[0].write()
-        # The scale's gradient needs the bottom, which working in place overwrites.
-        if same_memory(bottom[0], top[0]) and (len(bottom) > 1 or adds_to(self, 0)):
-            self.kept(x.shape, x.device).copy_(x)
         small = self.small(bottom).read().view(self.spread)
-        if self.bias_index is None:
-            torch.mul(x, small, out=y)
-        else:
+        bias = None
+        if self.bias_index is not None:
             bias = self.blobs[self.bias_index].read().view(self.spread)
-            torch.addcmul(bias, x, small, out=y)
+        if not same_memory(bottom[0], top[0]):
+            x, fold = bottom[0].inner() if self.by_channel else (bottom[0].take(), None)
+            top[0].give(x * small if bias is None else torch.addcmul(bias, x, small), fold)
+            return
+        x = bottom[0].write()
+        if len(bottom) > 1 or adds_to(self, 0):  # the scale's gradient needs what is overwritten
+            self.kept(x.shape, x.device).copy_(x)
+        x.mul_(small)
+        if bias is not None:
+            x.add_(bias)
 
     def backward(self, top, propagate_down, bottom):
-        dy = top[0].read_diff()
+        in_place = same_memory(bottom[0], top[0])
+        fold = top[0].fold if self.folds_backward and self.by_channel else None
+        dy = top[0].take_diff(fold)
         if self.bias_index is not None and adds_to(self, self.bias_index):
             dbias = self.blobs[self.bias_index].write_diff()
             dbias.add_(self.sum_to_small(dy, dbias))
         if self._wants_scale_diff(propagate_down, bottom):
-            in_place = same_memory(bottom[0], top[0])
-            x = self.kept.tensor if in_place else bottom[0].read()
+            x = self.kept.tensor if in_place else bottom[0].take(fold)
             dsmall = self.small(bottom).write_diff()
             found = self.sum_to_small(dy * x, dsmall)
             if len(bottom) > 1:
@@ -138,5 +148,4 @@ class Scale(_Spread):
             else:
                 dsmall.add_(found)
         if propagate_down[0]:
-            small = self.small(bottom).read().view(self.spread)
-            torch.mul(dy, small, out=bottom[0].write_diff())
+            bottom[0].give_diff(dy * self.small(bottom).read().view(self.spread), fold)

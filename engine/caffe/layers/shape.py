@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from ..folding import POINTWISE
 from ..layer import Layer
 from . import register
 
@@ -148,6 +149,9 @@ class Split(Layer):
             blob.reshape_like(bottom[0])
             blob.share_data(bottom[0])
 
+    def windows(self):
+        return POINTWISE
+
     def forward(self, bottom, top):
         for blob in top:
             blob.share_data(bottom[0])
@@ -155,13 +159,12 @@ class Split(Layer):
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        dx = bottom[0].write_diff()
-        if len(top) == 1:
-            dx.copy_(top[0].read_diff())
-            return
-        torch.add(top[0].read_diff(), top[1].read_diff(), out=dx)
-        for blob in top[2:]:
-            dx.add_(blob.read_diff())
+        fold = bottom[0].fold if self.folds_backward else None
+        diffs = [blob.take_diff(fold) for blob in top]
+        dx = diffs[0].clone() if len(top) == 1 else torch.add(diffs[0], diffs[1])
+        for diff in diffs[2:]:
+            dx.add_(diff)
+        bottom[0].give_diff(dx, fold)
 
 
 class _View(Layer):

@@ -1,0 +1,198 @@
+"""Blobs whose columns or rows repeat, kept without the repetitions.
+
+A large pad makes many columns (and rows) of the maps behind it equal: away from the picture a
+window sees nothing but padding, or nothing but columns that are equal themselves. Left out, they
+need neither be computed nor stored. A `Fold` says which are left out of a blob; the numbers that
+are computed from a folded blob are those of the whole one, and the gradient of a column that
+stands for several is their sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+
+@dataclass(frozen=True)
+class FoldedAxis:
+    """An axis of `size` elements, of which `low` + 1 ... `low` + `out` equal element `low`, and
+    `high` + 1 ... `high` + `out` equal element `high`: these 2 · `out` are left out."""
+
+    size: int
+    low: int
+    high: int
+    out: int
+
+    @property
+    def kept(self) -> int:
+        """How many elements are left."""
+        return self.size - 2 * self.out
+
+    def whole(self, place: int) -> int:
+        """The element of the whole axis that element `place` of the folded one is."""
+        if place <= self.low:
+            return place
+        return place + (self.out if place + self.out <= self.high else 2 * self.out)
+
+    def folded(self, place: int) -> int:
+        """The element of the folded axis that stands for element `place` of the whole one."""
+        before = min(max(place - self.low, 0), self.out)
+        return place - before - min(max(place - self.high, 0), self.out)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is left out of a blob's last two axes."""
+
+    rows: FoldedAxis
+    columns: FoldedAxis
+
+    @property
+    def axes(self) -> tuple[FoldedAxis, FoldedAxis]:
+        return self.rows, self.columns
+
+
+@dataclass(frozen=True)
+class LayerFold:
+    """How a layer makes a folded top: from a bottom that is stored under the fold `stored`, of
+    which it takes what `bottom` leaves (None: the whole); with less padding (rows, columns)."""
+
+    stored: Fold | None
+    bottom: Fold | None
+    top: Fold
+    pad: list[int]
+
+
+def folded_shape(shape, fold: Fold | None) -> tuple[int, ...]:
+    """The shape of what is left of a blob of `shape`."""
+    return tuple(shape) if fold is None else (*shape[:-2], fold.rows.kept, fold.columns.kept)
+
+
+@lru_cache(maxsize=1024)
+def _pieces(small: FoldedAxis, large: FoldedAxis | None) -> list[tuple[int, int, int, bool]]:
+    """How the elements of an axis folded as `small` make up the same axis of which less is left
+    out (None: nothing): (start in `large`, length, start in `small`, one element repeated)."""
+    kept = small.size if large is None else large.kept
+    source = [small.folded(i if large is None else large.whole(i)) for i in range(kept)]
+    pieces, start = [], 0
+    while start < kept:
+        end = start + 1
+        while end < kept and source[end] == source[start]:
+            end += 1
+        repeated = end - start > 1
+        while not repeated and end < kept and source[end] == source[end - 1] + 1:
+            if end + 1 < kept and source[end + 1] == source[end]:
+                break
+            end += 1
+        pieces.append((start, end - start, source[start], repeated))
+        start = end
+    return pieces
+
+
+def _pairs(small: Fold, large: Fold | None):
+    """Pieces of rows with pieces of columns, of two folds of one blob."""
+    others = (None, None) if large is None else large.axes
+    rows, columns = (_pieces(*axes) for axes in zip(small.axes, others))
+    for row in rows:
+        for column in columns:
+            yield row, column
+
+
+def _part(tensor: torch.Tensor, row: tuple[int, int], column: tuple[int, int]) -> torch.Tensor:
+    return tensor.narrow(-2, *row).narrow(-1, *column)
+
+
+def _like(tensor: torch.Tensor, shape) -> torch.Tensor:
+    """An uninitialised tensor of another size, in the same order of axes in memory."""
+    layout = torch.contiguous_format
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        layout = torch.channels_last
+    return torch.empty(shape, device=tensor.device, memory_format=layout)
+
+
+def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) -> torch.Tensor:
+    """The blob that `tensor` is what `fold` leaves of, with less left out: what `into` says, by
+    default nothing."""
+    if fold == into:
+        return tensor
+    shape = (*tensor.shape[:-2], fold.rows.size, fold.columns.size)
+    made = _like(tensor, folded_shape(shape, into))
+    for row, column in _pairs(fold, into):
+        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
+        part = _part(tensor, (row[2], sizes[0]), (column[2], sizes[1]))
+        _part(made, row[:2], column[:2]).copy_(part.expand(*part.shape[:-2], row[1], column[1]))
+    return made
+
+
+def fold_gradient(tensor: torch.Tensor, fold: Fold | None, into: Fold) -> torch.Tensor:
+    """The gradient of a blob under the fold `into`, from that of the same blob with less left out
+    (`fold`; None: nothing): an element that stands for several has the sum of theirs."""
+    if fold == into:
+        return tensor
+    made = _like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
+    for row, column in _pairs(into, fold):
+        part = _part(tensor, row[:2], column[:2])
+        axes = [axis for axis, piece in ((-2, row), (-1, column)) if piece[3]]
+        if axes:
+            part = part.sum(axes, keepdim=True)
+        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
+        _part(made, (row[2], sizes[0]), (column[2], sizes[1])).copy_(part)
+    return made
+
+
+# -- what repeats ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The elements at an axis's beginning and end that are equal: (first, last) each."""
+
+    low: tuple[int, int]
+    high: tuple[int, int]
+
+    @property
+    def spare(self) -> int:
+        """How many may be left out on either side, so that one is left."""
+        return min(self.low[1] - self.low[0], self.high[1] - self.high[0])
+
+
+@dataclass(frozen=True)
+class Window:
+    """Along one axis: what a window spans, its stride, and the zeros around the bottom that it
+    may see (`pad`) or those that it leaves out (`edge`)."""
+
+    extent: int
+    stride: int
+    pad: int = 0
+    edge: int = 0
+
+
+POINTWISE = (Window(1, 1), Window(1, 1))
+"""The windows of a layer that works on each element by itself."""
+
+
+def runs_behind(runs: Runs | None, size: int, window: Window, out: int) -> tuple[Runs | None, bool]:
+    """The runs of a layer's top of `out` elements, from those of its bottom of `size`, and whether
+    they come from the padding (from the bottom's own runs otherwise)."""
+    start = window.pad + window.edge
+
+    def places(first, last):
+        """The windows that lie within elements first ... last."""
+        low = max(0, -(-(first + start) // window.stride))
+        high = min(out - 1, (last - window.extent + 1 + start) // window.stride)
+        return low, high
+
+    sources = [(((-window.pad, -1), (size, size + window.pad - 1)), True)]
+    if runs is not None:
+        sources.append(((runs.low, runs.high), False))
+    best, from_padding = None, False
+    for (low, high), padding in sources:
+        low, high = places(*low), places(*high)
+        if low[0] > low[1] or high[0] > high[1] or low[1] >= high[0]:
+            continue
+        found = Runs(low, high)
+        if best is None or found.spare > best.spare:
+            best, from_padding = found, padding
+    return best, from_padding
