@@ -92,10 +92,10 @@ def _try(target, data: bytes, path: str) -> tuple[str, str, float, int]:
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         wrong = f"{type(error).__name__} at {where}: {str(error)[:200]}"
     seconds, taken = time.process_time() - start, max(0, _peak() - before)
-    if not wrong and seconds > SECONDS:
-        wrong = f"it took {seconds:.1f} s"
     if not wrong and taken > SHARE * len(data) + ROOM:
         wrong = f"it took {taken >> 20} MiB for {len(data)} bytes"
+    if not wrong and seconds > SECONDS:
+        wrong = f"it took {seconds:.1f} s"
     return result, wrong, seconds, taken
 
 

@@ -75,7 +75,7 @@ def data():
             rows.refuse(common.replace("size: 2", "size: 0"), "batch_size is not given"),
         ],
         "rand_skip": rows.differ(f"{common} rand_skip: 4", common),
-        "backend": rows.refuse(common.replace("LMDB", "LEVELDB"), "LevelDB"),
+        "backend": rows.refuse(common.replace("LMDB", "LEVELDB"), "is an LMDB"),
         "force_encoded_color": rows.differ(f"{encoded} force_encoded_color: true", encoded),
         "prefetch": [
             rows.alike("how far is read ahead changes no batch", f"{common} prefetch: 1", common),

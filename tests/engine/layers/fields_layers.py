@@ -26,7 +26,9 @@ atexit.register(shutil.rmtree, _FOLDER, True)
     "    def reshape(self, bottom, top):\n"
     "        top[0].reshape(*bottom[0].data.shape)\n\n"
     "    def forward(self, bottom, top):\n"
-    "        top[0].data[...] = bottom[0].data + self.amount\n\n\n"
+    "        top[0].data[...] = bottom[0].data + self.amount\n\n"
+    "    def backward(self, top, propagate_down, bottom):\n"
+    "        bottom[0].diff[...] = top[0].diff\n\n\n"
     "class PlusTwo(Plus):\n"
     "    amount = 2\n"
 )
