@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def nets_as_caffes():
+    """The tools set lean nets for their whole process, which the next test is in too."""
+    yield
+    engine = getattr(sys.modules.get("caffe"), "engine", None)
+    if engine is not None:
+        engine.set_lean(False)
+        engine.set_folding(True)
 
 
 @pytest.fixture(scope="session")

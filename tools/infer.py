@@ -21,7 +21,16 @@ from segmentation_files import read_rgb
 
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import make_folder
-from tools.nets import class_count, class_names, find_task, input_settings, load, read_net
+from tools.nets import (
+    class_count,
+    class_names,
+    find_task,
+    input_settings,
+    keep,
+    lean,
+    load,
+    read_net,
+)
 from tools.pictures import legend, overlay, save_indexed, save_png
 from tools.score import predict
 
@@ -190,7 +199,10 @@ def main(argv):
     make_folder(args.out)
     select_device(args)
     one_input(read_net(args.net), args.net)
+    lean()
     net = load(args.net, args.weights)
+    if args.layer in net.blobs:
+        keep(net, args.layer)
     channels = net.blobs[input_of(net)].data.shape[1]
     if channels != 3:
         raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")

@@ -22,7 +22,16 @@ import numpy as np
 
 from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.files import check_target, make_folder, write_atomic
-from tools.nets import check_weights, class_count, class_names, data_layer, find_task, load
+from tools.nets import (
+    check_weights,
+    class_count,
+    class_names,
+    data_layer,
+    find_task,
+    keep,
+    lean,
+    load,
+)
 from tools.pictures import save_indexed
 from tools.score_tables import class_table, comparison, distinct, percent, report, snapshot_table
 
@@ -85,6 +94,7 @@ def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
     for name in (layer, gt):
         if name not in net.blobs:
             raise UserError(f"the net has no blob {name!r}; it has {', '.join(list(net.blobs))}")
+    keep(net, layer, gt)
     classes = net.blobs[layer].data.shape[1]
     hist = np.zeros((classes, classes), np.int64)
     loss = 0.0 if "loss" in net.blobs else float("nan")
@@ -263,6 +273,7 @@ def score_several(args, task, ids):
 def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
+    lean()
     ids = ids_of(args.net)
     task = find_task(args.task, args.net)
     if args.json:

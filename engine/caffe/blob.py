@@ -28,7 +28,7 @@ class Memory:
 
     __slots__ = (
         "count", "_host", "_device", "_host_fresh", "_device_fresh", "_given", "_fold", "_viewed",
-        "_released",
+        "_released", "_lost",
     )  # fmt: skip
 
     def __init__(self, count: int):
@@ -41,12 +41,15 @@ class Memory:
         self._fold: Fold | None = None
         self._viewed = False
         self._released = False
+        self._lost = False
 
-    def give(self, tensor: torch.Tensor, fold: Fold | None) -> None:
-        """The content is now this tensor, what `fold` leaves of the whole."""
-        self._released = False
+    def give(self, tensor: torch.Tensor, fold: Fold | None, gradient: bool = False) -> None:
+        """The content is now this tensor, what `fold` leaves of the whole; of a folded gradient
+        the whole cannot be told any more."""
+        self._released, self._lost = False, gradient and fold is not None
         if self._viewed:
             self._given = None
+            self.check()
             whole = unfold(tensor, fold)
             flat = self.on(whole.device, True)[: whole.numel()]
             flat.view(whole.shape).copy_(whole)
@@ -59,6 +62,11 @@ class Memory:
         """What was given last and is still the content, and its fold; (None, None) otherwise."""
         return (self._given, self._fold) if self._given is not None else (None, None)
 
+    @property
+    def blank(self) -> bool:
+        """Nothing was written here yet, or since it was released: zeros."""
+        return self._given is None and not self._host_fresh and not self._device_fresh
+
     def release(self) -> None:
         """Forget the content and free its memory, unless somebody holds a view of it."""
         if self._viewed:
@@ -67,12 +75,21 @@ class Memory:
         self._host_fresh = self._device_fresh = False
         self._released = True
 
-    @property
-    def released(self) -> bool:
-        return self._released
+    def check(self) -> None:
+        """What is about to be read is there, or InputError."""
+        if self._released:
+            raise InputError(
+                "a lean net has given this blob's memory back: name the blob to caffe.engine.keep, "
+                "or make the net after caffe.engine.set_lean(False)"
+            )
+        if self._lost:
+            raise InputError(
+                "a lean net folds this blob's diff: make the net after caffe.engine.set_lean(False)"
+            )
 
     def _settle(self) -> None:
         """Make the flat storage of what was given."""
+        self.check()
         whole = unfold(self._given, self._fold).contiguous().view(-1)
         if whole.numel() < self.count:
             flat = torch.empty(self.count, device=whole.device)
@@ -97,11 +114,12 @@ class Memory:
         self._host_fresh = True
         if write:
             self._device_fresh = False
-            self._released = False
+            self._released = self._lost = False
         return self._host
 
     def view(self) -> torch.Tensor:
         """The flat storage on the host, from now on always up to date."""
+        self.check()
         self._viewed = True
         return self.host(write=True)
 
@@ -120,7 +138,7 @@ class Memory:
         self._device_fresh = True
         if write:
             self._host_fresh = False
-            self._released = False
+            self._released = self._lost = False
         return self._device
 
 
@@ -191,6 +209,7 @@ class Blob:
 
     def read(self) -> torch.Tensor:
         """`data` on the current device, not to be changed."""
+        self._data.check()
         return self._view(self._data, False)
 
     def write(self) -> torch.Tensor:
@@ -222,13 +241,18 @@ class Blob:
         return unfold(tensor, stored, fold)
 
     @property
+    def diff_is_zero(self) -> bool:
+        """No layer gave or wrote a diff, in this pass if the net is lean."""
+        return self._diff.blank
+
+    @property
     def fold(self) -> Fold | None:
         """The fold of `inner`."""
         return self._data.given()[1]
 
     def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
         """`give` for `diff`."""
-        self._diff.give(tensor, fold)
+        self._diff.give(tensor, fold, gradient=True)
 
     def inner_diff(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
         """`inner` for `diff`."""
@@ -241,6 +265,8 @@ class Blob:
         return tensor if fold is None else fold_gradient(tensor, stored, fold)
 
     def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
+        if memory is self._data and not write:
+            memory.check()
         tensor, fold = memory.given()
         fits = tensor is not None and tensor.shape == folded_shape(self._shape, fold)
         if fits and tensor.device == _device.current():

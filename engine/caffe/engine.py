@@ -9,12 +9,14 @@ from . import python_path
 from .allocator import keep_memory
 from .device import cuda_device_count, synchronize
 from .errors import Error, InputError
+from .lean import keep
 from .proto.wire import read_weights
+from .settings import set_folding, set_lean
 from .snapshots import position_path
 
 __all__ = [
-    "Error", "InputError", "cuda_device_count", "keep_memory", "load_torch_weights",
-    "position_path", "python_path", "read_weights", "synchronize",
+    "Error", "InputError", "cuda_device_count", "keep", "keep_memory", "load_torch_weights",
+    "position_path", "python_path", "read_weights", "set_folding", "set_lean", "synchronize",
 ]  # fmt: skip
 
 

@@ -104,12 +104,12 @@ def _part(tensor: torch.Tensor, row: tuple[int, int], column: tuple[int, int]) -
     return tensor.narrow(-2, *row).narrow(-1, *column)
 
 
-def _like(tensor: torch.Tensor, shape) -> torch.Tensor:
+def like(tensor: torch.Tensor, shape) -> torch.Tensor:
     """An uninitialised tensor of another size, in the same order of axes in memory."""
     layout = torch.contiguous_format
     if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
         layout = torch.channels_last
-    return torch.empty(shape, device=tensor.device, memory_format=layout)
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=layout)
 
 
 def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) -> torch.Tensor:
@@ -118,7 +118,7 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
     if fold == into:
         return tensor
     shape = (*tensor.shape[:-2], fold.rows.size, fold.columns.size)
-    made = _like(tensor, folded_shape(shape, into))
+    made = like(tensor, folded_shape(shape, into))
     for row, column in _pairs(fold, into):
         sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
         part = _part(tensor, (row[2], sizes[0]), (column[2], sizes[1]))
@@ -131,8 +131,13 @@ def fold_gradient(tensor: torch.Tensor, fold: Fold | None, into: Fold) -> torch.
     (`fold`; None: nothing): an element that stands for several has the sum of theirs."""
     if fold == into:
         return tensor
-    made = _like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
-    for row, column in _pairs(into, fold):
+    made, filled = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept)), 0
+    pairs = list(_pairs(into, fold))
+    for row, column in pairs:
+        filled += (1 if row[3] else row[1]) * (1 if column[3] else column[1])
+    if filled < into.rows.kept * into.columns.kept:
+        made.zero_()  # of equal elements `into` may keep one that `fold` does not
+    for row, column in pairs:
         part = _part(tensor, row[:2], column[:2])
         axes = [axis for axis, piece in ((-2, row), (-1, column)) if piece[3]]
         if axes:

@@ -41,6 +41,8 @@ class Layer:
     """Tops that the prototxt leaves out are made anonymously, up to `num_top`'s fewest."""
     is_loss = False
     """The first top has loss weight 1 unless the prototxt says otherwise."""
+    keeps_tops = False
+    """Its tops share memory with what it keeps from pass to pass."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
 
@@ -52,8 +54,9 @@ class Layer:
         self.loss_weights: list[float] = []
         self.folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
-        self.folds_backward = False
-        """Whether the diffs of folded blobs are folded too."""
+        self.lean = False
+        """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
+        used may be forgotten."""
 
     @property
     def type(self) -> str:
@@ -79,6 +82,10 @@ class Layer:
         """How top `i` is made of `bottom` now: folded, if that still is as was planned."""
         fold = self.folds[i] if self.folds else None
         return fold if fold is not None and bottom.fold == fold.stored else None
+
+    def read_backward(self, bottom, top) -> list[Blob]:
+        """The blobs whose `data` backward reads: a lean net forgets all others before."""
+        return [*bottom, *top]
 
     def windows(self) -> tuple[Window, Window] | None:
         """Through which windows the tops see the bottoms' rows and columns: POINTWISE for a layer

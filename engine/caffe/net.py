@@ -18,6 +18,7 @@ from .graph import filter_layers, insert_splits
 from .internals import Internals
 from .layer import TEST, TRAIN
 from .layers import create
+from .lean import Releases
 from .learnable import Learnable
 from .proto import text
 from .weights import WeightFiles
@@ -116,6 +117,8 @@ class Net(Internals, WeightFiles, Batches):
         if settings.folding():
             roots = [i for i, layer in enumerate(self.layers) if is_root(layer)]
             self._fold_roots = dict.fromkeys(roots)  # root -> the shapes that the folds are for
+        self._kept: set[str] = set()
+        self._be_lean(settings.lean())
         set_debug_info(self, param.debug_info)
 
     def _add_layer(self, layer_param, unread: set[str]) -> None:
@@ -282,6 +285,19 @@ class Net(Internals, WeightFiles, Batches):
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
             layer.reshape(bottom, top)
 
+    def _be_lean(self, lean: bool) -> None:
+        """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
+        self._lean = lean
+        for layer in self.layers:
+            layer.lean = lean
+        self._keep(())
+
+    def _keep(self, names) -> None:
+        """Plan what is given back when; in a lean net all but what `names` and earlier calls
+        named."""
+        self._kept.update(names)
+        self._releases = Releases(self, self._kept) if self._lean else None
+
     def _plan_folds(self, root: int) -> None:
         """Plan anew where the bottoms of layer `root`, or of another root, have other shapes."""
         shapes = [blob.shape for blob in self._bottoms[root]]
@@ -309,6 +325,9 @@ class Net(Internals, WeightFiles, Batches):
                     loss = loss + self._weighted(i, j, top[j], weight)
             for callback in self._callbacks["after_forward"]:
                 callback(i)
+            if self._releases:
+                for blob in self._releases.after_forward[i]:
+                    blob.release()
         return float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
@@ -329,6 +348,11 @@ class Net(Internals, WeightFiles, Batches):
                 self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
             for callback in self._callbacks["after_backward"]:
                 callback(i)
+            if self._releases:
+                for blob in self._releases.after_backward[i]:
+                    blob.release()
+                for blob in self._releases.diffs_after_backward[i]:
+                    blob.release_diff()
 
     def _index(self, layer_name: str) -> int:
         try:

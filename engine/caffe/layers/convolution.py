@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from ..folding import Window
+from ..folding import Window, folded_shape
 from ..layer import Layer
 from . import register
 from ._common import add_params, adds_to, require_same_shape
@@ -121,6 +121,9 @@ class Convolution(Layer):
             self.group,
         )
 
+    def read_backward(self, bottom, top):
+        return bottom if adds_to(self, 0) else []
+
     def windows(self):
         if self.transposed or len(self.kernel) != 2 or any(self.beyond):
             return None
@@ -151,11 +154,17 @@ class Convolution(Layer):
             wants = [bool(wants_bottom), wants_weight, wants_bias]
             if not any(wants):
                 continue
-            if fold is None or not self.folds_backward:
-                dy, taken, pad, under = y.take_diff(), self._longer(x.take()), self.pad, None
+            if fold is None or not self.lean:
+                top_fold, under, pad = None, None, self.pad
             else:
-                dy, taken = y.take_diff(fold.top), x.take(fold.bottom)
-                pad, under = fold.pad, fold.bottom
+                top_fold, under, pad = fold.top, fold.bottom, fold.pad
+            dy = y.take_diff(top_fold)
+            if wants_weight:
+                taken = x.take(under)
+                taken = self._longer(taken) if fold is None else taken
+            else:  # its numbers do not matter, and may be forgotten
+                shape = [n + more for n, more in zip(x.shape, (0, 0, *self.beyond))]
+                taken = torch.empty(folded_shape(shape, under), device=dy.device)
             dx, dweight, dbias = _aten.convolution_backward(
                 dy, taken, weight, [self.outputs], *self.geometry(pad), wants
             )

@@ -30,6 +30,9 @@ class Eltwise(Layer):
         require_own_top(self, bottom, top)
         top[0].reshape_like(bottom[0])
 
+    def read_backward(self, bottom, top):
+        return [] if self.operation in ("SUM", "MAX") else [*bottom, *top]
+
     def forward(self, bottom, top):
         y, x = top[0].write(), [b.read() for b in bottom]
         if self.operation == "MAX":

@@ -44,7 +44,8 @@ class Pointwise(Neuron):
     def given_diffs(self, bottom, top) -> tuple[torch.Tensor, torch.Tensor]:
         """The top's diff and where the bottom's goes, the same tensor in place; then call
         `make_diff`."""
-        self.under = top[0].fold if self.folds_backward else None
+        if not self.lean:
+            self.under = None
         in_place = same_memory(bottom[0], top[0])
         if not in_place:
             dy = top[0].take_diff(self.under)
@@ -78,6 +79,9 @@ class KeepsInput(Neuron):
 @register("ReLU")
 class ReLU(Pointwise):
     """max(0, x) + negative_slope · min(0, x)."""
+
+    def read_backward(self, bottom, top):
+        return bottom
 
     def forward(self, bottom, top):
         slope = self.layer_param.relu_param.negative_slope
@@ -160,6 +164,9 @@ class Dropout(Pointwise):
             raise self.fail(f"dropout_ratio {self.ratio:g} is not within 0 (included) to 1")
         self.drops = self.phase == TRAIN and self.ratio > 0
         self.mask = Scratch()
+
+    def read_backward(self, bottom, top):
+        return []
 
     def windows(self):
         return None if self.drops else POINTWISE

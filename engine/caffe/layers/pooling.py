@@ -9,7 +9,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from .. import rng
 from ..blob import MAX_COUNT
-from ..folding import Window
+from ..folding import Window, folded_shape, like
 from ..layer import TRAIN, Layer
 from . import register
 from ._common import Scratch
@@ -116,6 +116,9 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
+    def read_backward(self, bottom, top):
+        return [] if self.max and self.direct else [*bottom, *top]
+
     def windows(self):
         if not self.direct or self.stochastic or self.several_tops:
             return None
@@ -171,7 +174,7 @@ class Pooling(Layer):
             bottom[0].write_diff().copy_(dx)
 
     def _direct_backward(self, top, bottom) -> None:
-        fold = self.made if self.folds_backward else None
+        fold = self.made if self.lean else None
         if self.max and self.made is not None and fold is None:
             # The whole maps' places of the maxima are not known yet.
             bottom_whole = bottom[0].take()
@@ -179,14 +182,18 @@ class Pooling(Layer):
                 bottom_whole, *self._torch_geometry()
             )
             self.made = None
-        x = bottom[0].take(fold.bottom if fold else None)
         dy = top[0].take_diff(fold.top if fold else None)
+        # Its numbers do not matter, and may be forgotten.
+        shape = folded_shape(bottom[0].shape, fold.bottom if fold else None)
+        x = like(dy, shape)
         if self.max:
             dx = _aten.max_pool2d_with_indices_backward(
                 dy, x, *self._torch_geometry(), self.index.tensor
             )
         else:
             dx = _aten.avg_pool2d_backward(dy, x, *self._average_geometry())
+        if self.lean:
+            self.index.tensor = self.index.tensor.new_empty(0)
         bottom[0].give_diff(dx, fold.bottom if fold else None)
 
     def _torch_geometry(self):

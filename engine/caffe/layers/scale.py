@@ -113,6 +113,9 @@ class Scale(_Spread):
     def _wants_scale_diff(self, propagate_down, bottom) -> bool:
         return bool(propagate_down[1]) if len(bottom) > 1 else adds_to(self, 0)
 
+    def read_backward(self, bottom, top):
+        return bottom if len(bottom) > 1 or adds_to(self, 0) else []
+
     def windows(self):
         return POINTWISE if self.by_channel else None
 
@@ -124,7 +127,9 @@ class Scale(_Spread):
         if not same_memory(bottom[0], top[0]):
             x, fold = bottom[0].inner() if self.by_channel else (bottom[0].take(), None)
             top[0].give(x * small if bias is None else torch.addcmul(bias, x, small), fold)
+            self.under = fold if self.lean else None
             return
+        self.under = None
         x = bottom[0].write()
         if len(bottom) > 1 or adds_to(self, 0):  # the scale's gradient needs what is overwritten
             self.kept(x.shape, x.device).copy_(x)
@@ -134,7 +139,7 @@ class Scale(_Spread):
 
     def backward(self, top, propagate_down, bottom):
         in_place = same_memory(bottom[0], top[0])
-        fold = top[0].fold if self.folds_backward and self.by_channel else None
+        fold = self.under
         dy = top[0].take_diff(fold)
         if self.bias_index is not None and adds_to(self, self.bias_index):
             dbias = self.blobs[self.bias_index].write_diff()

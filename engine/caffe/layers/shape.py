@@ -21,8 +21,15 @@ def joined_axis(layer: Layer, param, legacy: str, blob) -> int:
     return layer.canonical_axis(getattr(param, legacy), blob)
 
 
+class Mover(Layer):
+    """A layer that moves elements about: its gradient hangs on none of them."""
+
+    def read_backward(self, bottom, top):
+        return []
+
+
 @register("Crop")
-class Crop(Layer):
+class Crop(Mover):
     """The part of the first bottom that has the second's size from `axis` on, starting at
     `offset`: none (0 everywhere), one for all cropped axes, or one each."""
 
@@ -67,7 +74,7 @@ class Crop(Layer):
 
 
 @register("Concat")
-class Concat(Layer):
+class Concat(Mover):
     num_bottom = (1, None)
     num_top = (1, 1)
 
@@ -100,7 +107,7 @@ class Concat(Layer):
 
 
 @register("Slice")
-class Slice(Layer):
+class Slice(Mover):
     """Concat's inverse: cut at the `slice_point`s, or into equal parts where there are none."""
 
     num_bottom = (1, 1)
@@ -138,7 +145,7 @@ class Slice(Layer):
 
 
 @register("Split")
-class Split(Layer):
+class Split(Mover):
     """The bottom once more for each of its readers: one memory for data, a diff each."""
 
     num_bottom = (1, 1)
@@ -155,19 +162,23 @@ class Split(Layer):
     def forward(self, bottom, top):
         for blob in top:
             blob.share_data(bottom[0])
+        self.under = bottom[0].fold if self.lean else None
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        fold = bottom[0].fold if self.folds_backward else None
-        diffs = [blob.take_diff(fold) for blob in top]
-        dx = diffs[0].clone() if len(top) == 1 else torch.add(diffs[0], diffs[1])
+        # Crop's second bottom, for one, is given no diff.
+        diffs = [blob.take_diff(self.under) for blob in top if not blob.diff_is_zero]
+        if not diffs:
+            bottom[0].write_diff().zero_()
+            return
+        dx = diffs[0].clone() if len(diffs) == 1 else torch.add(diffs[0], diffs[1])
         for diff in diffs[2:]:
             dx.add_(diff)
-        bottom[0].give_diff(dx, fold)
+        bottom[0].give_diff(dx, self.under)
 
 
-class _View(Layer):
+class _View(Mover):
     """A top that is the bottom under another shape: one memory for data, one for diff."""
 
     num_bottom = (1, 1)

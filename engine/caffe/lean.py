@@ -1,0 +1,88 @@
+"""When the memory of a lean net's blobs is given back: after the last layer that needs it.
+
+Blobs that share memory (a Split's tops and its bottom, a Reshape's) are given back together.
+"""
+
+from __future__ import annotations
+
+from .blob import Blob
+from .errors import InputError
+from .layer import TRAIN
+
+
+class Releases:
+    """What to give back after each layer's forward and backward pass, by layer number."""
+
+    def __init__(self, net, kept: set[str]):
+        count = len(net.layers)
+        self.after_forward: list[list[Blob]] = [[] for _ in range(count)]
+        self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
+        self.diffs_after_backward: list[list[Blob]] = [[] for _ in range(count)]
+        untouched = self._untouched(net, kept)
+        own = {  # or asked for: the gradient of an input
+            i
+            for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids)
+            if layer.keeps_tops or not bottoms
+            for i in tops
+        }
+        for group in _sharing(net, "_data"):
+            if group.isdisjoint(untouched):
+                self._release_data(net, group)
+        weighted = {
+            i
+            for layer, ids in zip(net.layers, net._top_ids)
+            for i, weight in zip(ids, layer.loss_weights)
+            if weight
+        }
+        for group in _sharing(net, "_diff"):
+            makers = [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
+            if group.isdisjoint(weighted | own):
+                blobs = [net._blobs[i] for i in group]
+                self.diffs_after_backward[min(makers)] += blobs
+
+    @staticmethod
+    def _untouched(net, kept: set[str]) -> set[int]:
+        """Blobs that stay: inputs, outputs, what users' layers hold views of, what was named."""
+        found = set(net._outputs)
+        found.update(i for i, name in enumerate(net._blob_names) if name in kept)
+        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+            if not bottoms:
+                found.update(tops)
+            if layer.type == "Python":
+                found.update(bottoms, tops)
+            elif layer.keeps_tops:
+                found.update(tops)
+        return found
+
+    def _release_data(self, net, group: set[int]) -> None:
+        readers = [k for k, ids in enumerate(net._bottom_ids) if not group.isdisjoint(ids)]
+        makers = [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
+        blobs = [net._blobs[i] for i in group]
+        later = [k for k in range(len(net.layers)) if _reads_backward(net, k, group)]
+        if net.phase == TRAIN and later:
+            self.after_backward[min(later)] += blobs
+        else:
+            self.after_forward[max(readers + makers)] += blobs
+
+
+def _reads_backward(net, k: int, group: set[int]) -> bool:
+    if not net._layer_needs[k]:
+        return False
+    read = net.layers[k].read_backward(net._bottoms[k], net._tops[k])
+    return any(blob is net._blobs[i] for blob in read for i in group)
+
+
+def _sharing(net, memory: str) -> list[set[int]]:
+    """The blobs' numbers, those that share their data or diff memory together."""
+    groups: dict[int, set[int]] = {}
+    for i, blob in enumerate(net._blobs):
+        groups.setdefault(id(getattr(blob, memory)), set()).add(i)
+    return list(groups.values())
+
+
+def keep(net, *names: str) -> None:
+    """Let blobs of a lean `net` be readable after its passes too. InputError for other names."""
+    for name in names:
+        if name not in net.blobs:
+            raise InputError(f"{net._where}: no blob '{name}' to keep")
+    net._keep(names)

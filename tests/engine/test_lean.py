@@ -1,0 +1,151 @@
+"""Lean nets: the same numbers, and what may be read after a pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
+
+import caffe
+from caffe.engine import InputError
+
+FILL = 'weight_filler { type: "xavier" }'
+POOL = "pooling_param { kernel_size: 2 stride: 2 }"
+# Layers whose blobs share memory, that read their tops in backward, and that keep states.
+VARIED = (
+    data(4, 3, 6, 6) + data(4, name="label")
+    + layer("conv", "Convolution", "data",
+            more=f"convolution_param {{ num_output: 4 kernel_size: 3 pad: 5 {FILL} }}")
+    + layer("norm", "BatchNorm", "conv") + layer("scale", "Scale", "norm", "norm")
+    + layer("relu", "ReLU", "norm", "norm") + layer("pool", "Pooling", "norm", more=POOL)
+    + layer("lrn", "LRN", "pool") + layer("tanh", "TanH", "pool") + layer("elu", "ELU", "tanh")
+    + layer("prod", "Eltwise", ["lrn", "elu"], more="eltwise_param { operation: PROD }")
+    + layer("most", "Eltwise", ["prod", "tanh"], more="eltwise_param { operation: MAX }")
+    + layer("up", "Deconvolution", "most",
+            more=f"convolution_param {{ num_output: 2 kernel_size: 2 stride: 2 {FILL} }}")
+    + layer("both", "Concat", ["up", "norm"]) + layer("flat", "Flatten", "both")
+    + layer("drop", "Dropout", "flat", "flat")
+    + layer("left", "Slice", "flat", ["left", "right"]) + layer("quiet", "Silence", "right", ())
+    + ip("ip", "left") + losses()
+)  # fmt: skip
+RECURRENT = (
+    data(3, 2, 4) + data(3, 2, name="cont") + data(3, 2, name="label")
+    + layer("lstm", "LSTM", ["data", "cont"],
+            more=f"recurrent_param {{ num_output: 3 {FILL} }}")
+    + layer("loss", "SoftmaxWithLoss", ["lstm", "label"], more="softmax_param { axis: 2 }")
+)  # fmt: skip
+NETS = {"classifier": CLASSIFIER, "varied": VARIED, "recurrent": RECURRENT}
+SOLVER = 'net: "net.prototxt" base_lr: 0.05 momentum: 0.9 lr_policy: "fixed" snapshot_prefix: "s" '
+
+
+@pytest.fixture
+def lean():
+    caffe.engine.set_lean(True)
+
+
+def feed(net, seed):
+    stream = np.random.RandomState(seed)
+    for name in net.inputs:
+        blob = net.blobs[name]
+        numbers = name == "data"
+        blob.data[...] = stream.standard_normal(blob.shape) if numbers else 1
+
+
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("more", ["", "iter_size: 2 ", "clip_gradients: 0.1 "])
+def test_training_gives_the_same_numbers(make_solver, kind, more):
+    trained = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        settings = SOLVER + more + "random_seed: 4 test_iter: 2 test_interval: 2 "
+        solver = make_solver(NETS[kind], settings)
+        feed(solver.test_nets[0], 9)
+        for seed in range(4):
+            feed(solver.net, seed)
+            solver.step(1)
+        trained.append([*params(solver.net), solver.net.blobs["loss"].data.copy(),
+                        solver.test_nets[0].blobs["loss"].data.copy()])  # fmt: skip
+    for plain, other in zip(*trained):
+        np.testing.assert_allclose(other, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_blob_that_was_given_back_says_so_and_how_to_keep_it(make, lean):
+    net = make(VARIED)
+    feed(net, 0)
+    net.forward()
+    for name in ("conv", "norm", "pool"):
+        with pytest.raises(InputError, match="given this blob's memory back.*caffe.engine.keep"):
+            net.blobs[name].data  # noqa: B018
+    assert net.blobs["data"].data.any() and net.blobs["loss"].data > 0
+
+
+def test_kept_blobs_read_as_in_a_net_that_is_not_lean(make):
+    found = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        net = make(VARIED)
+        fill(net)
+        feed(net, 0)
+        caffe.engine.keep(net, "norm", "tanh") if lean else None
+        net.forward()
+        found.append([net.blobs[name].data.copy() for name in ("norm", "tanh")])
+    for plain, kept in zip(*found):
+        np.testing.assert_array_equal(kept, plain)
+    with pytest.raises(InputError, match="no blob 'nrom' to keep"):
+        caffe.engine.keep(net, "nrom")
+
+
+def test_a_view_that_is_held_is_not_given_back(make, lean):
+    net = make(VARIED)
+    feed(net, 0)
+    held = net.blobs["pool"].data
+    net.forward()
+    assert held.any() and net.blobs["pool"].data is not None
+
+
+def test_the_inputs_gradients_can_be_read(make):
+    found = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        net = make("force_backward: true " + VARIED.replace('type: "Dropout"', 'type: "ReLU"'),
+                   caffe.TRAIN)  # fmt: skip
+        fill(net)
+        feed(net, 0)
+        net.forward()
+        found.append(net.backward()["data"].copy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-7)
+    assert found[0].any()
+
+
+def test_a_net_whose_debug_info_is_logged_is_not_lean(make, lean, capfd, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "0")
+    net = make("debug_info: true force_backward: true " + VARIED, caffe.TRAIN)
+    feed(net, 0)
+    net.forward()
+    net.backward()
+    assert net.blobs["conv"].data.any() and net.blobs["conv"].diff.any()
+    assert "[Backward] Layer conv" in capfd.readouterr().err
+
+
+def test_only_what_is_still_needed_is_in_memory(make, lean):
+    net = make(VARIED, caffe.TRAIN)
+    feed(net, 0)
+
+    def held(memory):
+        return {
+            name
+            for name, blob in net.blobs.items()
+            if not getattr(blob, memory).blank and name not in net.inputs
+        }
+
+    net.forward()
+    assert "conv" in held("_data") and "up" not in held("_data") and "both" not in held("_data")
+    net.backward()
+    assert held("_data") == {"loss"} and held("_diff") == {"loss"}
+    test = make(VARIED)
+    feed(test, 0)
+    most = []
+    memories = {id(blob._data): blob._data for blob in test.blobs.values()}.values()
+    test.after_forward(lambda i: most.append(sum(not memory.blank for memory in memories)))
+    test.forward()
+    assert max(most) < len(memories) / 2
