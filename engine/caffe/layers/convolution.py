@@ -109,7 +109,11 @@ class Convolution(Layer):
         the padded bottom."""
         return window_places(size, self.kernel[i], self.stride[i], self.pad[i], self.dilation[i])
 
-    def geometry(self, pad):
+    def taps(self) -> tuple[torch.Tensor, int]:
+        """The weights, and in how many groups they connect the channels."""
+        return self.blobs[0].read(), self.group
+
+    def geometry(self, pad, group):
         """The arguments that ATen's convolution and convolution_backward have in common."""
         no_output_padding = [0] * len(self.kernel)
         return (
@@ -118,7 +122,7 @@ class Convolution(Layer):
             self.dilation,
             self.transposed,
             no_output_padding,
-            self.group,
+            group,
         )
 
     def read_backward(self, bottom, top):
@@ -137,7 +141,7 @@ class Convolution(Layer):
         return pad_tensor(x, [amount for more in reversed(self.beyond) for amount in (0, more)])
 
     def forward(self, bottom, top):
-        weight = self.blobs[0].read()
+        weight, group = self.taps()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
         self.made = [self.fold(i, x) for i, x in enumerate(bottom)]
         for x, y, fold in zip(bottom, top, self.made):
@@ -145,10 +149,10 @@ class Convolution(Layer):
                 x, pad, made = self._longer(x.take()), self.pad, None
             else:
                 x, pad, made = x.take(fold.bottom), fold.pad, fold.top
-            y.give(_aten.convolution(x, weight, bias, *self.geometry(pad)), made)
+            y.give(_aten.convolution(x, weight, bias, *self.geometry(pad, group)), made)
 
     def backward(self, top, propagate_down, bottom):
-        weight = self.blobs[0].read()
+        weight, group = self.taps()
         wants_weight, wants_bias = adds_to(self, 0), adds_to(self, 1)
         for y, wants_bottom, x, fold in zip(top, propagate_down, bottom, self.made):
             wants = [bool(wants_bottom), wants_weight, wants_bias]
@@ -166,7 +170,7 @@ class Convolution(Layer):
                 shape = [n + more for n, more in zip(x.shape, (0, 0, *self.beyond))]
                 taken = torch.empty(folded_shape(shape, under), device=dy.device)
             dx, dweight, dbias = _aten.convolution_backward(
-                dy, taken, weight, [self.outputs], *self.geometry(pad), wants
+                dy, taken, weight, [self.outputs], *self.geometry(pad, group), wants
             )
             if wants_bottom:
                 if any(self.beyond):
@@ -184,6 +188,20 @@ class Deconvolution(Convolution):
     weights (inputs, outputs/group, k…)."""
 
     transposed = True
+
+    def taps(self):
+        """As the weights are; channel by channel where each output has its own input alone and
+        training does not change that (bilinear upsampling): as many times less work as there are
+        channels."""
+        weight = self.blobs[0].read()
+        square = self.group == 1 and 1 < self.outputs == self.channels
+        # A GPU would have to be waited for.
+        if not square or adds_to(self, 0) or weight.device.type != "cpu":
+            return weight, self.group
+        own = weight.diagonal().movedim(-1, 0).unsqueeze(1)
+        if torch.count_nonzero(weight) != torch.count_nonzero(own):
+            return weight, self.group
+        return own.contiguous(), self.outputs
 
     def out_size(self, i, size):
         extent = self.dilation[i] * (self.kernel[i] - 1) + 1

@@ -187,3 +187,23 @@ def test_other_channels_at_a_later_reshape_are_refused():
     run.bottom[0].reshape(1, 3, 5, 5)
     with pytest.raises(InputError, match="set up for 4 channels"):
         run.forward()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_fixed_upsampling_channel_by_channel_is_a_deconvolution(mixed):
+    body = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 pad: 1 }"
+    x, dy = distinct(2, 3, 4, 5), distinct(2, 3, 8, 10, seed=1)
+    found = []
+    for fixed in (True, False):
+        run = Run("Deconvolution", body, x)
+        weight = run.layer.blobs[0].data
+        weight[...] = 0
+        for channel in range(3):
+            weight[channel, channel] = distinct(4, 4, seed=channel)
+        weight[0, 1, 2, 2] = mixed
+        run.layer.blobs[1].data[...] = [1, 2, 3]
+        run.layer.param_propagate_down = [not fixed, not fixed]
+        assert (run.layer.taps()[1] == 3) == (fixed and not mixed)
+        found.append([run.forward(), *run.backward(dy)])
+    for fast, dense in zip(*found):
+        np.testing.assert_allclose(fast, dense, rtol=1e-5, atol=1e-5)
