@@ -5,11 +5,12 @@ VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 DEMO   ?=
 FUZZ   ?=
+BENCH  ?=
 
 py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz lint format clean
+.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -76,6 +77,12 @@ conformance-gpu: setup ## compare the engine on a CUDA GPU with the engine on th
 
 fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 --seed 2"
 	$(py) tests/fuzz/run.py $(FUZZ)
+
+bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make bench BENCH="--quick"
+	$(py) tools/bench.py $(BENCH)
+
+bench-gpu: setup ## the same on a CUDA GPU, with the paper's tables 1 and 6
+	$(py) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
 
 lint: setup ## ruff: lint and format check
 	$(VENV)/bin/ruff check .

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import argparse
 import errno
-import re
 import io
 import os
+import re
 import subprocess
 import sys
 
