@@ -75,6 +75,14 @@ class Memory:
         self._host_fresh = self._device_fresh = False
         self._released = True
 
+    def clear(self) -> None:
+        """Zeros, which take no memory until somebody asks for them."""
+        if self._viewed:
+            self.host(write=True).zero_()
+            return
+        self.release()
+        self._released = self._lost = False
+
     def check(self) -> None:
         """What is about to be read is there, or InputError."""
         if self._released:
@@ -276,6 +284,10 @@ class Blob:
     def release(self) -> None:
         """Forget `data` and free its memory."""
         self._data.release()
+
+    def clear_diff(self) -> None:
+        """Make `diff` zero, and free its memory until it is something else."""
+        self._diff.clear()
 
     def release_diff(self) -> None:
         """Forget `diff` and free its memory."""

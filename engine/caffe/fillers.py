@@ -59,7 +59,7 @@ def _fan(shape, filler) -> float:
 
 
 def _constant(shape, filler):
-    return torch.full(shape, filler.value)
+    return torch.tensor(filler.value).expand(shape)
 
 
 def _uniform_filler(shape, filler):

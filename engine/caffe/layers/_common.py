@@ -38,6 +38,14 @@ def adds_to(layer: Layer, index: int) -> bool:
     return index < len(layer.blobs) and layer.param_propagate_down[index]
 
 
+def add_gradient(blob: Blob, gradient: torch.Tensor) -> None:
+    """Add a parameter's gradient, a tensor that nobody else has, to its diff."""
+    if blob.diff_is_zero and gradient.is_contiguous() and gradient.shape == torch.Size(blob.shape):
+        blob.give_diff(gradient)
+    else:
+        blob.write_diff().add_(gradient)
+
+
 class Scratch:
     """A tensor that a layer keeps from pass to pass, made anew where shape or device change."""
 

@@ -8,7 +8,7 @@ from torch.nn.functional import pad as pad_tensor
 from ..folding import Window, folded_shape
 from ..layer import Layer
 from . import register
-from ._common import add_params, adds_to, require_same_shape
+from ._common import add_gradient, add_params, adds_to, require_same_shape
 
 _aten = torch.ops.aten
 _AXES = ("h", "w")
@@ -177,9 +177,9 @@ class Convolution(Layer):
                     dx = dx[tuple(map(slice, x.shape))]
                 x.give_diff(dx, under)
             if wants_weight:
-                self.blobs[0].write_diff().add_(dweight)
+                add_gradient(self.blobs[0], dweight)
             if wants_bias:
-                self.blobs[1].write_diff().add_(dbias)
+                add_gradient(self.blobs[1], dbias)
 
 
 @register("Deconvolution")
