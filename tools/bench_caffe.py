@@ -29,7 +29,7 @@ class CaffeSide:
 
     def __init__(self, gpu, folded=True):
         self.lean = setting("set_lean", True)
-        self.folding = setting("set_folding", folded)
+        self.folding = setting("set_folding", folded) and folded
         self.gpu = gpu
         if gpu is None:
             caffe.set_mode_cpu()

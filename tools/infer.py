@@ -27,7 +27,6 @@ from tools.nets import (
     find_task,
     input_settings,
     keep,
-    lean,
     load,
     read_net,
 )
@@ -199,11 +198,10 @@ def main(argv):
     make_folder(args.out)
     select_device(args)
     one_input(read_net(args.net), args.net)
-    lean()
     net = load(args.net, args.weights)
     if args.layer in net.blobs:
         keep(net, args.layer)
-    channels = net.blobs[input_of(net)].data.shape[1]
+    channels = net.blobs[input_of(net)].shape[1]
     if channels != 3:
         raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
     count = class_count(args, net)

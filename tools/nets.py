@@ -22,15 +22,6 @@ def read_net(path):
     return text.read(path, caffe_pb2.NetParameter())
 
 
-def lean():
-    """Let nets that are made from now on free what their own passes need no more, where the
-    engine runs; then `keep` what is to be read."""
-    import caffe
-
-    if hasattr(caffe, "engine"):
-        caffe.engine.set_lean(True)
-
-
 def keep(net, *names):
     """Let these blobs of a lean net be readable after its passes."""
     import caffe
@@ -78,7 +69,7 @@ def class_count(args, net):
     """How many classes the scores `args.layer` of a net have; UserError where it has none."""
     if args.layer not in net.blobs:
         raise UserError(f"{args.net}: has no blob {args.layer!r}; --layer names the scores")
-    return net.blobs[args.layer].data.shape[1]
+    return net.blobs[args.layer].shape[1]
 
 
 def class_names(args, task, count, unnamed):

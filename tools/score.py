@@ -29,7 +29,6 @@ from tools.nets import (
     data_layer,
     find_task,
     keep,
-    lean,
     load,
 )
 from tools.pictures import save_indexed
@@ -95,7 +94,7 @@ def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
         if name not in net.blobs:
             raise UserError(f"the net has no blob {name!r}; it has {', '.join(list(net.blobs))}")
     keep(net, layer, gt)
-    classes = net.blobs[layer].data.shape[1]
+    classes = net.blobs[layer].shape[1]
     hist = np.zeros((classes, classes), np.int64)
     loss = 0.0 if "loss" in net.blobs else float("nan")
     for name in dataset:
@@ -186,7 +185,7 @@ def check_classes(net_path, net, layer):
         return  # fed by something else than a Python layer
     if not hasattr(made, "class_count") or layer not in net.blobs:
         return
-    classes, channels = made.class_count(params), net.blobs[layer].data.shape[1]
+    classes, channels = made.class_count(params), net.blobs[layer].shape[1]
     if classes is not None and classes != channels:
         raise UserError(
             f"{net_path}: {made.__name__}'s labels have {classes} classes but blob {layer!r} has "
@@ -273,7 +272,6 @@ def score_several(args, task, ids):
 def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
-    lean()
     ids = ids_of(args.net)
     task = find_task(args.task, args.net)
     if args.json:

@@ -9,7 +9,7 @@ import torch
 
 from . import device as _device
 from .errors import InputError
-from .folding import Fold, fold_gradient, folded_shape, unfold
+from .folding import Fold, fold_gradient, folded_shape, select, unfold
 
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
@@ -23,7 +23,8 @@ class Memory:
 
     A layer may also `give` its result as it is, a tensor in any order of axes, or folded: the flat
     storage is then made of it when somebody asks for that. Once a NumPy view of the storage is
-    handed out it is always up to date: who holds the view sees each pass's numbers in it.
+    handed out, results go there at once, so that who holds it sees those of each pass on the CPU
+    (of a pass on a GPU, once `view` is called again).
     """
 
     __slots__ = (
@@ -47,7 +48,7 @@ class Memory:
         """The content is now this tensor, what `fold` leaves of the whole; of a folded gradient
         the whole cannot be told any more."""
         self._released, self._lost = False, gradient and fold is not None
-        if self._viewed:
+        if self._viewed and not self._lost:
             self._given = None
             self.check()
             whole = unfold(tensor, fold)
@@ -126,7 +127,7 @@ class Memory:
         return self._host
 
     def view(self) -> torch.Tensor:
-        """The flat storage on the host, from now on always up to date."""
+        """The flat storage on the host, for good."""
         self.check()
         self._viewed = True
         return self.host(write=True)
@@ -243,9 +244,11 @@ class Blob:
         return self._inner(self._data, write)
 
     def take(self, fold: Fold | None = None) -> torch.Tensor:
-        """`data` on the current device in any order of axes in memory, without what `fold`, which
-        leaves out no more than `inner`'s, leaves out. Not to be changed."""
+        """`data` on the current device in any order of axes in memory, without what `fold` leaves
+        out: no more than `inner`'s does, where that is folded. Not to be changed."""
         tensor, stored = self.inner()
+        if stored is None:
+            return tensor if fold is None else select(tensor, fold)
         return unfold(tensor, stored, fold)
 
     @property
@@ -256,7 +259,7 @@ class Blob:
     @property
     def fold(self) -> Fold | None:
         """The fold of `inner`."""
-        return self._data.given()[1]
+        return self._fitting(self._data)[1]
 
     def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
         """`give` for `diff`."""
@@ -272,14 +275,20 @@ class Blob:
         tensor, stored = self.inner_diff()
         return tensor if fold is None else fold_gradient(tensor, stored, fold)
 
-    def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
-        if memory is self._data and not write:
-            memory.check()
+    def _fitting(self, memory: Memory) -> tuple[torch.Tensor | None, Fold | None]:
+        """What was given, if it is on the current device and of this blob's shape."""
         tensor, fold = memory.given()
-        fits = tensor is not None and tensor.shape == folded_shape(self._shape, fold)
-        if fits and tensor.device == _device.current():
-            return tensor, fold
-        return self._view(memory, write), None
+        fits = tensor is not None and tensor.device == _device.current()
+        fits = fits and tensor.shape == folded_shape(self._shape, fold)
+        if fits and fold is not None:
+            fits = self._shape[-2:] == (fold.rows.size, fold.columns.size)
+        return (tensor, fold) if fits else (None, None)
+
+    def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
+        if memory is self._data:
+            memory.check()
+        tensor, fold = self._fitting(memory)
+        return (self._view(memory, write), None) if tensor is None else (tensor, fold)
 
     def release(self) -> None:
         """Forget `data` and free its memory."""

@@ -60,14 +60,19 @@ class _Value:
                 axis.out = min(axis.most, self.below.axes[i].out // axis.stride)
 
 
-def _value(layer, bottom: _Value | None, below, above) -> _Value:
+def _unknown(blob) -> _Value:
+    """The content of a blob in which nothing is known to repeat."""
+    sizes = blob.shape[2:] if len(blob.shape) == 4 else (0, 0)
+    return _Value([_Axis(size, None, False, 1) for size in sizes], None, False)
+
+
+def _value(layer, bottom: _Value, below, above) -> _Value:
     """What `layer` makes of a bottom, whose blob is `below`, in the blob `above`."""
-    sizes = above.shape[2:] if len(above.shape) == 4 else (0, 0)
-    windows = layer.windows() if bottom is not None and len(above.shape) == 4 else None
-    if windows is None or len(below.shape) != 4:
-        return _Value([_Axis(size, None, False, 1) for size in sizes], None, False)
+    windows = layer._windows()
+    if windows is None or len(above.shape) != 4 or len(below.shape) != 4:
+        return _unknown(above)
     axes = []
-    for axis, window, size in zip(bottom.axes, windows, sizes):
+    for axis, window, size in zip(bottom.axes, windows, above.shape[2:]):
         runs, from_padding = runs_behind(axis.runs, axis.size, window, size)
         axes.append(_Axis(size, runs, from_padding, window.stride))
     return _Value(axes, bottom, windows is POINTWISE)
@@ -78,7 +83,7 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     if value.pointwise or value.below is None or value.fold is None:
         return None
     below, taken, pads = value.below, [], []
-    for axis, under, window in zip(value.axes, below.axes, layer.windows()):
+    for axis, under, window in zip(value.axes, below.axes, layer._windows()):
         less = axis.out * axis.stride
         taken.append(under.folded(0 if axis.from_padding else less))
         pads.append(window.pad - less if axis.from_padding else window.pad)
@@ -86,30 +91,52 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     return LayerFold(below.fold, bottom, value.fold, pads)
 
 
-def plan_folds(net) -> None:
-    """Give each layer of `net` its `folds`, one a top, for the blobs' present shapes."""
+def plan_folds(net, reach: list[int]) -> None:
+    """Give the layers of numbers `reach`, a root's, their `_folds`, one a top, for the shapes
+    that the root's bottoms have now."""
     current: dict[int, _Value] = {}
     made: list[list[_Value]] = []
-    for layer, bottom_ids, top_ids in zip(net.layers, net._bottom_ids, net._top_ids):
-        bottoms = [current.get(i) for i in bottom_ids]
+    for k in reach:
+        layer, bottom_ids, top_ids = net.layers[k], net._bottom_ids[k], net._top_ids[k]
+        layer.reshape(net._bottoms[k], net._tops[k])
+        for i in bottom_ids:
+            current.setdefault(i, _unknown(net._blobs[i]))
         values = []
         for j, top in enumerate(top_ids):
-            k = j if j < len(bottoms) else 0
-            bottom = bottoms[k] if bottoms else None
-            below = net._blobs[bottom_ids[k]] if bottoms else None
-            values.append(_value(layer, bottom, below, net._blobs[top]))
+            i = bottom_ids[j if j < len(bottom_ids) else 0]
+            values.append(_value(layer, current[i], net._blobs[i], net._blobs[top]))
         current.update(zip(top_ids, values))
         made.append(values)
     for values in reversed(made):
         for value in values:
             value.limit()
-    for layer, values in zip(net.layers, made):
+    for k, values in zip(reach, made):
         for value in values:
             value.leave_out()
-        layer.folds = [_layer_fold(layer, value) for value in values]
+        net.layers[k]._folds = [_layer_fold(net.layers[k], value) for value in values]
 
 
-def is_root(layer) -> bool:
-    """Whether the padding of `layer` makes elements of its top equal."""
-    windows = layer.windows()
+def find_roots(net) -> dict[int, list[int]]:
+    """The layers whose padding makes elements of their tops equal, each with the layers that may
+    carry that on: itself and those that read nothing but what these make."""
+    roots: dict[int, list[int]] = {}
+    taken: set[int] = set()
+    for root, layer in enumerate(net.layers):
+        if root in taken or not _is_root(layer):
+            continue
+        reach, inside = [root], set(net._top_ids[root])
+        for k in range(root + 1, len(net.layers)):
+            ids = net._bottom_ids[k]
+            if not ids or not inside.issuperset(ids) or net.layers[k]._windows() is None:
+                inside.difference_update(net._top_ids[k])
+            else:
+                reach.append(k)
+                inside.update(net._top_ids[k])
+        roots[root] = reach
+        taken.update(reach)
+    return roots
+
+
+def _is_root(layer) -> bool:
+    windows = layer._windows()
     return windows is not None and any(window.pad >= window.extent for window in windows)

@@ -126,6 +126,16 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
     return made
 
 
+def select(tensor: torch.Tensor, into: Fold) -> torch.Tensor:
+    """What `into` leaves of a whole blob."""
+    made = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
+    for row, column in _pairs(into, None):
+        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
+        part = _part(tensor, (row[0], sizes[0]), (column[0], sizes[1]))
+        _part(made, (row[2], sizes[0]), (column[2], sizes[1])).copy_(part)
+    return made
+
+
 def fold_gradient(tensor: torch.Tensor, fold: Fold | None, into: Fold) -> torch.Tensor:
     """The gradient of a blob under the fold `into`, from that of the same blob with less left out
     (`fold`; None: nothing): an element that stands for several has the sum of theirs."""

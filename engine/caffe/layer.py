@@ -41,7 +41,7 @@ class Layer:
     """Tops that the prototxt leaves out are made anonymously, up to `num_top`'s fewest."""
     is_loss = False
     """The first top has loss weight 1 unless the prototxt says otherwise."""
-    keeps_tops = False
+    _keeps_tops = False
     """Its tops share memory with what it keeps from pass to pass."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
@@ -52,9 +52,9 @@ class Layer:
         self.blobs = BlobVec()
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
-        self.folds: list[LayerFold | None] = []
+        self._folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
-        self.lean = False
+        self._lean = False
         """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
         used may be forgotten."""
 
@@ -78,16 +78,16 @@ class Layer:
     def backward(self, top, propagate_down, bottom):
         pass
 
-    def fold(self, i: int, bottom: Blob) -> LayerFold | None:
+    def _fold_now(self, i: int, bottom: Blob) -> LayerFold | None:
         """How top `i` is made of `bottom` now: folded, if that still is as was planned."""
-        fold = self.folds[i] if self.folds else None
+        fold = self._folds[i] if self._folds else None
         return fold if fold is not None and bottom.fold == fold.stored else None
 
-    def read_backward(self, bottom, top) -> list[Blob]:
+    def _read_backward(self, bottom, top) -> list[Blob]:
         """The blobs whose `data` backward reads: a lean net forgets all others before."""
         return [*bottom, *top]
 
-    def windows(self) -> tuple[Window, Window] | None:
+    def _windows(self) -> tuple[Window, Window] | None:
         """Through which windows the tops see the bottoms' rows and columns: POINTWISE for a layer
         that works on each element by itself, None for one whose tops do not repeat as its
         bottoms do. Valid after `reshape`."""

@@ -19,12 +19,11 @@ class Releases:
         self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
         self.diffs_after_backward: list[list[Blob]] = [[] for _ in range(count)]
         untouched = self._untouched(net, kept)
-        own = {  # or asked for: the gradient of an input
-            i
-            for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids)
-            if layer.keeps_tops or not bottoms
-            for i in tops
-        }
+        # Diffs of inputs can be asked for; users write those of outputs, and of their own layers.
+        own = set(net._outputs)
+        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+            if layer._keeps_tops or not bottoms or layer.type == "Python":
+                own.update(bottoms, tops)
         for group in _sharing(net, "_data"):
             if group.isdisjoint(untouched):
                 self._release_data(net, group)
@@ -42,7 +41,8 @@ class Releases:
 
     @staticmethod
     def _untouched(net, kept: set[str]) -> set[int]:
-        """Blobs that stay: inputs, outputs, what users' layers hold views of, what was named."""
+        """Blobs that stay: inputs, outputs, what users' layers hold views of, what layers share
+        with what they keep, and what was named."""
         found = set(net._outputs)
         found.update(i for i, name in enumerate(net._blob_names) if name in kept)
         for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
@@ -50,7 +50,7 @@ class Releases:
                 found.update(tops)
             if layer.type == "Python":
                 found.update(bottoms, tops)
-            elif layer.keeps_tops:
+            elif layer._keeps_tops:
                 found.update(tops)
         return found
 
@@ -68,7 +68,7 @@ class Releases:
 def _reads_backward(net, k: int, group: set[int]) -> bool:
     if not net._layer_needs[k]:
         return False
-    read = net.layers[k].read_backward(net._bottoms[k], net._tops[k])
+    read = net.layers[k]._read_backward(net._bottoms[k], net._tops[k])
     return any(blob is net._blobs[i] for blob in read for i in group)
 
 

@@ -13,7 +13,7 @@ from .batches import Batches
 from .blob import Blob
 from .debug_info import set_debug_info
 from .errors import InputError
-from .fold_plan import is_root, plan_folds
+from .fold_plan import find_roots, plan_folds
 from .graph import filter_layers, insert_splits
 from .internals import Internals
 from .layer import TEST, TRAIN
@@ -113,10 +113,8 @@ class Net(Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
-        self._fold_roots = {}
-        if settings.folding():
-            roots = [i for i, layer in enumerate(self.layers) if is_root(layer)]
-            self._fold_roots = dict.fromkeys(roots)  # root -> the shapes that the folds are for
+        self._fold_roots = find_roots(self) if settings.folding() else {}
+        self._folded_for: dict[int, list] = {}  # root -> its bottoms' shapes
         self._kept: set[str] = set()
         self._be_lean(settings.lean())
         set_debug_info(self, param.debug_info)
@@ -289,7 +287,7 @@ class Net(Internals, WeightFiles, Batches):
         """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
         self._lean = lean
         for layer in self.layers:
-            layer.lean = lean
+            layer._lean = lean
         self._keep(())
 
     def _keep(self, names) -> None:
@@ -299,15 +297,13 @@ class Net(Internals, WeightFiles, Batches):
         self._releases = Releases(self, self._kept) if self._lean else None
 
     def _plan_folds(self, root: int) -> None:
-        """Plan anew where the bottoms of layer `root`, or of another root, have other shapes."""
+        """Plan anew where the bottoms of layer `root` have other shapes than last time. Only
+        layers that it reaches are reshaped before their turn: none that a user wrote, none that
+        reads data."""
         shapes = [blob.shape for blob in self._bottoms[root]]
-        if self._fold_roots[root] == shapes:
-            return
-        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
-            layer.reshape(bottom, top)
-        plan_folds(self)
-        for i in self._fold_roots:
-            self._fold_roots[i] = [blob.shape for blob in self._bottoms[i]]
+        if self._folded_for.get(root) != shapes:
+            plan_folds(self, self._fold_roots[root])
+            self._folded_for[root] = shapes
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-_chosen = {"folding": True, "lean": False}
+_chosen = {"folding": False, "lean": False}
 
 
 def set_folding(on: bool) -> None:
     """Whether nets that are made from now on leave out rows and columns that repeat (default:
-    yes). What comes out is the same; see `folding`."""
+    no). What comes out is the same; see `folding`."""
     _chosen["folding"] = bool(on)
 
 
@@ -19,9 +19,10 @@ def set_lean(on: bool) -> None:
     """Whether nets that are made from now on give their blobs' memory back as soon as their own
     passes need it no more (default: no, as in Caffe).
 
-    After a pass, only the blobs that layers without bottoms make, the net's outputs and those
-    given to `keep` can be read; diffs of blobs cannot. In training, folding reaches the backward
-    pass too.
+    After a pass, the blobs that layers without bottoms make, the net's outputs, those of Python
+    layers and those given to `keep` before can be read, and of diffs those of inputs and outputs;
+    others may be gone, and then say so. A backward pass needs a forward pass in TRAIN before it,
+    once each. In training, folding reaches the backward pass too.
     """
     _chosen["lean"] = bool(on)
 

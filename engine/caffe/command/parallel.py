@@ -14,7 +14,6 @@ from multiprocessing import connection
 
 from .. import device, log, ranks
 from ..nccl import NCCL
-from ..settings import set_lean
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP)  # the first solver acts on them
 
@@ -47,7 +46,6 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
     ranks.set_solver_count(count)
     ranks.set_solver_rank(rank)
     ranks.set_multiprocess(True)
-    set_lean(True)
     try:
         solver = make_solver(flags, _only_gradients)
         if flags.snapshot:

@@ -72,6 +72,7 @@ class Convolution(Layer):
         self.stride = spatial(self, "stride", n, 1)
         self.pad = spatial(self, "pad", n, 0)
         self.dilation = spatial(self, "dilation", n, 1)
+        self.made = [None] * len(bottom)
         self.channels, self.group = bottom[0].shape[1], param.group
         self.outputs = param.num_output
         if self.outputs < 1:
@@ -125,10 +126,10 @@ class Convolution(Layer):
             group,
         )
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return bottom if adds_to(self, 0) else []
 
-    def windows(self):
+    def _windows(self):
         if self.transposed or len(self.kernel) != 2 or any(self.beyond):
             return None
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel)]
@@ -143,7 +144,7 @@ class Convolution(Layer):
     def forward(self, bottom, top):
         weight, group = self.taps()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
-        self.made = [self.fold(i, x) for i, x in enumerate(bottom)]
+        self.made = [self._fold_now(i, x) for i, x in enumerate(bottom)]
         for x, y, fold in zip(bottom, top, self.made):
             if fold is None:
                 x, pad, made = self._longer(x.take()), self.pad, None
@@ -158,7 +159,7 @@ class Convolution(Layer):
             wants = [bool(wants_bottom), wants_weight, wants_bias]
             if not any(wants):
                 continue
-            if fold is None or not self.lean:
+            if fold is None or not self._lean:
                 top_fold, under, pad = None, None, self.pad
             else:
                 top_fold, under, pad = fold.top, fold.bottom, fold.pad

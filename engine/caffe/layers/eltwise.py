@@ -30,7 +30,7 @@ class Eltwise(Layer):
         require_own_top(self, bottom, top)
         top[0].reshape_like(bottom[0])
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return [] if self.operation in ("SUM", "MAX") else [*bottom, *top]
 
     def forward(self, bottom, top):

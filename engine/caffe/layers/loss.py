@@ -64,7 +64,7 @@ class SoftmaxWithLoss(Loss):
     num_top = (1, 2)
     allow_force_backward = (True, False)
     takes_loss_param = True
-    keeps_tops = True
+    _keeps_tops = True
 
     def setup(self, bottom, top):
         param = self.layer_param.loss_param
@@ -85,7 +85,7 @@ class SoftmaxWithLoss(Loss):
             top[1].reshape_like(bottom[0])
             top[1].share_data(self.prob)
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return bottom[1:]  # and the probabilities, which are its own
 
     def _labels(self, bottom):

@@ -253,7 +253,7 @@ class InfogainLoss(_LabelledLoss):
     num_top = (1, 2)
     allow_force_backward = (True, False, False)
     takes_loss_param = True
-    keeps_tops = True
+    _keeps_tops = True
 
     def setup(self, bottom, top):
         param = self.layer_param.loss_param

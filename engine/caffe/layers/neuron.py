@@ -27,7 +27,7 @@ class Neuron(Layer):
 class Pointwise(Neuron):
     """A layer that works on its bottom as it was given: in any order of axes in memory, folded."""
 
-    def windows(self):
+    def _windows(self):
         return POINTWISE
 
     def given(self, bottom, top) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,17 +43,14 @@ class Pointwise(Neuron):
 
     def given_diffs(self, bottom, top) -> tuple[torch.Tensor, torch.Tensor]:
         """The top's diff and where the bottom's goes, the same tensor in place; then call
-        `make_diff`."""
-        if not self.lean:
-            self.under = None
-        in_place = same_memory(bottom[0], top[0])
-        if not in_place:
+        `make_diff`. A whole diff is folded as the bottom still is."""
+        dy, self.under = top[0].inner_diff(write=same_memory(bottom[0], top[0]))
+        if self._lean and self.under is None and bottom[0].fold is not None:
+            self.under = bottom[0].fold
             dy = top[0].take_diff(self.under)
+        if not same_memory(bottom[0], top[0]):
             return dy, torch.empty_like(dy)
-        dy, stored = top[0].inner_diff(write=True)
-        if stored != self.under:
-            dy = top[0].take_diff(self.under)
-            top[0].give_diff(dy, self.under)
+        top[0].give_diff(dy, self.under)
         return dy, dy
 
     def make_diff(self, bottom, top, dx: torch.Tensor) -> None:
@@ -80,7 +77,7 @@ class KeepsInput(Neuron):
 class ReLU(Pointwise):
     """max(0, x) + negative_slope · min(0, x)."""
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return bottom
 
     def forward(self, bottom, top):
@@ -154,7 +151,7 @@ class Power(KeepsInput):
 
 
 @register("Dropout")
-class Dropout(Pointwise):
+class Dropout(Neuron):
     """In TRAIN each element is dropped with probability `dropout_ratio`, and what remains is
     scaled by 1/(1 - dropout_ratio); in TEST nothing changes."""
 
@@ -165,29 +162,30 @@ class Dropout(Pointwise):
         self.drops = self.phase == TRAIN and self.ratio > 0
         self.mask = Scratch()
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return []
 
-    def windows(self):
+    def _windows(self):
         return None if self.drops else POINTWISE
 
     def forward(self, bottom, top):
-        x, y = self.given(bottom, top)
-        if self.drops:
-            keep = 1 - self.ratio
-            mask = self.mask(x.shape, x.device)
-            mask.bernoulli_(keep, generator=rng.generator(x.device)).div_(keep)
-            torch.mul(x, mask, out=y)
-        elif not same_memory(bottom[0], top[0]):
-            y.copy_(x)
-        self.make(bottom, top, y)
+        if not self.drops:
+            if not same_memory(bottom[0], top[0]):
+                x, fold = bottom[0].inner()
+                top[0].give(x.clone(), fold)
+            return
+        # Whole: elements that are equal are not dropped alike.
+        x, y = bottom[0].read(), top[0].write()
+        keep = 1 - self.ratio
+        mask = self.mask(x.shape, x.device)
+        mask.bernoulli_(keep, generator=rng.generator(x.device)).div_(keep)
+        torch.mul(x, mask, out=y)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        dy, dx = self.given_diffs(bottom, top)
         if self.drops:
-            torch.mul(dy, self.mask.tensor, out=dx)
+            torch.mul(top[0].read_diff(), self.mask.tensor, out=bottom[0].write_diff())
         elif not same_memory(bottom[0], top[0]):
-            dx.copy_(dy)
-        self.make_diff(bottom, top, dx)
+            dy, fold = top[0].inner_diff()
+            bottom[0].give_diff(dy.clone(), fold)

@@ -18,7 +18,7 @@ class Parameter(Layer):
 
     num_bottom = (0, 0)
     num_top = (1, 1)
-    keeps_tops = True
+    _keeps_tops = True
 
     def setup(self, bottom, top):
         shape = tuple(self.layer_param.parameter_param.shape.dim)

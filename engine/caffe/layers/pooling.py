@@ -9,7 +9,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from .. import rng
 from ..blob import MAX_COUNT
-from ..folding import Window, folded_shape, like
+from ..folding import Window, folded_shape, like, unfold
 from ..layer import TRAIN, Layer
 from . import register
 from ._common import Scratch
@@ -80,7 +80,7 @@ class Pooling(Layer):
             raise self.fail(f"pad {self.pad} must be smaller than the kernel {self.kernel}")
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
-        self.several_tops = len(top) > 1
+        self.several_tops, self.made = len(top) > 1, None
         self.index = Scratch(torch.int64)
         self.draws = Scratch()
 
@@ -116,10 +116,10 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return [] if self.max and self.direct else [*bottom, *top]
 
-    def windows(self):
+    def _windows(self):
         if not self.direct or self.stochastic or self.several_tops:
             return None
         geometry = zip(self.kernel, self.stride, self.pad)
@@ -127,7 +127,7 @@ class Pooling(Layer):
 
     def forward(self, bottom, top):
         if self.direct and not self.stochastic:
-            self.made = self.fold(0, bottom[0])
+            self.made = self._fold_now(0, bottom[0])
             self._direct(bottom, top)
         elif self.max:
             x, y = bottom[0].read(), top[0].write()
@@ -174,13 +174,9 @@ class Pooling(Layer):
             bottom[0].write_diff().copy_(dx)
 
     def _direct_backward(self, top, bottom) -> None:
-        fold = self.made if self.lean else None
+        fold = self.made if self._lean else None
         if self.max and self.made is not None and fold is None:
-            # The whole maps' places of the maxima are not known yet.
-            bottom_whole = bottom[0].take()
-            _, self.index.tensor = _aten.max_pool2d_with_indices(
-                bottom_whole, *self._torch_geometry()
-            )
+            self.index.tensor = self._whole_places(self.index.tensor, self.made, bottom[0].shape)
             self.made = None
         dy = top[0].take_diff(fold.top if fold else None)
         # Its numbers do not matter, and may be forgotten.
@@ -192,9 +188,24 @@ class Pooling(Layer):
             )
         else:
             dx = _aten.avg_pool2d_backward(dy, x, *self._average_geometry())
-        if self.lean:
+        if self._lean:
             self.index.tensor = self.index.tensor.new_empty(0)
         bottom[0].give_diff(dx, fold.bottom if fold else None)
+
+    def _whole_places(self, index: torch.Tensor, fold, shape) -> torch.Tensor:
+        """Where in the whole bottom the maxima lie whose places in the folded one are `index`:
+        windows that are equal have them at the same place within."""
+        width = folded_shape(shape, fold.bottom)[-1]
+        inside = []
+        rows = index.div(width, rounding_mode="floor")
+        for axis, places in ((0, rows), (1, index - rows * width)):
+            starts = torch.arange(places.shape[2 + axis], device=index.device) * self.stride[axis]
+            starts = (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
+            within = unfold(places - starts, fold.top)
+            starts = torch.arange(within.shape[2 + axis], device=index.device) * self.stride[axis]
+            starts = (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
+            inside.append(within + starts)
+        return inside[0] * shape[-1] + inside[1]
 
     def _torch_geometry(self):
         return self.kernel, self.stride, self.pad, [1, 1], self.ceil
@@ -230,7 +241,7 @@ class Pooling(Layer):
         row = index.div(width, rounding_mode="floor").sub_(self.pad[0])
         index.remainder_(width).sub_(self.pad[1]).add_(row, alpha=x.shape[3])
 
-    def _windows(self, x: torch.Tensor) -> torch.Tensor:
+    def _elements(self, x: torch.Tensor) -> torch.Tensor:
         """Each window's elements, row by row, along a new last axis; 0 outside the bottom."""
         x = pad_tensor(x, self._padding(x.shape))
         for axis, size, stride in zip((2, 3), self.kernel, self.stride):
@@ -241,10 +252,10 @@ class Pooling(Layer):
         """Index h·W + w + 1 of each window's elements (1, 1, out…, k), 0 outside the bottom."""
         height, width = x.shape[2:]
         places = torch.arange(1, height * width + 1, device=x.device)
-        return self._windows(places.view(1, 1, height, width))
+        return self._elements(places.view(1, 1, height, width))
 
     def _choose(self, x, y) -> None:
-        sums = self._windows(x).cumsum(4)
+        sums = self._elements(x).cumsum(4)
         places = self._places(x).expand(sums.shape)
         total = sums.gather(4, places.argmax(4, keepdim=True))  # at the last one that is inside
         draws = self.draws(y.shape, y.device)
@@ -258,13 +269,13 @@ class Pooling(Layer):
         y.masked_fill_(~reached.any(4), float("nan"))
 
     def _expect(self, x, y) -> None:
-        windows = self._windows(x)
+        windows = self._elements(x)
         total = windows.sum(4)
         torch.div(windows.square().sum(4), total, out=y).masked_fill_(total <= 0, 0)
 
     def _expect_backward(self, x, y, dy, dx) -> None:
         """The derivative of Σx² / Σx: (2x - Σx² / Σx) / Σx."""
-        windows = self._windows(x)
+        windows = self._elements(x)
         total = windows.sum(4)
         scale = (dy / total).masked_fill_(total <= 0, 0).unsqueeze(4)
         slopes = (2 * windows - y.unsqueeze(4)).mul_(scale)

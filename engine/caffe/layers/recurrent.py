@@ -35,7 +35,7 @@ class Recurrent(Layer):
     """
 
     allow_force_backward = (True, False)
-    keeps_tops = True
+    _keeps_tops = True
     states: tuple[str, ...] = ()
     """The hidden states' names."""
     rows = 1

@@ -98,7 +98,7 @@ class Scale(_Spread):
             params.append(("bias", shape, param.bias_filler))
         self.bias_index = len(params) - 1 if param.bias_term else None
         add_params(self, *params)
-        self.kept = Scratch()
+        self.kept, self.under = Scratch(), None
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
@@ -113,10 +113,10 @@ class Scale(_Spread):
     def _wants_scale_diff(self, propagate_down, bottom) -> bool:
         return bool(propagate_down[1]) if len(bottom) > 1 else adds_to(self, 0)
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return bottom if len(bottom) > 1 or adds_to(self, 0) else []
 
-    def windows(self):
+    def _windows(self):
         return POINTWISE if self.by_channel else None
 
     def forward(self, bottom, top):
@@ -127,9 +127,10 @@ class Scale(_Spread):
         if not same_memory(bottom[0], top[0]):
             x, fold = bottom[0].inner() if self.by_channel else (bottom[0].take(), None)
             top[0].give(x * small if bias is None else torch.addcmul(bias, x, small), fold)
-            self.under = fold if self.lean else None
+            self.under = fold if self._lean else None
             return
         self.under = None
+        bottom[0].read()
         x = bottom[0].write()
         if len(bottom) > 1 or adds_to(self, 0):  # the scale's gradient needs what is overwritten
             self.kept(x.shape, x.device).copy_(x)

@@ -24,7 +24,7 @@ def joined_axis(layer: Layer, param, legacy: str, blob) -> int:
 class Mover(Layer):
     """A layer that moves elements about: its gradient hangs on none of them."""
 
-    def read_backward(self, bottom, top):
+    def _read_backward(self, bottom, top):
         return []
 
 
@@ -151,18 +151,21 @@ class Split(Mover):
     num_bottom = (1, 1)
     num_top = (1, None)
 
+    def setup(self, bottom, top):
+        self.under = None
+
     def reshape(self, bottom, top):
         for blob in top:
             blob.reshape_like(bottom[0])
             blob.share_data(bottom[0])
 
-    def windows(self):
+    def _windows(self):
         return POINTWISE
 
     def forward(self, bottom, top):
         for blob in top:
             blob.share_data(bottom[0])
-        self.under = bottom[0].fold if self.lean else None
+        self.under = bottom[0].fold if self._lean else None
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
