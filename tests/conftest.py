@@ -22,7 +22,8 @@ def nets_as_caffes():
     engine = getattr(sys.modules.get("caffe"), "engine", None)
     if engine is not None:
         engine.set_lean(False)
-        engine.set_folding(False)
+        engine.set_folding(True)
+        engine.set_winograd(True)
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,13 @@ from .device import cuda_device_count, synchronize
 from .errors import Error, InputError
 from .lean import keep
 from .proto.wire import read_weights
-from .settings import set_folding, set_lean
+from .settings import set_folding, set_lean, set_winograd
 from .snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "keep", "keep_memory", "load_torch_weights",
-    "position_path", "python_path", "read_weights", "set_folding", "set_lean", "synchronize",
+    "position_path", "python_path", "read_weights", "set_folding", "set_lean", "set_winograd",
+    "synchronize",
 ]  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from ..folding import Window, folded_shape
 from ..layer import Layer
 from . import register
 from ._common import add_gradient, add_params, adds_to, require_same_shape
+from ._convolve import Geometry, convolve, gradients
 
-_aten = torch.ops.aten
 _AXES = ("h", "w")
 
 
@@ -114,17 +114,9 @@ class Convolution(Layer):
         """The weights, and in how many groups they connect the channels."""
         return self.blobs[0].read(), self.group
 
-    def geometry(self, pad, group):
-        """The arguments that ATen's convolution and convolution_backward have in common."""
+    def geometry(self, pad, group) -> Geometry:
         no_output_padding = [0] * len(self.kernel)
-        return (
-            self.stride,
-            pad,
-            self.dilation,
-            self.transposed,
-            no_output_padding,
-            group,
-        )
+        return Geometry(self.stride, pad, self.dilation, self.transposed, no_output_padding, group)
 
     def _read_backward(self, bottom, top):
         return bottom if adds_to(self, 0) else []
@@ -150,7 +142,7 @@ class Convolution(Layer):
                 x, pad, made = self._longer(x.take()), self.pad, None
             else:
                 x, pad, made = x.take(fold.bottom), fold.pad, fold.top
-            y.give(_aten.convolution(x, weight, bias, *self.geometry(pad, group)), made)
+            y.give(convolve(x, weight, bias, self.geometry(pad, group)), made)
 
     def backward(self, top, propagate_down, bottom):
         weight, group = self.taps()
@@ -170,9 +162,7 @@ class Convolution(Layer):
             else:  # its numbers do not matter, and may be forgotten
                 shape = [n + more for n, more in zip(x.shape, (0, 0, *self.beyond))]
                 taken = torch.empty(folded_shape(shape, under), device=dy.device)
-            dx, dweight, dbias = _aten.convolution_backward(
-                dy, taken, weight, [self.outputs], *self.geometry(pad, group), wants
-            )
+            dx, dweight, dbias = gradients(dy, taken, weight, self.geometry(pad, group), wants)
             if wants_bottom:
                 if any(self.beyond):
                     dx = dx[tuple(map(slice, x.shape))]
