@@ -33,7 +33,7 @@ from tools.cli import (
     run,
     select_device,
 )
-from tools.nets import check_weights, zero_layers
+from tools.nets import check_weights, lean, zero_layers
 
 
 class Diverged(RuntimeError):
@@ -263,6 +263,7 @@ def main(argv):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
+    lean()
     solver = caffe.get_solver(settings.write_effective(param, folder))
     score.check_classes(param.train_net or param.net, solver.net, "score")
     start(solver, args, param)

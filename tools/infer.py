@@ -27,6 +27,7 @@ from tools.nets import (
     find_task,
     input_settings,
     keep,
+    lean,
     load,
     read_net,
 )
@@ -198,6 +199,7 @@ def main(argv):
     make_folder(args.out)
     select_device(args)
     one_input(read_net(args.net), args.net)
+    lean()
     net = load(args.net, args.weights)
     if args.layer in net.blobs:
         keep(net, args.layer)

@@ -22,6 +22,15 @@ def read_net(path):
     return text.read(path, caffe_pb2.NetParameter())
 
 
+def lean():
+    """Let nets that are made from now on free what their own passes need no more, where the
+    engine runs; then `keep` what is to be read."""
+    import caffe
+
+    if hasattr(caffe, "engine"):
+        caffe.engine.set_lean(True)
+
+
 def keep(net, *names):
     """Let these blobs of a lean net be readable after its passes."""
     import caffe

@@ -29,6 +29,7 @@ from tools.nets import (
     data_layer,
     find_task,
     keep,
+    lean,
     load,
 )
 from tools.pictures import save_indexed
@@ -272,6 +273,7 @@ def score_several(args, task, ids):
 def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
+    lean()
     ids = ids_of(args.net)
     task = find_task(args.task, args.net)
     if args.json:

@@ -14,6 +14,7 @@ from multiprocessing import connection
 
 from .. import device, log, ranks
 from ..nccl import NCCL
+from ..settings import set_lean
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP)  # the first solver acts on them
 
@@ -46,6 +47,7 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
     ranks.set_solver_count(count)
     ranks.set_solver_rank(rank)
     ranks.set_multiprocess(True)
+    set_lean(True)
     try:
         solver = make_solver(flags, _only_gradients)
         if flags.snapshot:

@@ -6,6 +6,7 @@ from ..layer import TEST
 from ..log import log
 from ..net import Net
 from ..output_means import OutputMeans
+from ..settings import set_lean
 from .devices import WHERE, gpus, use_first
 
 FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
@@ -15,6 +16,7 @@ def main(flags) -> None:
     model = flags.need("model", "the net to score")
     weights = flags.need("weights", "the caffemodel to score")
     use_first(gpus(flags.gpu))
+    set_lean(True)
     net = Net(model, TEST, level=flags.level, stages=flags.stages)
     for name in weights.split(","):
         net.copy_from(name.strip())

@@ -10,6 +10,7 @@ from .. import device
 from ..errors import InputError
 from ..log import log
 from ..proto import caffe_pb2, text
+from ..settings import set_lean
 from ..solver import SNAPSHOT, STOP
 from ..solver_updates import solver_class
 from . import parallel
@@ -108,6 +109,7 @@ def main(flags) -> None:
     else:
         log("Use CPU.", where=WHERE)
         device.set_mode_cpu()
+    set_lean(True)
     with parallel.Others(flags, numbers) as others:
         solver = make_solver(flags)
         if flags.snapshot:

@@ -174,6 +174,8 @@ class Pooling(Layer):
             bottom[0].write_diff().copy_(dx)
 
     def _direct_backward(self, top, bottom) -> None:
+        if self.max and not self.index.tensor.numel():
+            raise self.fail("backward needs a forward pass before it, each time")
         fold = self.made if self._lean else None
         if self.max and self.made is not None and fold is None:
             self.index.tensor = self._whole_places(self.index.tensor, self.made, bottom[0].shape)
