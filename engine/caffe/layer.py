@@ -43,6 +43,10 @@ class Layer:
     """The first top has loss weight 1 unless the prototxt says otherwise."""
     _keeps_tops = False
     """Its tops share memory with what it keeps from pass to pass."""
+    _passes_positive = False
+    """Its gradient passes where its top is above 0, and nowhere else."""
+    _can_mask = False
+    """It can do the backward pass of a ReLU below, see `lean.join_relus`."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
 

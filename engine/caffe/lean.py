@@ -22,8 +22,10 @@ class Releases:
         # Diffs of inputs can be asked for; users write those of outputs, and of their own layers.
         own = set(net._outputs)
         for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
-            if layer._keeps_tops or not bottoms or layer.type == "Python":
+            if layer.type == "Python":
                 own.update(bottoms, tops)
+            elif layer._keeps_tops or not bottoms:
+                own.update(tops)
         for group in _sharing(net, "_data"):
             if group.isdisjoint(untouched):
                 self._release_data(net, group)
@@ -78,6 +80,39 @@ def _sharing(net, memory: str) -> list[set[int]]:
     for i, blob in enumerate(net._blobs):
         groups.setdefault(id(getattr(blob, memory)), set()).add(i)
     return list(groups.values())
+
+
+def join_relus(net) -> None:
+    """Where a ReLU in place is followed by max pooling alone, let pooling do the ReLU's backward
+    pass before its own, on the maxima, which stay for the next layer: a diff goes only where a
+    maximum is, and passes the ReLU if that is above 0. The large blob between can go."""
+    for k, layer in enumerate(net.layers):
+        ids = net._bottom_ids[k]
+        if not layer._passes_positive or ids != net._top_ids[k]:
+            continue
+        readers = [m for m in range(k + 1, len(net.layers)) if ids[0] in net._bottom_ids[m]]
+        if len(readers) == 1 and _can_mask(net, readers[0]):
+            above = net.layers[readers[0]]
+            above.relu, layer.masked_by = layer, above
+
+
+def part_relus(net) -> None:
+    """Undo `join_relus`."""
+    for layer in net.layers:
+        if getattr(layer, "masked_by", None) is not None:
+            layer.masked_by.relu = layer.masked_by = None
+
+
+def _can_mask(net, k: int) -> bool:
+    """Whether layer k can mask a ReLU's diff with what it makes: nobody changes that in place."""
+    if not net.layers[k]._can_mask or not all(net._bottom_needs[k]):
+        return False
+    memory = net._blobs[net._top_ids[k][0]]._data
+    return not any(
+        net._blobs[i]._data is memory and i in net._bottom_ids[m]
+        for m in range(k + 1, len(net.layers))
+        for i in net._top_ids[m]
+    )
 
 
 def keep(net, *names: str) -> None:

@@ -18,7 +18,7 @@ from .graph import filter_layers, insert_splits
 from .internals import Internals
 from .layer import TEST, TRAIN
 from .layers import create
-from .lean import Releases
+from .lean import Releases, join_relus, part_relus
 from .learnable import Learnable
 from .proto import text
 from .weights import WeightFiles
@@ -288,6 +288,7 @@ class Net(Internals, WeightFiles, Batches):
         self._lean = lean
         for layer in self.layers:
             layer._lean = lean
+        join_relus(self) if lean else part_relus(self)
         self._keep(())
 
     def _keep(self, names) -> None:

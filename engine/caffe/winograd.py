@@ -12,6 +12,8 @@ the results are. A value that is not finite makes its whole tile of results NaN.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 A, B = 0.5**0.5, 2.0**0.5
@@ -87,45 +89,66 @@ def _strips(height: int, width: int):
         yield first, min(step, rows - first), columns
 
 
-def _part(image: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:
-    """A copy of a part of `image` (H, W, C), with zeros where it sticks out."""
+class _Room:
+    """Memory that each strip uses again, by name."""
+
+    def __init__(self, like: torch.Tensor):
+        self._like, self._flat = like, {}
+
+    def __call__(self, name: str, *shape: int) -> torch.Tensor:
+        count = math.prod(shape)
+        if name not in self._flat or self._flat[name].numel() < count:
+            self._flat[name] = self._like.new_empty(count)
+        return self._flat[name][:count].view(shape)
+
+
+def _part(image: torch.Tensor, top: int, left: int, into: torch.Tensor) -> torch.Tensor:
+    """Copy the part of `image` (H, W, C) that begins at (top, left) into `into`, with zeros where
+    it sticks out."""
+    height, width, _ = into.shape
     rows, columns, _ = image.shape
     part = image[max(top, 0) : min(top + height, rows), max(left, 0) : min(left + width, columns)]
-    before = max(-top, 0), max(-left, 0)
-    after = height - before[0] - part.shape[0], width - before[1] - part.shape[1]
-    return torch.nn.functional.pad(part, (0, 0, before[1], after[1], before[0], after[0]))
+    inside = into[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
+    if inside.shape != into.shape:
+        into.zero_()
+    inside.copy_(part)
+    return into
 
 
-def _seen(image: torch.Tensor, pad, first: int, rows: int, columns: int) -> torch.Tensor:
+def _seen(image: torch.Tensor, pad, strip, room: _Room) -> torch.Tensor:
     """What the tiles of a strip see of `image` (H, W, C), at the points: (36, tiles, C)."""
+    first, rows, columns = strip
+    channels = image.shape[2]
     height, width = rows * TILE + 2, columns * TILE + 2
-    part = _part(image, first * TILE - pad[0], -pad[1], height, width)
-    across = part.new_empty(SEEN, height, columns, part.shape[2])
+    into = room("part", height, width, channels)
+    part = _part(image, first * TILE - pad[0], -pad[1], into)
+    across = room("across", SEEN, height, columns, channels)
     _see([part[:, j : j + width - 5 : TILE] for j in range(SEEN)], across)
-    both = part.new_empty(SEEN, SEEN, rows, columns, part.shape[2])
+    both = room("both", SEEN, SEEN, rows, columns, channels)
     _see([across[:, i : i + height - 5 : TILE] for i in range(SEEN)], both)
-    return both.view(SEEN**2, rows * columns, -1)
+    return both.view(SEEN**2, rows * columns, channels)
 
 
 def convolve(x, weight, bias, pad) -> torch.Tensor:
-    """Cross-correlation of x (N, C, H, W), padded by `pad` (rows, columns) zeros, with
-    weight (K, C, 3, 3), and a bias (K) or None: (N, K, H + 2·pad - 2, W + 2·pad - 2)."""
+    """Cross-correlation of x (N, C, H, W), padded by `pad` (rows, columns) zeros, with weight
+    (K, C, 3, 3), and a bias (K) or None: (N, K, H + 2·pad - 2, W + 2·pad - 2)."""
     count, _, *size = x.shape
     height, width = (n + 2 * p - 2 for n, p in zip(size, pad))
-    outputs = weight.shape[0]
+    outputs, room = weight.shape[0], _Room(x)
     values = (_WEIGHT_VALUES @ weight.reshape(-1, 9).t()).view(SEEN**2, outputs, -1)
     made = x.new_empty(count, height, width, outputs)
     for image, y in zip(x.permute(0, 2, 3, 1), made):
-        for first, rows, columns in _strips(height, width):
-            at_points = torch.bmm(_seen(image, pad, first, rows, columns), values.transpose(1, 2))
-            at_points = at_points.view(SEEN, SEEN, rows, columns, outputs)
-            down = x.new_empty(TILE, SEEN, rows, columns, outputs)
-            _interpolate(at_points, down)
-            strip = x.new_empty(rows, TILE, columns, TILE, outputs)
-            _interpolate(down.transpose(0, 1), strip.permute(3, 1, 0, 2, 4))
+        for strip in _strips(height, width):
+            first, rows, columns = strip
+            at_points = room("at points", SEEN**2, rows * columns, outputs)
+            torch.bmm(_seen(image, pad, strip, room), values.transpose(1, 2), out=at_points)
+            down = room("down", TILE, SEEN, rows, columns, outputs)
+            _interpolate(at_points.view(SEEN, SEEN, rows, columns, outputs), down)
+            found = room("found", rows, TILE, columns, TILE, outputs)
+            _interpolate(down.transpose(0, 1), found.permute(3, 1, 0, 2, 4))
             place = y[first * TILE : (first + rows) * TILE]
-            strip = strip.view(rows * TILE, columns * TILE, outputs)[: len(place), :width]
-            torch.add(strip, bias, out=place) if bias is not None else place.copy_(strip)
+            found = found.view(rows * TILE, columns * TILE, outputs)[: len(place), :width]
+            torch.add(found, bias, out=place) if bias is not None else place.copy_(found)
     return made.permute(0, 3, 1, 2)
 
 
@@ -139,17 +162,18 @@ def weight_gradient(dy, x, pad) -> torch.Tensor:
     """The gradient (K, C, 3, 3) of `convolve`'s weight from that of its result."""
     outputs, height, width = dy.shape[1:]
     channels = x.shape[1]
-    total = x.new_zeros(SEEN**2, outputs, channels)
+    total, room = x.new_zeros(SEEN**2, outputs, channels), _Room(x)
     for image, gradient in zip(x.permute(0, 2, 3, 1), dy.permute(0, 2, 3, 1)):
-        for first, rows, columns in _strips(height, width):
-            seen = _seen(image, pad, first, rows, columns)
-            part = _part(gradient, first * TILE, 0, rows * TILE, columns * TILE)
-            part = part.view(rows, TILE, columns, TILE, outputs)
-            across = x.new_empty(SEEN, rows, TILE, columns, outputs)
+        for strip in _strips(height, width):
+            first, rows, columns = strip
+            seen = _seen(image, pad, strip, room)
+            into = room("gradients", rows * TILE, columns * TILE, outputs)
+            part = _part(gradient, first * TILE, 0, into).view(rows, TILE, columns, TILE, outputs)
+            across = room("gradients across", SEEN, rows, TILE, columns, outputs)
             _spread(part.permute(3, 0, 1, 2, 4), across)
-            both = x.new_empty(SEEN, SEEN, rows, columns, outputs)
-            _spread(across.permute(2, 0, 1, 3, 4), both)
-            both = both.view(SEEN**2, rows * columns, outputs)
-            torch.baddbmm(total, both.transpose(1, 2), seen, out=total)
+            at_points = room("at points", SEEN, SEEN, rows, columns, outputs)
+            _spread(across.permute(2, 0, 1, 3, 4), at_points)
+            at_points = at_points.view(SEEN**2, rows * columns, outputs)
+            torch.baddbmm(total, at_points.transpose(1, 2), seen, out=total)
     found = (_WEIGHT_VALUES.t() @ total.view(SEEN**2, -1)).view(3, 3, outputs, channels)
     return found.permute(2, 3, 0, 1).contiguous()

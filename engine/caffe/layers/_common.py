@@ -58,6 +58,9 @@ class Scratch:
             self.tensor = torch.empty(tuple(shape), dtype=self.dtype, device=device)
         return self.tensor
 
+    def release(self) -> None:
+        self.tensor = torch.empty(0, dtype=self.dtype)
+
 
 def same_memory(a: Blob, b: Blob) -> bool:
     """Whether the layer works in place: Caffe gives one blob for both."""

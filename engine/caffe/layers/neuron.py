@@ -77,10 +77,18 @@ class KeepsInput(Neuron):
 class ReLU(Pointwise):
     """max(0, x) + negative_slope · min(0, x)."""
 
+    def setup(self, bottom, top):
+        self._passes_positive = self.layer_param.relu_param.negative_slope == 0
+        self.masked_by: Layer | None = None
+        """The layer above that does this one's backward pass, if its net is lean."""
+        self.masked = False
+        """Whether it has, in this backward pass."""
+
     def _read_backward(self, bottom, top):
-        return bottom
+        return [] if self.masked_by else bottom
 
     def forward(self, bottom, top):
+        self.masked = False
         slope = self.layer_param.relu_param.negative_slope
         x, y = self.given(bottom, top)
         if slope == 0:
@@ -91,6 +99,9 @@ class ReLU(Pointwise):
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
+            return
+        if self.masked:
+            self.masked = False
             return
         slope = self.layer_param.relu_param.negative_slope
         dy, dx = self.given_diffs(bottom, top)
@@ -186,6 +197,8 @@ class Dropout(Neuron):
             return
         if self.drops:
             torch.mul(top[0].read_diff(), self.mask.tensor, out=bottom[0].write_diff())
+            if self._lean:
+                self.mask.release()
         elif not same_memory(bottom[0], top[0]):
             dy, fold = top[0].inner_diff()
             bottom[0].give_diff(dy.clone(), fold)

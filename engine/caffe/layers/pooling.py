@@ -81,6 +81,8 @@ class Pooling(Layer):
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
         self.several_tops, self.made = len(top) > 1, None
+        self.relu: Layer | None = None
+        """The layer below whose backward pass this one does too."""
         self.index = Scratch(torch.int64)
         self.draws = Scratch()
 
@@ -116,7 +118,13 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
+    @property
+    def _can_mask(self) -> bool:
+        return self.max and self.direct and not self.several_tops
+
     def _read_backward(self, bottom, top):
+        if self.relu is not None:
+            return top
         return [] if self.max and self.direct else [*bottom, *top]
 
     def _windows(self):
@@ -142,6 +150,15 @@ class Pooling(Layer):
             y.div_(self._areas(bottom[0].shape, y.device))
         if len(top) > 1:
             top[1].write().copy_(self.index.tensor)
+        if self.max and self.direct and self._lean:
+            self._keep_less()
+
+    def _keep_less(self) -> None:
+        """No places of the maxima where there is no backward pass, else in half the memory."""
+        if self.phase == TRAIN:
+            self.index.tensor = self.index.tensor.int()  # no blob has more elements
+        else:
+            self.index.release()
 
     def _direct(self, bottom, top) -> None:
         fold = self.made
@@ -176,11 +193,15 @@ class Pooling(Layer):
     def _direct_backward(self, top, bottom) -> None:
         if self.max and not self.index.tensor.numel():
             raise self.fail("backward needs a forward pass before it, each time")
+        self.index.tensor = self.index.tensor.long()
         fold = self.made if self._lean else None
         if self.max and self.made is not None and fold is None:
             self.index.tensor = self._whole_places(self.index.tensor, self.made, bottom[0].shape)
             self.made = None
         dy = top[0].take_diff(fold.top if fold else None)
+        if self.relu is not None:
+            y = top[0].take(fold.top if fold else None)
+            dy, self.relu.masked = _aten.threshold_backward(dy, y, 0), True
         # Its numbers do not matter, and may be forgotten.
         shape = folded_shape(bottom[0].shape, fold.bottom if fold else None)
         x = like(dy, shape)
@@ -191,7 +212,7 @@ class Pooling(Layer):
         else:
             dx = _aten.avg_pool2d_backward(dy, x, *self._average_geometry())
         if self._lean:
-            self.index.tensor = self.index.tensor.new_empty(0)
+            self.index.release()
         bottom[0].give_diff(dx, fold.bottom if fold else None)
 
     def _whole_places(self, index: torch.Tensor, fold, shape) -> torch.Tensor:
