@@ -149,3 +149,76 @@ def test_only_what_is_still_needed_is_in_memory(make, lean):
     test.after_forward(lambda i: most.append(sum(not memory.blank for memory in memories)))
     test.forward()
     assert max(most) < len(memories) / 2
+
+
+# -- ReLUs that max pooling masks ----------------------------------------------------------------
+
+CONV = f"convolution_param {{ num_output: 3 kernel_size: 3 pad: 1 {FILL} }}"
+
+
+def stage(kind, behind="pool", relu="", pooling=POOL):
+    """A ReLU in place, then a pooling, each as `kind` says, then a loss."""
+    text = data(2, 2, 9, 8) + layer("conv", "Convolution", "data", more=CONV)
+    text += layer("relu", "ReLU", "conv", "conv", more=relu)
+    text += layer("pool", "Pooling", "conv", more=pooling)
+    if kind == "changed above":
+        text += layer("twice", "Power", "pool", "pool", "power_param { scale: 2 shift: 1 }")
+    if kind == "read twice":
+        text += layer("aside", "TanH", "conv") + layer("l2", "Reduction", "aside",
+                                                      more="loss_weight: 0.3")  # fmt: skip
+    return (
+        text
+        + layer("end", "Convolution", behind, more=CONV)
+        + layer(
+            "loss", "Reduction", "end", more="reduction_param { operation: SUMSQ } loss_weight: 1"
+        )
+    )
+
+
+STAGES = {
+    "joined": (stage("joined"), True),
+    "overlapping windows": (
+        stage("", pooling="pooling_param { kernel_size: 3 stride: 2 pad: 1 }"), True),
+    "changed above": (stage("changed above"), False),
+    "read twice": (stage("read twice"), False),
+    "average": (stage("", pooling="pooling_param { pool: AVE kernel_size: 2 stride: 2 }"), False),
+    "leaky": (stage("", relu="relu_param { negative_slope: 0.1 }"), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_relu_below_max_pooling_is_masked_by_it_where_that_gives_the_same(make, kind):
+    text, joined = STAGES[kind]
+    found = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        net = make("force_backward: true " + text, caffe.TRAIN)
+        fill(net)
+        for seed in range(2):
+            feed(net, seed)
+            net.clear_param_diffs()
+            net.forward()
+            gradients = [net.backward()["data"].copy()]
+        gradients += [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+        found.append(gradients)
+    assert (net.layer_dict["relu"].masked_by is not None) == joined
+    for plain, mine in zip(*found):
+        np.testing.assert_allclose(mine, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_lies_between_a_relu_and_its_pooling_is_gone_before_the_backward_pass(make, lean):
+    net = make(stage("joined"), caffe.TRAIN)
+    feed(net, 0)
+    net.forward()
+    assert net.blobs["conv"]._data.blank and not net.blobs["pool"]._data.blank
+
+
+def test_places_of_maxima_stay_only_where_a_backward_pass_needs_them(make, lean):
+    sizes = []
+    for phase in (caffe.TEST, caffe.TRAIN):
+        net = make(stage("joined"), phase)
+        feed(net, 0)
+        net.forward()
+        index = net.layer_dict["pool"].index.tensor
+        sizes.append((index.numel(), index.element_size()))
+    assert sizes == [(0, 8), (2 * 3 * 5 * 4, 4)]
