@@ -91,17 +91,20 @@ def _pieces(small: FoldedAxis, large: FoldedAxis | None) -> list[tuple[int, int,
     return pieces
 
 
-def _pairs(small: Fold, large: Fold | None):
-    """Pieces of rows with pieces of columns, of two folds of one blob."""
-    others = (None, None) if large is None else large.axes
-    rows, columns = (_pieces(*axes) for axes in zip(small.axes, others))
-    for row in rows:
-        for column in columns:
-            yield row, column
-
-
 def _part(tensor: torch.Tensor, row: tuple[int, int], column: tuple[int, int]) -> torch.Tensor:
     return tensor.narrow(-2, *row).narrow(-1, *column)
+
+
+def _counterparts(small: torch.Tensor, fold: Fold, large: torch.Tensor, less: Fold | None):
+    """Parts of one blob under two folds that hold the same elements; where the second, which
+    leaves out less (None: nothing), has one several times, the first has it once."""
+    others = (None, None) if less is None else less.axes
+    rows, columns = (_pieces(*axes) for axes in zip(fold.axes, others))
+    for row in rows:
+        for column in columns:
+            height, width = (1 if piece[3] else piece[1] for piece in (row, column))
+            few = _part(small, (row[2], height), (column[2], width))
+            yield few, _part(large, row[:2], column[:2])
 
 
 def like(tensor: torch.Tensor, shape) -> torch.Tensor:
@@ -119,20 +122,16 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
         return tensor
     shape = (*tensor.shape[:-2], fold.rows.size, fold.columns.size)
     made = like(tensor, folded_shape(shape, into))
-    for row, column in _pairs(fold, into):
-        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
-        part = _part(tensor, (row[2], sizes[0]), (column[2], sizes[1]))
-        _part(made, row[:2], column[:2]).copy_(part.expand(*part.shape[:-2], row[1], column[1]))
+    for few, many in _counterparts(tensor, fold, made, into):
+        many.copy_(few)
     return made
 
 
 def select(tensor: torch.Tensor, into: Fold) -> torch.Tensor:
     """What `into` leaves of a whole blob."""
     made = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
-    for row, column in _pairs(into, None):
-        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
-        part = _part(tensor, (row[0], sizes[0]), (column[0], sizes[1]))
-        _part(made, (row[2], sizes[0]), (column[2], sizes[1])).copy_(part)
+    for few, many in _counterparts(made, into, tensor, None):
+        few.copy_(_part(many, (0, few.shape[-2]), (0, few.shape[-1])))
     return made
 
 
@@ -141,19 +140,13 @@ def fold_gradient(tensor: torch.Tensor, fold: Fold | None, into: Fold) -> torch.
     (`fold`; None: nothing): an element that stands for several has the sum of theirs."""
     if fold == into:
         return tensor
-    made, filled = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept)), 0
-    pairs = list(_pairs(into, fold))
-    for row, column in pairs:
-        filled += (1 if row[3] else row[1]) * (1 if column[3] else column[1])
-    if filled < into.rows.kept * into.columns.kept:
+    made = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
+    pairs = list(_counterparts(made, into, tensor, fold))
+    if sum(few.shape[-2] * few.shape[-1] for few, _ in pairs) < into.rows.kept * into.columns.kept:
         made.zero_()  # of equal elements `into` may keep one that `fold` does not
-    for row, column in pairs:
-        part = _part(tensor, row[:2], column[:2])
-        axes = [axis for axis, piece in ((-2, row), (-1, column)) if piece[3]]
-        if axes:
-            part = part.sum(axes, keepdim=True)
-        sizes = [1 if piece[3] else piece[1] for piece in (row, column)]
-        _part(made, (row[2], sizes[0]), (column[2], sizes[1])).copy_(part)
+    for few, many in pairs:
+        axes = [axis for axis in (-2, -1) if few.shape[axis] != many.shape[axis]]
+        few.copy_(many.sum(axes, keepdim=True) if axes else many)
     return made
 
 

@@ -99,7 +99,7 @@ def join_relus(net) -> None:
 def part_relus(net) -> None:
     """Undo `join_relus`."""
     for layer in net.layers:
-        if getattr(layer, "masked_by", None) is not None:
+        if layer._passes_positive and layer.masked_by is not None:
             layer.masked_by.relu = layer.masked_by = None
 
 

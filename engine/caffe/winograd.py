@@ -44,7 +44,7 @@ _WEIGHT_VALUES = _weight_values()
 
 def _see(d, out) -> None:
     """Six elements along an axis at the points: Bᵀd, d and out indexed by 0 ... 5."""
-    add, sum_of_squares = torch.add, _AA + _BB
+    add = torch.add
     even, odd = add(d[4], d[2], alpha=-_BB), add(d[3], d[1], alpha=-_BB)
     add(even, odd, alpha=A, out=out[1])
     add(even, odd, alpha=-A, out=out[2])
@@ -52,8 +52,8 @@ def _see(d, out) -> None:
     add(d[3], d[1], alpha=-_AA, out=odd)
     add(even, odd, alpha=B, out=out[3])
     add(even, odd, alpha=-B, out=out[4])
-    add(d[4], d[2], alpha=-sum_of_squares, out=out[0]).add_(d[0], alpha=_AA * _BB)
-    add(d[5], d[3], alpha=-sum_of_squares, out=out[5]).add_(d[1], alpha=_AA * _BB)
+    add(d[4], d[2], alpha=-_AA - _BB, out=out[0]).add_(d[0], alpha=_AA * _BB)
+    add(d[5], d[3], alpha=-_AA - _BB, out=out[5]).add_(d[1], alpha=_AA * _BB)
 
 
 def _interpolate(m, out) -> None:

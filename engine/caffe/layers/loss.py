@@ -118,13 +118,13 @@ class SoftmaxWithLoss(Loss):
         scale = top[0].read_diff() / self._normalizer(valid)
         scale = scale.expand(index.shape) if valid is None else valid * scale
         folded = (self.outer, self.classes, self.inner)
-        p = self.prob.read().view(folded)
+        p = self.prob.read()
         if self._lean and len(top) == 1:  # nobody sees the probabilities: they become the gradient
-            dx = p.mul_(scale)
-            bottom[0].give_diff(dx.view(bottom[0].shape))
+            bottom[0].give_diff(p)
             self.prob.release()
+            dx = p.view(folded).mul_(scale)
         else:
-            dx = torch.mul(p, scale, out=bottom[0].write_diff().view(folded))
+            dx = torch.mul(p.view(folded), scale, out=bottom[0].write_diff().view(folded))
         dx.scatter_add_(1, index, scale.neg())
 
 

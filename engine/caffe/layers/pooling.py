@@ -222,13 +222,14 @@ class Pooling(Layer):
         inside = []
         rows = index.div(width, rounding_mode="floor")
         for axis, places in ((0, rows), (1, index - rows * width)):
-            starts = torch.arange(places.shape[2 + axis], device=index.device) * self.stride[axis]
-            starts = (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
-            within = unfold(places - starts, fold.top)
-            starts = torch.arange(within.shape[2 + axis], device=index.device) * self.stride[axis]
-            starts = (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
-            inside.append(within + starts)
+            within = unfold(places - self._starts(places, axis), fold.top)
+            inside.append(within + self._starts(within, axis))
         return inside[0] * shape[-1] + inside[1]
+
+    def _starts(self, top: torch.Tensor, axis: int) -> torch.Tensor:
+        """The first row (axis 0) or column (1) of the bottom that each of top's windows sees."""
+        starts = torch.arange(top.shape[2 + axis], device=top.device) * self.stride[axis]
+        return (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
 
     def _torch_geometry(self):
         return self.kernel, self.stride, self.pad, [1, 1], self.ceil

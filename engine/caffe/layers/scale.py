@@ -130,7 +130,7 @@ class Scale(_Spread):
             self.under = fold if self._lean else None
             return
         self.under = None
-        bottom[0].read()
+        bottom[0].read()  # InputError where a lean net has given it back
         x = bottom[0].write()
         if len(bottom) > 1 or adds_to(self, 0):  # the scale's gradient needs what is overwritten
             self.kept(x.shape, x.device).copy_(x)
