@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import resource
 
+import numpy as np
 import pytest
 from net_texts import fill
+from PIL import Image
 
 import caffe
 
@@ -66,3 +68,31 @@ def make_solver(write):
         return solver
 
     return make_solver
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Five pictures of differing sizes in VOC's layout; the prototxt of a net that reads them."""
+    root = tmp_path / "voc"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    stream = np.random.RandomState(0)
+    names = [f"p{i}" for i in range(5)]
+    for i, name in enumerate(names):
+        size = (6 + i, 9 - i)
+        pixels = stream.randint(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg")
+        label = Image.fromarray(stream.randint(0, 3, size).astype(np.uint8))
+        label.save(root / "SegmentationClass" / f"{name}.png")
+    (root / "ImageSets/Segmentation/train.txt").write_text("\n".join(names))
+    param = {"voc_dir": str(root), "split": "train", "mean": (104.0, 117.0, 123.0), "classes": 3}
+    return f"""
+        layer {{ name: "data" type: "Python" top: "data" top: "label" python_param {{
+          module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{param}" }} }}
+        layer {{ name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {{
+          num_output: 4 kernel_size: 3 pad: 1 weight_filler {{ type: "gaussian" std: 0.01 }} }} }}
+        layer {{ name: "drop" type: "Dropout" bottom: "conv" top: "conv" }}
+        layer {{ name: "score" type: "Convolution" bottom: "conv" top: "score" convolution_param {{
+          num_output: 3 kernel_size: 1 weight_filler {{ type: "gaussian" std: 0.01 }} }} }}
+        layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss"
+          loss_param {{ ignore_label: 255 normalize: false }} }}"""

@@ -49,3 +49,10 @@ CLASSIFIER = (
     + ip("ip", "data", more="param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }")
     + losses()
 )
+
+SNAPSHOTS = (
+    'net: "net.prototxt" base_lr: 1e-4 lr_policy: "multistep" gamma: 0.5 stepvalue: 2 '
+    'stepvalue: 5 momentum: 0.9 weight_decay: 0.01 average_loss: 4 snapshot_prefix: "s" '
+    "random_seed: 3 "
+)
+"""A solver on net.prototxt that a snapshot has much to say of."""
