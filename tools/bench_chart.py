@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from tools.bench_sides import spread
 from tools.files import write_atomic
 
 MODES = {"forward": "forward", "step": "training step"}
@@ -20,8 +21,7 @@ def points(results, axis, mode, value):
 
 
 def median_seconds(side):
-    ordered = sorted(side["seconds"])
-    return ordered[len(ordered) // 2]
+    return spread(side["seconds"])["median"]
 
 
 def plot(results, out):

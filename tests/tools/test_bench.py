@@ -12,7 +12,16 @@ import pytest
 from processes import environment
 
 import caffe
-from tools import bench, bench_caffe, bench_goals, bench_measures, bench_nets, bench_sides, cli
+from tools import (
+    bench,
+    bench_caffe,
+    bench_chart,
+    bench_goals,
+    bench_measures,
+    bench_nets,
+    bench_sides,
+    cli,
+)
 from tools.bench_caffe import CaffeSide
 from tools.bench_nets import Case
 from tools.bench_torch import TorchSide
@@ -196,7 +205,7 @@ def test_the_report_has_every_part_and_no_goal_that_was_not_measured(ran):
 def test_the_growth_is_drawn(tmp_path):
     from PIL import Image
 
-    from tools import bench_chart, bench_report
+    from tools import bench_report
 
     results = [
         {
@@ -227,6 +236,10 @@ def result(measure, **sides):
 
 def side(*seconds, **more):
     return {"seconds": list(seconds), "cold": 9.0, "peak": 4e9, **more}
+
+
+def test_the_chart_shows_the_tables_median_of_an_even_number_of_rounds_too():
+    assert bench_chart.median_seconds({"seconds": [4.0, 1.0, 2.0, 3.0]}) == 2.5
 
 
 def test_goals_are_judged_by_the_median_of_the_rounds_and_shortfalls_stay():
