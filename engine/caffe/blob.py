@@ -29,7 +29,7 @@ class Memory:
 
     __slots__ = (
         "count", "_host", "_device", "_host_fresh", "_device_fresh", "_given", "_fold", "_viewed",
-        "_released", "_lost",
+        "_released", "_lost", "_shaped",
     )  # fmt: skip
 
     def __init__(self, count: int):
@@ -43,6 +43,7 @@ class Memory:
         self._viewed = False
         self._released = False
         self._lost = False
+        self._shaped: tuple | None = None  # flat storage, a shape, the first in the second
 
     def give(self, tensor: torch.Tensor, fold: Fold | None, gradient: bool = False) -> None:
         """The content is now this tensor, what `fold` leaves of the whole; of a folded gradient
@@ -55,7 +56,7 @@ class Memory:
             flat = self.on(whole.device, True)[: whole.numel()]
             flat.view(whole.shape).copy_(whole)
             return
-        self._host = self._device = None
+        self._host = self._device = self._shaped = None
         self._host_fresh = self._device_fresh = False
         self._given, self._fold = tensor, fold
 
@@ -72,7 +73,7 @@ class Memory:
         """Forget the content and free its memory, unless somebody holds a view of it."""
         if self._viewed:
             return
-        self._host = self._device = self._given = None
+        self._host = self._device = self._given = self._shaped = None
         self._host_fresh = self._device_fresh = False
         self._released = True
 
@@ -140,6 +141,7 @@ class Memory:
         if self._device is None or self._device.device != device:
             if self._device_fresh and not self._host_fresh:
                 self.host(write=False)
+            self._shaped = None
             self._device = torch.zeros(self.count, device=device)
             self._device_fresh = not self._host_fresh
         if self._host_fresh and not self._device_fresh:
@@ -149,6 +151,25 @@ class Memory:
             self._host_fresh = False
             self._released = self._lost = False
         return self._device
+
+    def shaped(self, shape: tuple[int, ...], device: torch.device, write: bool) -> torch.Tensor:
+        """The first elements of the storage on the device, in this shape. Small layers take less
+        time than to make the tensor, so the last one is kept."""
+        kept = self._shaped
+        if kept is not None and kept[1] == shape and device.type == "cpu" and self._host_fresh:
+            if kept[0] is self._host:
+                if write:
+                    self._device_fresh = self._released = self._lost = False
+                return kept[2]
+        given = self._given
+        if given is not None and self._fold is None and given.shape == shape:
+            if given.is_contiguous() and given.device == device:
+                self.check()
+                return given
+        flat = self.on(device, write)
+        tensor = flat[: math.prod(shape)].view(shape)
+        self._shaped = flat, shape, tensor
+        return tensor
 
 
 class Blob:
@@ -190,11 +211,11 @@ class Blob:
 
     def reshape(self, *shape) -> None:
         """Give the blob a new shape; memory is kept when it is large enough, as Caffe does."""
+        if shape == self._shape and self._data.count >= self._count:
+            return
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         shape = tuple(int(d) for d in shape)
-        if shape == self._shape and self._data.count >= self._count:
-            return
         if len(shape) > MAX_AXES or any(d < 0 for d in shape):
             raise InputError(f"no blob can have shape {shape}")
         count = math.prod(shape)
@@ -211,10 +232,7 @@ class Blob:
         self.reshape(*other._shape)
 
     def _view(self, memory: Memory, write: bool) -> torch.Tensor:
-        flat = memory.on(_device.current(), write)
-        if flat.numel() != self._count:
-            flat = flat[: self._count]
-        return flat.view(self._shape)
+        return memory.shaped(self._shape, _device.current(), write)
 
     def read(self) -> torch.Tensor:
         """`data` on the current device, not to be changed."""
@@ -278,15 +296,19 @@ class Blob:
     def _fitting(self, memory: Memory) -> tuple[torch.Tensor | None, Fold | None]:
         """What was given, if it is on the current device and of this blob's shape."""
         tensor, fold = memory.given()
-        fits = tensor is not None and tensor.device == _device.current()
-        fits = fits and tensor.shape == folded_shape(self._shape, fold)
-        if fits and fold is not None:
-            fits = self._shape[-2:] == (fold.rows.size, fold.columns.size)
+        if tensor is None or tensor.device != _device.current():
+            return None, None
+        if fold is None:
+            return (tensor, None) if tensor.shape == self._shape else (None, None)
+        fits = tensor.shape == folded_shape(self._shape, fold)
+        fits = fits and self._shape[-2:] == (fold.rows.size, fold.columns.size)
         return (tensor, fold) if fits else (None, None)
 
     def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
         if memory is self._data:
             memory.check()
+        if memory._given is None:
+            return self._view(memory, write), None
         tensor, fold = self._fitting(memory)
         return (self._view(memory, write), None) if tensor is None else (tensor, fold)
 

@@ -113,6 +113,7 @@ class Net(Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
+        self._loss_layers = {i for i, layer in enumerate(self.layers) if any(layer.loss_weights)}
         self._fold_roots = find_roots(self) if settings.folding() else {}
         self._folded_for: dict[int, list] = {}  # root -> its bottoms' shapes
         self._kept: set[str] = set()
@@ -309,18 +310,20 @@ class Net(Internals, WeightFiles, Batches):
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
         loss = 0.0
+        before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         for i in range(start, end + 1):
-            for callback in self._callbacks["before_forward"]:
+            for callback in before:
                 callback(i)
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             layer.reshape(bottom, top)
             if i in self._fold_roots:
                 self._plan_folds(i)
             layer.forward(bottom, top)
-            for j, weight in enumerate(layer.loss_weights):
-                if weight:
-                    loss = loss + self._weighted(i, j, top[j], weight)
-            for callback in self._callbacks["after_forward"]:
+            if i in self._loss_layers:
+                for j, weight in enumerate(layer.loss_weights):
+                    if weight:
+                        loss = loss + self._weighted(i, j, top[j], weight)
+            for callback in after:
                 callback(i)
             if self._releases:
                 for blob in self._releases.after_forward[i]:
@@ -338,12 +341,13 @@ class Net(Internals, WeightFiles, Batches):
 
     def _backward(self, start: int, end: int) -> None:
         """Run backward through layers start down to end (inclusive)."""
+        before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
         for i in range(start, end - 1, -1):
-            for callback in self._callbacks["before_backward"]:
+            for callback in before:
                 callback(i)
             if self._layer_needs[i]:
                 self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
-            for callback in self._callbacks["after_backward"]:
+            for callback in after:
                 callback(i)
             if self._releases:
                 for blob in self._releases.after_backward[i]:

@@ -73,6 +73,7 @@ class Convolution(Layer):
         self.pad = spatial(self, "pad", n, 0)
         self.dilation = spatial(self, "dilation", n, 1)
         self.made = [None] * len(bottom)
+        self.sized_for: tuple[int, ...] = ()
         self.channels, self.group = bottom[0].shape[1], param.group
         self.outputs = param.num_output
         if self.outputs < 1:
@@ -91,19 +92,25 @@ class Convolution(Layer):
     def reshape(self, bottom, top):
         require_same_shape(self, bottom)
         shape = bottom[0].shape
+        if shape != self.sized_for:
+            self._size_for(shape)
+        for blob in top:
+            blob.reshape(*self.top_shape)
+
+    def _size_for(self, shape: tuple[int, ...]) -> None:
         if len(shape) != len(self.kernel) + 2 or shape[1] != self.channels:
             raise self.fail(
                 f"was set up for {self.channels} channels and {len(self.kernel)} spatial axes; "
                 f"the bottom's shape is {shape}"
             )
-        sizes, self.beyond = zip(*(self.out_size(i, size) for i, size in enumerate(shape[2:])))
+        sizes, beyond = zip(*(self.out_size(i, size) for i, size in enumerate(shape[2:])))
         if min(sizes) < 1:
             raise self.fail(
                 f"the bottom's shape {shape} is too small for kernel {self.kernel}, dilation "
                 f"{self.dilation}, pad {self.pad}"
             )
-        for blob in top:
-            blob.reshape(shape[0], self.outputs, *sizes)
+        self.beyond = beyond if any(beyond) else None
+        self.top_shape, self.sized_for = (shape[0], self.outputs, *sizes), shape
 
     def out_size(self, i: int, size: int) -> tuple[int, int]:
         """The top's size along spatial axis `i`, and how many zeros its last window reads behind
@@ -122,14 +129,14 @@ class Convolution(Layer):
         return bottom if adds_to(self, 0) else []
 
     def _windows(self):
-        if self.transposed or len(self.kernel) != 2 or any(self.beyond):
+        if self.transposed or len(self.kernel) != 2 or self.beyond:
             return None
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel)]
         return tuple(Window(*numbers) for numbers in zip(extents, self.stride, self.pad))
 
     def _longer(self, x: torch.Tensor) -> torch.Tensor:
         """The bottom's values, with the zeros behind it that its last windows read."""
-        if not any(self.beyond):
+        if self.beyond is None:
             return x
         return pad_tensor(x, [amount for more in reversed(self.beyond) for amount in (0, more)])
 
@@ -160,11 +167,12 @@ class Convolution(Layer):
                 taken = x.take(under)
                 taken = self._longer(taken) if fold is None else taken
             else:  # its numbers do not matter, and may be forgotten
-                shape = [n + more for n, more in zip(x.shape, (0, 0, *self.beyond))]
+                beyond = self.beyond or [0] * len(self.kernel)
+                shape = [n + more for n, more in zip(x.shape, (0, 0, *beyond))]
                 taken = torch.empty(folded_shape(shape, under), device=dy.device)
             dx, dweight, dbias = gradients(dy, taken, weight, self.geometry(pad, group), wants)
             if wants_bottom:
-                if any(self.beyond):
+                if self.beyond:
                     dx = dx[tuple(map(slice, x.shape))]
                 x.give_diff(dx, under)
             if wants_weight:

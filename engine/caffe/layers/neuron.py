@@ -78,7 +78,8 @@ class ReLU(Pointwise):
     """max(0, x) + negative_slope · min(0, x)."""
 
     def setup(self, bottom, top):
-        self._passes_positive = self.layer_param.relu_param.negative_slope == 0
+        self.slope = self.layer_param.relu_param.negative_slope
+        self._passes_positive = self.slope == 0
         self.masked_by: Layer | None = None
         """The layer above that does this one's backward pass, if its net is lean."""
         self.masked = False
@@ -89,12 +90,11 @@ class ReLU(Pointwise):
 
     def forward(self, bottom, top):
         self.masked = False
-        slope = self.layer_param.relu_param.negative_slope
         x, y = self.given(bottom, top)
-        if slope == 0:
+        if self.slope == 0:
             torch.clamp_min(x, 0, out=y)
         else:
-            _aten.leaky_relu.out(x, slope, out=y)
+            _aten.leaky_relu.out(x, self.slope, out=y)
         self.make(bottom, top, y)
 
     def backward(self, top, propagate_down, bottom):
@@ -103,14 +103,13 @@ class ReLU(Pointwise):
         if self.masked:
             self.masked = False
             return
-        slope = self.layer_param.relu_param.negative_slope
         dy, dx = self.given_diffs(bottom, top)
         # In place, x is the layer's output, whose sign is the input's (slope >= 0).
         x = bottom[0].take(self.under)
-        if slope == 0:
+        if self.slope == 0:
             _aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
         else:
-            _aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dx)
+            _aten.leaky_relu_backward.grad_input(dy, x, self.slope, False, grad_input=dx)
         self.make_diff(bottom, top, dx)
 
 
