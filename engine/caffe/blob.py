@@ -155,17 +155,17 @@ class Memory:
     def shaped(self, shape: tuple[int, ...], device: torch.device, write: bool) -> torch.Tensor:
         """The first elements of the storage on the device, in this shape. Small layers take less
         time than to make the tensor, so the last one is kept."""
-        kept = self._shaped
-        if kept is not None and kept[1] == shape and device.type == "cpu" and self._host_fresh:
-            if kept[0] is self._host:
-                if write:
-                    self._device_fresh = self._released = self._lost = False
-                return kept[2]
+        on_host = device.type == "cpu" and self._host_fresh
+        flat, kept_shape, tensor = self._shaped or (None, None, None)
+        if on_host and flat is self._host and kept_shape == shape:
+            if write:
+                self._device_fresh = self._released = self._lost = False
+            return tensor
         given = self._given
-        if given is not None and self._fold is None and given.shape == shape:
-            if given.is_contiguous() and given.device == device:
-                self.check()
-                return given
+        plain = given is not None and self._fold is None and given.shape == shape
+        if plain and given.is_contiguous() and given.device == device:
+            self.check()
+            return given
         flat = self.on(device, write)
         tensor = flat[: math.prod(shape)].view(shape)
         self._shaped = flat, shape, tensor
@@ -278,6 +278,11 @@ class Blob:
     def fold(self) -> Fold | None:
         """The fold of `inner`."""
         return self._fitting(self._data)[1]
+
+    @property
+    def diff_can_go(self) -> bool:
+        """Nobody holds a view of `diff`: `release_diff` frees it."""
+        return not self._diff._viewed
 
     def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
         """`give` for `diff`."""

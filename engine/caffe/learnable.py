@@ -23,6 +23,10 @@ class Learnable:
     def decay_mult(self) -> list[float]:
         return [1.0 if value is None else value for value in self._decay]
 
+    def multipliers(self, index: int) -> tuple[float, float]:
+        """lr_mult and decay_mult of one parameter."""
+        return self.lr_mult[index], self.decay_mult[index]
+
     def add_layer(self, layer) -> list[float]:
         """Take in a layer's blobs; return the lr_mult of each as its own ParamSpec says.
 

@@ -339,8 +339,9 @@ class Net(Internals, WeightFiles, Batches):
         blob.write_diff().fill_(weight)
         self._loss_filled[i, j] = blob._diff, blob.count
 
-    def _backward(self, start: int, end: int) -> None:
-        """Run backward through layers start down to end (inclusive)."""
+    def _backward(self, start: int, end: int, done=None) -> None:
+        """Run backward through layers start down to end (inclusive); call `done(layer number)`
+        after each."""
         before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
         for i in range(start, end - 1, -1):
             for callback in before:
@@ -349,6 +350,8 @@ class Net(Internals, WeightFiles, Batches):
                 self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
             for callback in after:
                 callback(i)
+            if done is not None:
+                done(i)
             if self._releases:
                 for blob in self._releases.after_backward[i]:
                     blob.release()

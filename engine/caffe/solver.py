@@ -13,6 +13,7 @@ import torch
 from . import lr_policy, rng, snapshots, solver_nets
 from .blob import Blob
 from .debug_info import log_parameters, set_debug_info
+from .early_updates import updated_after
 from .errors import Error, InputError
 from .log import log
 from .net import Net
@@ -147,22 +148,40 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             set_debug_info(self.net, self.param.debug_info and self._displays())
-            loss = 0.0
-            for _ in range(self.param.iter_size):
-                loss += self.net._forward(0, len(self.net.layers) - 1)
-                self.net._backward(len(self.net.layers) - 1, 0)
-                log_parameters(self.net)
-            self._smooth(loss / self.param.iter_size)
-            if self._displays():
-                self._display()
-            for _, on_gradients_ready in self._callbacks:
-                if on_gradients_ready is not None:
-                    on_gradients_ready()
-            self.apply_update()
+            self._iterate()
             every = self.param.snapshot
             self._heed(bool(every) and self.iter % every == 0)
             if self._stopped_early:
                 break
+
+    def _iterate(self) -> None:
+        last = len(self.net.layers) - 1
+        if self._updates_early():
+            self._show(self.net._forward(0, last))
+            rate, ready = self._announced_rate(), updated_after(self.net)
+            self.net._backward(last, 0, lambda k: self._update(ready.get(k, ()), rate))
+            self.iter += 1
+            return
+        loss = 0.0
+        for _ in range(self.param.iter_size):
+            loss += self.net._forward(0, last)
+            self.net._backward(last, 0)
+            log_parameters(self.net)
+        self._show(loss / self.param.iter_size)
+        for _, on_gradients_ready in self._callbacks:
+            if on_gradients_ready is not None:
+                on_gradients_ready()
+        self.apply_update()
+
+    def _updates_early(self) -> bool:
+        """Whether the net gives memory back, and nothing needs all gradients at once."""
+        needed = self.param.iter_size > 1 or self.param.clip_gradients >= 0
+        return self.net._lean and not needed and not any(ready for _, ready in self._callbacks)
+
+    def _show(self, loss: float) -> None:
+        self._smooth(loss)
+        if self._displays():
+            self._display()
 
     def _smooth(self, loss: float) -> None:
         """The mean over the last `average_loss` iterations."""
@@ -263,20 +282,32 @@ class Solver:
 
     def apply_update(self) -> None:
         """Turn the parameters' diffs into updates and subtract them; count the iteration."""
+        rate = self._announced_rate()
+        self._clip(self.net._learnable.blobs)
+        self._update(range(len(self.net._learnable.blobs)), rate)
+        self.iter += 1
+
+    def _announced_rate(self) -> float:
         rate = self.learning_rate()
         if self._displays():
             log(f"Iteration {self.iter}, lr = {rate:.6g}")
+        return rate
+
+    def _update(self, numbers, rate: float) -> None:
+        """Update the parameters of these numbers. A lean net's diffs are gone then."""
         learnable = self.net._learnable
-        self._clip(learnable.blobs)
-        multipliers = zip(learnable.lr_mult, learnable.decay_mult)
-        for i, (blob, (lr_mult, decay_mult)) in enumerate(zip(learnable.blobs, multipliers)):
+        for i in numbers:
+            blob, (lr_mult, decay_mult) = learnable.blobs[i], learnable.multipliers(i)
             data, diff = blob.write(), blob.write_diff()
             if self.param.iter_size > 1:
                 diff.mul_(1.0 / self.param.iter_size)
             self._regularize(data, diff, self.param.weight_decay * decay_mult)
-            self.update_value(i, diff, rate * lr_mult)
-            data.sub_(diff)
-        self.iter += 1
+            update = self.update_value(i, diff, rate * lr_mult)
+            data.sub_(update)
+            if update is not diff and not (self.net._lean and blob.diff_can_go):
+                diff.copy_(update)
+            if self.net._lean:
+                blob.release_diff()
 
     def _clip(self, blobs) -> None:
         """Scale all gradients down when their joint L2 norm is above clip_gradients."""
@@ -303,8 +334,9 @@ class Solver:
         else:
             diff.add_(data.sign(), alpha=decay)
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
-        """Replace parameter `index`'s gradient in `diff` by what is to be subtracted."""
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
+        """What is to be subtracted from parameter `index`, whose gradient is `diff`: in `diff`,
+        which may change, or in the parameter's history."""
         raise Error(f"{type(self).__name__} has no update rule")
 
     # -- snapshots ------------------------------------------------------------------------

@@ -22,10 +22,9 @@ class SGDSolver(Solver):
 
     type = "SGD"
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         history = self._history[index].write()
-        history.mul_(self.param.momentum).add_(diff, alpha=rate)
-        diff.copy_(history)
+        return history.mul_(self.param.momentum).add_(diff, alpha=rate)
 
 
 class NesterovSolver(SGDSolver):
@@ -33,11 +32,11 @@ class NesterovSolver(SGDSolver):
 
     type = "Nesterov"
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         history, momentum = self._history[index].write(), self.param.momentum
         kept = history * momentum
         torch.add(kept, diff, alpha=rate, out=history)
-        torch.mul(history, 1 + momentum, out=diff).sub_(kept)
+        return torch.mul(history, 1 + momentum, out=diff).sub_(kept)
 
 
 class AdaGradSolver(SGDSolver):
@@ -49,10 +48,10 @@ class AdaGradSolver(SGDSolver):
         super()._check()
         _refuse_momentum(self)
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         history = self._history[index].write()
         history.addcmul_(diff, diff)
-        diff.div_(history.sqrt().add_(self.param.delta)).mul_(rate)
+        return diff.div_(history.sqrt().add_(self.param.delta)).mul_(rate)
 
 
 class RMSPropSolver(SGDSolver):
@@ -68,10 +67,10 @@ class RMSPropSolver(SGDSolver):
                 f"rms_decay must be at least 0 and below 1, not {self.param.rms_decay:g}"
             )
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         history, decay = self._history[index].write(), self.param.rms_decay
         history.mul_(decay).addcmul_(diff, diff, value=1 - decay)
-        diff.div_(history.sqrt().add_(self.param.delta)).mul_(rate)
+        return diff.div_(history.sqrt().add_(self.param.delta)).mul_(rate)
 
 
 class AdaDeltaSolver(SGDSolver):
@@ -84,14 +83,14 @@ class AdaDeltaSolver(SGDSolver):
     type = "AdaDelta"
     histories = 2
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         momentum, delta = self.param.momentum, self.param.delta
         gradients = self._history[index].write()
         updates = self._history[len(self._history) // 2 + index].write()
         gradients.mul_(momentum).addcmul_(diff, diff, value=1 - momentum)
         diff.mul_(updates.add(delta).div_(gradients.add(delta)).sqrt_())
         updates.mul_(momentum).addcmul_(diff, diff, value=1 - momentum)
-        diff.mul_(rate)
+        return diff.mul_(rate)
 
 
 class AdamSolver(SGDSolver):
@@ -111,14 +110,14 @@ class AdamSolver(SGDSolver):
             first, second = np.float64(param.momentum) ** t, np.float64(param.momentum2) ** t
             return float(np.sqrt(1 - second) / (1 - first))
 
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> None:
+    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         beta1, beta2 = self.param.momentum, self.param.momentum2
         mean = self._history[index].write()
         square = self._history[len(self._history) // 2 + index].write()
         mean.mul_(beta1).add_(diff, alpha=1 - beta1)
         square.mul_(beta2).addcmul_(diff, diff, value=1 - beta2)
         torch.sqrt(square, out=diff).add_(self.param.delta)
-        torch.div(mean, diff, out=diff).mul_(rate * self._correction())
+        return torch.div(mean, diff, out=diff).mul_(rate * self._correction())
 
 
 def _refuse_momentum(solver: Solver) -> None:
