@@ -47,6 +47,8 @@ class Layer:
     """Its gradient passes where its top is above 0, and nowhere else."""
     _can_mask = False
     """It can do the backward pass of a ReLU below, see `lean.join_relus`."""
+    _repeats = False
+    """Its forward pass can be run again in backward, and makes the same tops again."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
 

@@ -11,10 +11,17 @@ from .layer import TRAIN
 
 
 class Releases:
-    """What to give back after each layer's forward and backward pass, by layer number."""
+    """What to give back after each layer's forward and backward pass, and which layers to run
+    again before its backward pass, by layer number.
 
-    def __init__(self, net, kept: set[str]):
+    Blobs of the names `kept` stay. Those of the names `remade` are given back after the forward
+    pass, and made again before the first layer that needs them in backward, for which what they
+    are made of stays, or is made again too.
+    """
+
+    def __init__(self, net, kept: set[str], remade: set[str]):
         count = len(net.layers)
+        self.before_backward: list[list[int]] = [[] for _ in range(count)]
         self.after_forward: list[list[Blob]] = [[] for _ in range(count)]
         self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
         self.diffs_after_backward: list[list[Blob]] = [[] for _ in range(count)]
@@ -26,9 +33,12 @@ class Releases:
                 own.update(bottoms, tops)
             elif layer._keeps_tops or not bottoms:
                 own.update(tops)
-        for group in _sharing(net, "_data"):
+        remakers = [[] for _ in net._blobs]  # layers before whose backward a blob is read again
+        # From the top down: what is made again says until when it needs its bottoms.
+        for group in sorted(_sharing(net, "_data"), key=lambda g: _makers(net, g)[0], reverse=True):
+            again = any(net._blob_names[i] in remade for i in group)
             if group.isdisjoint(untouched):
-                self._release_data(net, group)
+                self._release_data(net, group, again, remakers)
         weighted = {
             i
             for layer, ids in zip(net.layers, net._top_ids)
@@ -36,10 +46,9 @@ class Releases:
             if weight
         }
         for group in _sharing(net, "_diff"):
-            makers = [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
             if group.isdisjoint(weighted | own):
                 blobs = [net._blobs[i] for i in group]
-                self.diffs_after_backward[min(makers)] += blobs
+                self.diffs_after_backward[_makers(net, group)[0]] += blobs
 
     @staticmethod
     def _untouched(net, kept: set[str]) -> set[int]:
@@ -56,15 +65,26 @@ class Releases:
                 found.update(tops)
         return found
 
-    def _release_data(self, net, group: set[int]) -> None:
+    def _release_data(self, net, group: set[int], again: bool, remakers: list[list[int]]) -> None:
         readers = [k for k, ids in enumerate(net._bottom_ids) if not group.isdisjoint(ids)]
-        makers = [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
+        makers = _makers(net, group)
         blobs = [net._blobs[i] for i in group]
         later = [k for k in range(len(net.layers)) if _reads_backward(net, k, group)]
-        if net.phase == TRAIN and later:
+        later += [k for i in group for k in remakers[i]]
+        trained = net.phase == TRAIN and later
+        if trained:
             self.after_backward[min(later)] += blobs
-        else:
+        if trained and again:
+            self.before_backward[max(later)] = sorted({*self.before_backward[max(later)], *makers})
+            for i in {i for k in makers for i in net._bottom_ids[k]} - group:
+                remakers[i].append(max(later))
+        if again or not trained:
             self.after_forward[max(readers + makers)] += blobs
+
+
+def _makers(net, group: set[int]) -> list[int]:
+    """The layers that make any of these blobs, in order."""
+    return [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
 
 
 def _reads_backward(net, k: int, group: set[int]) -> bool:
@@ -121,3 +141,46 @@ def keep(net, *names: str) -> None:
         if name not in net.blobs:
             raise InputError(f"{net._where}: no blob '{name}' to keep")
     net._keep(names)
+
+
+def recompute(net, *names: str) -> None:
+    """Let blobs of a lean `net` take no memory between the forward pass and the layer that needs
+    them in the backward pass: they are made again then, from what they were made of. Give blobs
+    that are large and cheap to make, those of early layers.
+
+    InputError for names of no blob, for a net that is not lean, and for blobs that would not be
+    the same again: those of data layers, of layers written in Python, of Dropout and others that
+    draw random numbers or count.
+    """
+    if not net._lean:
+        raise InputError(
+            f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True)"
+        )
+    for name in names:
+        if name not in net.blobs:
+            raise InputError(f"{net._where}: no blob '{name}' to make again")
+        problem = _why_not_again(net, name)
+        if problem:
+            raise InputError(
+                f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
+            )
+    net._recompute(names)
+
+
+def _why_not_again(net, name: str) -> str | None:
+    group = _group(net, net.blobs[name])
+    for k in _makers(net, group):
+        layer = net.layers[k]
+        if not layer._repeats:
+            return f"layer '{layer.name}' ({layer.type}) might not give the same"
+        for blob in net._bottoms[k]:
+            source = _group(net, blob)
+            if source != group and _makers(net, source)[-1] > k:
+                changer = net.layers[_makers(net, source)[-1]].name
+                return f"layer '{changer}' changes what layer '{layer.name}' reads"
+    return None
+
+
+def _group(net, blob: Blob) -> set[int]:
+    """The numbers of the blobs that share `blob`'s data memory."""
+    return {i for i, other in enumerate(net._blobs) if other._data is blob._data}

@@ -117,6 +117,7 @@ class Net(Internals, WeightFiles, Batches):
         self._fold_roots = find_roots(self) if settings.folding() else {}
         self._folded_for: dict[int, list] = {}  # root -> its bottoms' shapes
         self._kept: set[str] = set()
+        self._remade: set[str] = set()
         self._be_lean(settings.lean())
         set_debug_info(self, param.debug_info)
 
@@ -296,7 +297,12 @@ class Net(Internals, WeightFiles, Batches):
         """Plan what is given back when; in a lean net all but what `names` and earlier calls
         named."""
         self._kept.update(names)
-        self._releases = Releases(self, self._kept) if self._lean else None
+        self._releases = Releases(self, self._kept, self._remade) if self._lean else None
+
+    def _recompute(self, names) -> None:
+        """Let blobs of these names too be made again in backward."""
+        self._remade.update(names)
+        self._keep(())
 
     def _plan_folds(self, root: int) -> None:
         """Plan anew where the bottoms of layer `root` have other shapes than last time. Only
@@ -346,6 +352,9 @@ class Net(Internals, WeightFiles, Batches):
         for i in range(start, end - 1, -1):
             for callback in before:
                 callback(i)
+            if self._releases:
+                for k in self._releases.before_backward[i]:
+                    self.layers[k].forward(self._bottoms[k], self._tops[k])
             if self._layer_needs[i]:
                 self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
             for callback in after:

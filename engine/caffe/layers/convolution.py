@@ -59,6 +59,7 @@ class Convolution(Layer):
     num_top = (1, None)
     equal_bottoms_tops = True
     transposed = False
+    _repeats = True
 
     def setup(self, bottom, top):
         param = self.layer_param.convolution_param

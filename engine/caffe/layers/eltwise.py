@@ -13,6 +13,7 @@ from ._common import Scratch, require_own_top, require_same_shape
 class Eltwise(Layer):
     num_bottom = (2, None)
     num_top = (1, 1)
+    _repeats = True
 
     def setup(self, bottom, top):
         param = self.layer_param.eltwise_param

@@ -19,6 +19,7 @@ _aten = torch.ops.aten
 class Neuron(Layer):
     num_bottom = (1, 1)
     num_top = (1, 1)
+    _repeats = True
 
     def reshape(self, bottom, top):
         top[0].reshape_like(bottom[0])
@@ -170,6 +171,7 @@ class Dropout(Neuron):
         if not 0 <= self.ratio < 1:
             raise self.fail(f"dropout_ratio {self.ratio:g} is not within 0 (included) to 1")
         self.drops = self.phase == TRAIN and self.ratio > 0
+        self._repeats = not self.drops
         self.mask = Scratch()
 
     def _read_backward(self, bottom, top):

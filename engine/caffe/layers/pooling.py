@@ -62,6 +62,7 @@ class Pooling(Layer):
         param = self.layer_param.pooling_param
         self.max = param.pool == param.MAX
         self.stochastic = param.pool == param.STOCHASTIC
+        self._repeats = not self.stochastic
         if len(top) > 1 and not self.max:
             raise self.fail("only pool: MAX has a second top")
         self._require_4_axes(bottom[0])

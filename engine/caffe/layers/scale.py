@@ -22,6 +22,7 @@ class _Spread(Layer):
 
     num_bottom = (1, 2)
     num_top = (1, 1)
+    _repeats = True
     what = ""
 
     @property

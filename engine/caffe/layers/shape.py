@@ -24,6 +24,8 @@ def joined_axis(layer: Layer, param, legacy: str, blob) -> int:
 class Mover(Layer):
     """A layer that moves elements about: its gradient hangs on none of them."""
 
+    _repeats = True
+
     def _read_backward(self, bottom, top):
         return []
 

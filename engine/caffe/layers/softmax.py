@@ -14,6 +14,7 @@ _aten = torch.ops.aten
 class Softmax(Layer):
     num_bottom = (1, 1)
     num_top = (1, 1)
+    _repeats = True
 
     def reshape(self, bottom, top):
         self.axis = self.canonical_axis(self.layer_param.softmax_param.axis, bottom[0])
