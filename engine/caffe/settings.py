@@ -22,7 +22,10 @@ def set_lean(on: bool) -> None:
     After a pass, the blobs that layers without bottoms make, the net's outputs, those of Python
     layers and those given to `keep` before can be read, and of diffs those of inputs and outputs;
     others may be gone, and then say so. A backward pass needs a forward pass in TRAIN before it,
-    once each. In training, folding reaches the backward pass too.
+    once each. In training, folding reaches the backward pass too, and a solver that need not wait
+    for all gradients (to clip them, to add up several passes, for other solvers) updates each
+    parameter in the backward pass, after which its diff is gone: an iteration that fails half-way
+    has updated the upper layers.
     """
     _chosen["lean"] = bool(on)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
@@ -222,3 +224,70 @@ def test_places_of_maxima_stay_only_where_a_backward_pass_needs_them(make, lean)
         index = net.layer_dict["pool"].index.tensor
         sizes.append((index.numel(), index.element_size()))
     assert sizes == [(0, 8), (2 * 3 * 5 * 4, 4)]
+
+
+# -- updates in the backward pass ----------------------------------------------------------------
+
+SHARED = (
+    data(4, 3) + data(4, name="label") + ip("a", "data", more='param { name: "w" } param { }')
+    + layer("tanh", "TanH", "a") + ip("b", "tanh", more='param { name: "w" } param { }')
+    + layer("side", "Sigmoid", "b") + ip("ip", "side") + losses()
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+@pytest.mark.parametrize("text", [VARIED, SHARED], ids=["varied", "shared weights"])
+def test_parameters_updated_in_the_backward_pass_are_the_same_to_the_bit(make_solver, kind, text):
+    rule = SOLVER + f'type: "{kind}" weight_decay: 0.01 random_seed: 3 '
+    if kind in ("AdaGrad", "RMSProp"):
+        rule = rule.replace("momentum: 0.9", "")
+    trained = []
+    for early in (False, True):
+        caffe.engine.set_lean(True)
+        solver = make_solver(text, rule)
+        if not early:  # somebody needs all gradients at once
+            solver.add_callback(lambda: None, lambda: None)
+        assert solver._updates_early() == early
+        for seed in range(3):
+            feed(solver.net, seed)
+            solver.step(1)
+        trained.append([*params(solver.net), *(blob.data.copy() for blob in solver._history)])
+    for plain, other in zip(*trained):
+        np.testing.assert_array_equal(other, plain)
+
+
+def test_a_gradient_is_gone_once_its_parameter_is_updated(make_solver, lean):
+    solver = make_solver(CLASSIFIER, SOLVER)
+    feed(solver.net, 0)
+    solver.step(1)
+    with pytest.raises(InputError, match="given this blob's memory back"):
+        solver.net.params["ip"][0].diff  # noqa: B018
+
+
+def test_a_view_of_a_gradient_that_is_held_shows_the_update_as_in_caffe(make_solver):
+    shown = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        solver = make_solver(CLASSIFIER, SOLVER)
+        held = solver.net.params["ip"][0].diff
+        for seed in range(2):
+            feed(solver.net, seed)
+            solver.step(1)
+        shown.append(held.copy())
+    np.testing.assert_allclose(shown[1], shown[0], rtol=1e-6)
+    assert shown[0].any()
+
+
+def test_the_log_is_the_same_where_parameters_are_updated_early(make_solver, capfd, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "0")
+    logs = []
+    for lean in (False, True):
+        caffe.engine.set_lean(lean)
+        rule = 'net: "net.prototxt" base_lr: 0.05 lr_policy: "multistep" gamma: 0.5 stepvalue: 2 '
+        solver = make_solver(CLASSIFIER, rule + 'display: 1 snapshot_prefix: "s"')
+        feed(solver.net, 0)
+        capfd.readouterr()
+        solver.step(4)
+        lines = capfd.readouterr().err.splitlines()
+        logs.append([re.sub(r"\(.* iters\)", "", line.split("] ", 1)[1]) for line in lines])
+    assert logs[0] == logs[1] and any("MultiStep" in line for line in logs[0])
