@@ -11,11 +11,12 @@ MODES = {"forward": "forward", "step": "training step"}
 
 
 def points(results, axis, mode, value):
-    """(x, y) lists of the engine: pixels or classes against `value` of a side's figures."""
+    """(x, y) lists of the engine: 1000 pixels or classes against `value` of a side's figures."""
     found = []
     for result in results:
         if (result["axis"], result["mode"]) == (axis, mode) and "engine" in result["sides"]:
-            x = result["size"][0] if axis == "size" else result["classes"]
+            height, width = result["size"]
+            x = height * width / 1000 if axis == "size" else result["classes"]
             found.append((x, value(result["sides"]["engine"])))
     return [list(column) for column in zip(*sorted(found))] or [[], []]
 
@@ -40,9 +41,8 @@ def plot(results, out):
         for place, axis in zip(row, ("size", "classes")):
             for mode, label in MODES.items():
                 place.plot(*points(results, axis, mode, value), marker="o", label=label)
-            place.set_xlabel(
-                "side of a square image, pixels" if axis == "size" else "classes, 256x256"
-            )
+            place.set_xlabel("image, 1000 pixels" if axis == "size" else "classes, 256x256")
+            place.set_xlim(left=0)
             place.set_ylabel(words)
             place.set_ylim(bottom=0)
             place.grid(alpha=0.3)
