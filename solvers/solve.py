@@ -195,14 +195,16 @@ def start(solver, args, param):
 
 
 def watch(solver, bar):
-    """Callbacks that move the bar and stop a run whose loss is no number any more."""
+    """A callback that moves the bar and stops a run whose loss is no number any more, before a
+    parameter has changed by it. (A solver's own callbacks would have all gradients kept.)"""
     weights = solver.net.blob_loss_weights
     losses = [name for name in solver.net.outputs if weights[name]]
+    last = len(solver.net.layers) - 1
 
-    def on_start():
+    def after_layer(layer):
+        if layer != last:
+            return
         bar.update(solver.iter - bar.count, bar.note)
-
-    def on_gradients_ready():
         for name in losses:
             value = solver.net.blobs[name].data
             bar.note = f"{name} {float(value.sum()):.4g}"
@@ -212,7 +214,7 @@ def watch(solver, bar):
                     "labels that are no class), and go on from an earlier snapshot with --resume"
                 )
 
-    solver.add_callback(on_start, on_gradients_ready)
+    solver.net.after_forward(after_layer)
 
 
 def train(solver, args, param, signals):

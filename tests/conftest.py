@@ -24,6 +24,7 @@ def nets_as_caffes():
         engine.set_lean(False)
         engine.set_folding(True)
         engine.set_winograd(True)
+        engine.set_precision("float32")
 
 
 @pytest.fixture(scope="session")

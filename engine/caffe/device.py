@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from . import precision
 from .errors import InputError
 
 _CPU = torch.device("cpu")
@@ -33,15 +34,11 @@ def set_mode_cpu() -> None:
 
 
 def set_mode_gpu() -> None:
-    """Run on the chosen CUDA device, in full float32 as Caffe does.
-
-    PyTorch would let cuDNN round convolutions' inputs to TF32's 10 bits; setting
-    `torch.backends.cudnn.allow_tf32` afterwards takes that speed for that loss.
-    """
+    """Run on the chosen CUDA device, in float32 as Caffe does unless
+    `caffe.engine.set_precision` says otherwise."""
     _check(_state["number"])
     if not _state["gpu"]:
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        precision.round_factors()
     _state["gpu"] = True
 
 

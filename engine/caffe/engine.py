@@ -10,14 +10,15 @@ from .allocator import keep_memory
 from .device import cuda_device_count, synchronize
 from .errors import Error, InputError
 from .lean import keep, recompute
+from .precision import set_autotuning, set_precision
 from .proto.wire import read_weights
 from .settings import set_folding, set_lean, set_winograd
 from .snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "keep", "keep_memory", "load_torch_weights",
-    "position_path", "python_path", "read_weights", "recompute", "set_folding", "set_lean",
-    "set_winograd", "synchronize",
+    "position_path", "python_path", "read_weights", "recompute", "set_autotuning", "set_folding",
+    "set_lean", "set_precision", "set_winograd", "synchronize",
 ]  # fmt: skip
 
 

@@ -60,6 +60,8 @@ class Layer:
         self.loss_weights: list[float] = []
         self._folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
+        self._made_by: dict[int, LayerFold | None] = {}
+        self._again = False
         self._lean = False
         """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
         used may be forgotten."""
@@ -85,9 +87,22 @@ class Layer:
         pass
 
     def _fold_now(self, i: int, bottom: Blob) -> LayerFold | None:
-        """How top `i` is made of `bottom` now: folded, if that still is as was planned."""
-        fold = self._folds[i] if self._folds else None
-        return fold if fold is not None and bottom.fold == fold.stored else None
+        """How top `i` is made of `bottom` now: folded, if that still is as was planned; when it
+        is made again, as it was made before."""
+        if not self._again:
+            fold = self._folds[i] if self._folds else None
+            fits = fold is not None and bottom.fold == fold.stored
+            self._made_by[i] = fold if fits else None
+        return self._made_by[i]
+
+    def forward_again(self, bottom, top) -> None:
+        """`forward` in backward, for tops that were given back; what was folded may have been read
+        as a whole in between."""
+        self._again = True
+        try:
+            self.forward(bottom, top)
+        finally:
+            self._again = False
 
     def _read_backward(self, bottom, top) -> list[Blob]:
         """The blobs whose `data` backward reads: a lean net forgets all others before."""

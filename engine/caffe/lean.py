@@ -35,7 +35,7 @@ class Releases:
                 own.update(tops)
         remakers = [[] for _ in net._blobs]  # layers before whose backward a blob is read again
         # From the top down: what is made again says until when it needs its bottoms.
-        for group in sorted(_sharing(net, "_data"), key=lambda g: _makers(net, g)[0], reverse=True):
+        for group in sorted(_sharing(net, "_data"), key=lambda g: -_makers(net, g)[-1]):
             again = any(net._blob_names[i] in remade for i in group)
             if group.isdisjoint(untouched):
                 self._release_data(net, group, again, remakers)
@@ -145,8 +145,9 @@ def keep(net, *names: str) -> None:
 
 def recompute(net, *names: str) -> None:
     """Let blobs of a lean `net` take no memory between the forward pass and the layer that needs
-    them in the backward pass: they are made again then, from what they were made of. Give blobs
-    that are large and cheap to make, those of early layers.
+    them in the backward pass: they are made again then, from what they were made of, which stays.
+    Give blobs that are large and cheap to make: those of early convolutions, not of the poolings
+    behind. What is kept or an output stays, and what backward does not need is gone anyway.
 
     InputError for names of no blob, for a net that is not lean, and for blobs that would not be
     the same again: those of data layers, of layers written in Python, of Dropout and others that
@@ -154,7 +155,8 @@ def recompute(net, *names: str) -> None:
     """
     if not net._lean:
         raise InputError(
-            f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True)"
+            f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True), without "
+            "debug_info"
         )
     for name in names:
         if name not in net.blobs:

@@ -25,7 +25,8 @@ class Learnable:
 
     def multipliers(self, index: int) -> tuple[float, float]:
         """lr_mult and decay_mult of one parameter."""
-        return self.lr_mult[index], self.decay_mult[index]
+        given = self._lr[index], self._decay[index]
+        return tuple(1.0 if value is None else value for value in given)
 
     def add_layer(self, layer) -> list[float]:
         """Take in a layer's blobs; return the lr_mult of each as its own ParamSpec says.

@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 
 import numpy as np
+import torch
 
 from . import settings
 from .batches import Batches
@@ -315,6 +316,10 @@ class Net(Internals, WeightFiles, Batches):
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
+        return float(self._forward_unread(start, end))
+
+    def _forward_unread(self, start: int, end: int):
+        """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
         loss = 0.0
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         for i in range(start, end + 1):
@@ -334,7 +339,8 @@ class Net(Internals, WeightFiles, Batches):
             if self._releases:
                 for blob in self._releases.after_forward[i]:
                     blob.release()
-        return float(loss)
+        on_gpu = isinstance(loss, torch.Tensor) and loss.device.type != "cpu"
+        return loss.double() if on_gpu else float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
         if self._loss_filled[i, j] != (blob._diff, blob.count):  # it was reshaped
@@ -354,7 +360,7 @@ class Net(Internals, WeightFiles, Batches):
                 callback(i)
             if self._releases:
                 for k in self._releases.before_backward[i]:
-                    self.layers[k].forward(self._bottoms[k], self._tops[k])
+                    self.layers[k].forward_again(self._bottoms[k], self._tops[k])
             if self._layer_needs[i]:
                 self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
             for callback in after:

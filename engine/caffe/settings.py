@@ -22,10 +22,11 @@ def set_lean(on: bool) -> None:
     After a pass, the blobs that layers without bottoms make, the net's outputs, those of Python
     layers and those given to `keep` before can be read, and of diffs those of inputs and outputs;
     others may be gone, and then say so. A backward pass needs a forward pass in TRAIN before it,
-    once each. In training, folding reaches the backward pass too, and a solver that need not wait
-    for all gradients (to clip them, to add up several passes, for other solvers) updates each
-    parameter in the backward pass, after which its diff is gone: an iteration that fails half-way
-    has updated the upper layers.
+    once each. In training, folding reaches the backward pass too. A solver updates each parameter
+    in the backward pass unless all gradients are needed at once (to clip them, to add up several
+    passes, for other solvers, for callbacks after_backward and on_gradients_ready): an iteration
+    that fails half-way has then updated the upper layers. After an update a parameter's diff is
+    gone, unless the solver's snapshot_diff asks for it.
     """
     _chosen["lean"] = bool(on)
 

@@ -142,8 +142,7 @@ def restore(solver, path: str) -> None:
     solver._held = None
     if stored is not None:
         restore_tests(solver, stored)
-        solver._losses.clear()
-        solver._losses.extend(stored["losses"])
+        solver._losses.replace(stored["losses"])
         solver._restored_losses = True
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import deque
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from .net import Net
 from .output_means import OutputMeans
 from .proto import text
 from .ranks import solver_rank
+from .smoothed_loss import SmoothedLoss
 
 STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
@@ -53,8 +53,7 @@ class Solver:
         self.iter = 0
         self._current_step = 0
         self._step_reached_at = -1  # the iteration that raised _current_step
-        self._losses: deque = deque()
-        self._smoothed = 0.0
+        self._losses = SmoothedLoss(self.param.average_loss)
         self._restored_losses = False  # the losses are of the run that was just restored
         self._stopped_early = False
         self._announced = False
@@ -130,7 +129,7 @@ class Solver:
         self._stopped_early = False
         self._announce()
         if not self._restored_losses:
-            self._losses.clear()
+            self._losses.replace(())
         self._restored_losses = False
         self._timer = (self.iter, time.perf_counter())
         while self.iter < stop:
@@ -157,14 +156,14 @@ class Solver:
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
         if self._updates_early():
-            self._show(self.net._forward(0, last))
+            self._show(self.net._forward_unread(0, last))
             rate, ready = self._announced_rate(), updated_after(self.net)
             self.net._backward(last, 0, lambda k: self._update(ready.get(k, ()), rate))
             self.iter += 1
             return
         loss = 0.0
         for _ in range(self.param.iter_size):
-            loss += self.net._forward(0, last)
+            loss += self.net._forward_unread(0, last)
             self.net._backward(last, 0)
             log_parameters(self.net)
         self._show(loss / self.param.iter_size)
@@ -174,21 +173,21 @@ class Solver:
         self.apply_update()
 
     def _updates_early(self) -> bool:
-        """Whether the net gives memory back, and nothing needs all gradients at once."""
-        needed = self.param.iter_size > 1 or self.param.clip_gradients >= 0
-        return self.net._lean and not needed and not any(ready for _, ready in self._callbacks)
+        """Whether nothing needs all gradients at once, or after their update."""
+        if self._keeps_diffs() or self.param.iter_size > 1 or self.param.clip_gradients >= 0:
+            return False
+        return not self.net._callbacks["after_backward"] and not any(
+            ready for _, ready in self._callbacks
+        )
 
-    def _show(self, loss: float) -> None:
-        self._smooth(loss)
+    def _keeps_diffs(self) -> bool:
+        """Whether the parameters' diffs stay, and hold what was subtracted, as in Caffe."""
+        return not self.net._lean or self.param.snapshot_diff
+
+    def _show(self, loss) -> None:
+        self._losses.add(loss)
         if self._displays():
             self._display()
-
-    def _smooth(self, loss: float) -> None:
-        """The mean over the last `average_loss` iterations."""
-        self._losses.append(loss)
-        while len(self._losses) > self.param.average_loss:
-            self._losses.popleft()
-        self._smoothed = sum(self._losses) / len(self._losses)
 
     def _display(self) -> None:
         since, then = self._timer
@@ -198,7 +197,7 @@ class Solver:
         self._timer = (self.iter, now)
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
-            f"iters), loss = {self._smoothed:.6g}"
+            f"iters), loss = {self._losses.mean():.6g}"
         )
         self._display_outputs(self.net, "Train")
 
@@ -237,9 +236,8 @@ class Solver:
             return
         self._hold()
         if self._displays():
-            loss = self.net._forward(0, len(self.net.layers) - 1)
-            self._smooth(loss)
-            log(f"Iteration {self.iter}, loss = {self._smoothed:.6g}")
+            self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
+            log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
         log("Optimization Done.")
@@ -295,7 +293,7 @@ class Solver:
 
     def _update(self, numbers, rate: float) -> None:
         """Update the parameters of these numbers. A lean net's diffs are gone then."""
-        learnable = self.net._learnable
+        learnable, keeps = self.net._learnable, self._keeps_diffs()
         for i in numbers:
             blob, (lr_mult, decay_mult) = learnable.blobs[i], learnable.multipliers(i)
             data, diff = blob.write(), blob.write_diff()
@@ -304,9 +302,9 @@ class Solver:
             self._regularize(data, diff, self.param.weight_decay * decay_mult)
             update = self.update_value(i, diff, rate * lr_mult)
             data.sub_(update)
-            if update is not diff and not (self.net._lean and blob.diff_can_go):
+            if update is not diff and (keeps or not blob.diff_can_go):
                 diff.copy_(update)
-            if self.net._lean:
+            if not keeps:
                 blob.release_diff()
 
     def _clip(self, blobs) -> None:

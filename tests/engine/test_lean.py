@@ -264,6 +264,17 @@ def test_a_gradient_is_gone_once_its_parameter_is_updated(make_solver, lean):
         solver.net.params["ip"][0].diff  # noqa: B018
 
 
+def test_a_callback_after_each_layers_backward_sees_the_gradients_so_far(make_solver, lean):
+    solver = make_solver(VARIED, SOLVER)
+    seen = []
+    solver.net.after_backward(
+        lambda i: seen.append(solver.net.params["ip"][0].diff.any()) if i == 0 else None
+    )
+    feed(solver.net, 0)
+    solver.step(1)
+    assert seen == [True]
+
+
 def test_a_view_of_a_gradient_that_is_held_shows_the_update_as_in_caffe(make_solver):
     shown = []
     for lean in (False, True):

@@ -67,6 +67,51 @@ def test_training_gives_the_same_numbers_where_folded_blobs_are_made_again(make_
         np.testing.assert_array_equal(mine, its)
 
 
+BESIDE = (
+    data(2, 2, 9, 8) + data(2, name="label")
+    + layer("c1", "Convolution", "data", more=CONV.replace("pad: 1", "pad: 9"))
+    + layer("c2", "Convolution", "c1", more=CONV) + layer("pool", "Pooling", "c2", more=POOL)
+    + layer("c3", "Convolution", "pool", more=CONV) + layer("c4", "Convolution", "c2", more=CONV)
+    + layer("tanh", "TanH", "c1") + layer("flat", "Flatten", "tanh") + layer("f3", "Flatten", "c3")
+    + layer("f4", "Flatten", "c4") + layer("all", "Concat", ["flat", "f3", "f4"])
+    + ip("ip", "all") + losses()
+)  # fmt: skip
+"""A folded blob that a layer reads as a whole, beside others that are folded from it."""
+
+
+@pytest.mark.parametrize("names", [["c2"], ["c2", "pool"], ["c1", "c2", "pool"]], ids=" ".join)
+def test_what_was_folded_is_made_again_folded_where_its_source_was_read_as_a_whole(
+    make, lean, names
+):
+    found = []
+    for again in ([], names):
+        net = make(BESIDE, caffe.TRAIN)
+        caffe.engine.keep(net, "c1")
+        caffe.engine.recompute(net, *again)
+        fill(net)
+        feed(net, 0)
+        net.forward()
+        assert net.layer_dict["c2"].made[0] is not None
+        net.blobs["c1"].data  # noqa: B018
+        net.backward()
+        found.append([blob.diff.copy() for blobs in net.params.values() for blob in blobs])
+    for mine, its in zip(*found):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
+
+
+def test_a_blob_changed_by_another_that_is_made_again_waits_for_that(make, lean):
+    text = (
+        data(2, 2, 9, 8) + data(2, name="label") + layer("a", "Convolution", "data", more=CONV)
+        + layer("gate", "Convolution", "data", more=CONV) + layer("b", "Sigmoid", "gate")
+        + layer("scale", "Scale", ["a", "b"], "a", "scale_param { axis: 0 }")
+        + layer("end", "Convolution", "a", more=CONV) + ip("ip", "end") + losses()
+    )  # fmt: skip
+    plain, other = make(text, caffe.TRAIN), make(text, caffe.TRAIN)
+    caffe.engine.recompute(other, "a", "b")
+    for mine, its in zip(gradients(other, 0), gradients(plain, 0)):
+        np.testing.assert_array_equal(mine, its)
+
+
 def test_between_the_passes_they_take_no_memory_and_after_them_none(make, lean):
     net = make(TEXT, caffe.TRAIN)
     caffe.engine.recompute(net, "conv1", "norm")

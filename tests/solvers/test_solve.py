@@ -16,6 +16,7 @@ import tiny_run
 from PIL import Image
 
 import caffe
+from caffe.solver import Solver
 from tools import score
 
 INIT = ("--weights", "init.caffemodel")
@@ -275,6 +276,15 @@ def test_a_missing_or_binary_solver_is_one_line(call, folder):
 
 def test_no_such_gpu_is_one_line(folder):
     one_error(tiny_run.solve(folder, *INIT, "--gpu", "7"), 2, "7")
+
+
+def test_each_parameter_is_updated_as_soon_as_its_gradient_is_there(call, monkeypatch):
+    asked, decide = [], Solver._updates_early
+    monkeypatch.setattr(
+        Solver, "_updates_early", lambda self: asked.append(decide(self)) or asked[-1]
+    )
+    assert call(*INIT, "--iterations", "2")[0] == 0
+    assert asked == [True, True]
 
 
 def test_several_processes_are_refused(call, monkeypatch):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from .. import settings, winograd
+from .. import precision, settings, winograd
 
 # The overload itself: to look it up at each call takes as long as a small layer.
 _convolution_backward = torch.ops.aten.convolution_backward.default
@@ -58,6 +58,9 @@ def _channels_first(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 def convolve(x, weight, bias, geometry: Geometry) -> torch.Tensor:
     """Cross-correlation of x (N, C, spatial axes) with weight, plus a bias (K) or None."""
+    if precision.rounds(x) and not geometry.transposed:
+        rough = [t if t is None else t.bfloat16() for t in (x, weight, bias)]
+        return torch.convolution(*rough, *geometry).float()
     if not _channels_last(x, weight, geometry):
         return torch.convolution(_channels_first(x, weight), weight, bias, *geometry)
     if _by_winograd(weight):
@@ -70,6 +73,11 @@ def gradients(dy, x, weight, geometry: Geometry, wants: list[bool]):
     """The gradients of x, weight and bias from that of the result, None for those that `wants`
     leaves out. Where only x's is wanted, x's values do not matter."""
     outputs = [weight.shape[1] * geometry.groups if geometry.transposed else weight.shape[0]]
+    if precision.rounds(x) and not geometry.transposed:
+        rough = [t.bfloat16() for t in (dy, x, weight)]
+        products = _convolution_backward(*rough, outputs, *geometry, [*wants[:2], False])
+        dx, dweight = (None if t is None else t.float() for t in products[:2])
+        return dx, dweight, dy.sum([i for i in range(dy.dim()) if i != 1]) if wants[2] else None
     if not _channels_last(x, weight, geometry):
         x, dy = _channels_first(x, weight), _channels_first(dy, weight)
         return _convolution_backward(dy, x, weight, outputs, *geometry, wants)

@@ -1,0 +1,107 @@
+"""In what precision CUDA GPUs multiply, on emulated devices and in what cuDNN is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from emulated_gpu import emulated_gpus
+from net_texts import data, fill, layer
+
+import caffe
+from caffe.engine import InputError
+
+
+@pytest.fixture(autouse=True)
+def flags():
+    """PyTorch's own, as they were."""
+    places = [(torch.backends.cudnn, "allow_tf32"), (torch.backends.cudnn, "benchmark"),
+              (torch.backends.cuda.matmul, "allow_tf32")]  # fmt: skip
+    kept = [getattr(*place) for place in places]
+    yield
+    for place, value in zip(places, kept):
+        setattr(*place, value)
+
+
+CONV = 'convolution_param { num_output: 3 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
+UP = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 }"
+SUM = "reduction_param { operation: SUMSQ } loss_weight: 0.1"
+
+
+def passes(make, middle, device):
+    """A loss, and all gradients behind it, of a net with `middle` between data and loss."""
+    caffe.set_mode_cpu() if device == "cpu" else caffe.set_mode_gpu()
+    net = make("force_backward: true " + data(2, 4, 9, 8) + middle
+               + layer("loss", "Reduction", "made", more=SUM), caffe.TRAIN)  # fmt: skip
+    fill(net)
+    net.blobs["data"].data[...] = np.random.RandomState(1).standard_normal((2, 4, 9, 8))
+    loss = net.forward()["loss"].copy()
+    found = [loss, net.backward()["data"].copy()]
+    return found + [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+def error(mine, true):
+    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(mine, true))
+
+
+CONVOLUTION = layer("made", "Convolution", "data", more=CONV)
+
+
+def test_bfloat16_rounds_a_convolution_and_its_gradients_on_the_gpu_only(make):
+    with emulated_gpus(1):
+        true = passes(make, CONVOLUTION, "cpu")
+        assert error(passes(make, CONVOLUTION, "gpu"), true) < 1e-5
+        caffe.engine.set_precision("bfloat16")
+        rough = passes(make, CONVOLUTION, "gpu")
+        assert 1e-3 < error(rough, true) < 3e-2
+        assert all(array.dtype == np.float32 for array in rough)
+        assert error(passes(make, CONVOLUTION, "cpu"), true) == 0
+
+
+def test_bfloat16_leaves_upsampling_as_it_is(make):
+    up = layer("made", "Deconvolution", "data", more=UP)
+    with emulated_gpus(1):
+        true = passes(make, up, "cpu")
+        caffe.engine.set_precision("bfloat16")
+        assert error(passes(make, up, "gpu"), true) < 1e-5
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32(make):
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        bias = passes(make, CONVOLUTION, "gpu")[-1]
+        assert not np.array_equal(bias, torch.tensor(bias).bfloat16().float().numpy())
+
+
+@pytest.mark.parametrize("name, tf32", [("float32", False), ("tf32", True), ("bfloat16", False)])
+@pytest.mark.parametrize("before", [True, False], ids=["before the mode", "after the mode"])
+def test_the_libraries_round_factors_only_where_tf32_is_chosen(name, tf32, before):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    with emulated_gpus(1):
+        steps = [lambda: caffe.engine.set_precision(name), caffe.set_mode_gpu]
+        for step in steps if before else steps[::-1]:
+            step()
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == tf32
+
+
+def test_nothing_is_rounded_where_nothing_was_chosen():
+    torch.backends.cudnn.allow_tf32 = True
+    with emulated_gpus(1):
+        caffe.set_mode_gpu()
+        assert not torch.backends.cudnn.allow_tf32
+
+
+def test_cudnn_tries_its_algorithms_where_that_is_chosen_and_else_as_the_user_set_it():
+    torch.backends.cudnn.benchmark = True
+    with emulated_gpus(1):
+        caffe.set_mode_gpu()
+        assert torch.backends.cudnn.benchmark
+        caffe.engine.set_autotuning(False)
+        assert not torch.backends.cudnn.benchmark
+        caffe.engine.set_autotuning(True)
+        assert torch.backends.cudnn.benchmark
+
+
+def test_another_precision_is_refused_by_name():
+    with pytest.raises(InputError, match="precision 'fp16' is not one of float32, tf32, bfloat16"):
+        caffe.engine.set_precision("fp16")
