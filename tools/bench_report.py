@@ -66,6 +66,16 @@ def goals(results):
     return table(["ratio", "goal", "measured", "goal is"], rows, markdown=True)
 
 
+def bounds(results):
+    """A line per goal that was missed and that something bounds."""
+    lines = []
+    for name, values in bench_goals.found(results).items():
+        goal = bench_goals.GOALS[name]
+        if goal.bound and bench_goals.verdict(goal, values) == "missed":
+            lines.append(f"- {goal.what}: {goal.bound}")
+    return ["What bounds those that were missed:", "", *lines] if lines else []
+
+
 def times(results):
     """A line per net and size: every side's seconds, and the ratios to the engine's."""
     sides = sides_of(results, ["ceiling"])
@@ -205,7 +215,7 @@ def markdown(data, chart=None):
     parts += [machine_lines(data["machine"])]
     for line in data["left_out"]:
         parts.append([f"Left out: {line}."])
-    parts += [["## Goals"], GOALS_WORDS, goals(results)]
+    parts += [["## Goals"], GOALS_WORDS, goals(results), bounds(results)]
     for mode in ("forward", "step", "small", "both"):
         of_mode = of(results, mode)
         if of_mode and any(result["sides"] for result in of_mode):
@@ -220,7 +230,7 @@ def markdown(data, chart=None):
         parts += [["## Agreement"], AGREEMENT_WORDS, loss_differences(of(results, "agreement"))]
     parts += _single(results)
     if of(results, "growth"):
-        parts += [["## Growth"]]
+        parts += [["## Growth"], GROWTH_WORDS]
         parts += [growth_table(of(results, "growth"), axis) for axis in ("size", "classes")]
         parts += [[f"![Growth]({chart})"]] if chart else []
     broken = [(r, side, why) for r in results for side, why in r["failed"].items()]
@@ -252,6 +262,10 @@ def _single(results):
     return parts
 
 
+GROWTH_WORDS = (
+    "What the weights and the pad of 100 pixels cost, and above that lines: in the pixels, and in",
+    "the classes, whose scores are as large as the padded image.",
+)
 INTRODUCTION = (
     "Written by `tools/bench.py`. Every side runs in a process of its own, and one pass of each is",
     "taken in turn, so that what else the machine does hits all alike. All have the same weights,",
