@@ -211,7 +211,8 @@ def watch(solver, bar):
             if not np.all(np.isfinite(value)):
                 raise Diverged(
                     f"iteration {solver.iter}: {name} is not finite; lower base_lr (or look for "
-                    "labels that are no class), and go on from an earlier snapshot with --resume"
+                    "labels that are no class), and go on with --resume FILE.solverstate "
+                    "from before the loss grew (auto takes the newest, which may be of after)"
                 )
 
     solver.net.after_forward(after_layer)

@@ -53,7 +53,9 @@ def parser():
     p.add_argument("--sides", metavar="A,B", help=f"of {', '.join(SIDES)} (default: all)")
     p.add_argument("--threads", type=int, metavar="N", help="of every side (default: processors)")
     p.add_argument("--data", metavar="DIR", help="VOC layout: photographs for the measure score")
-    p.add_argument("--out", metavar="DIR", help="default: docs; with --quick: runs/bench")
+    p.add_argument(
+        "--out", metavar="DIR", help="default: docs; with --quick or --shrink: runs/bench"
+    )
     p.add_argument("--gpu", type=int, metavar="N", help="measure on CUDA GPU number N")
     p.add_argument("--shrink", type=int, default=1, metavar="N",
                    help="divide the nets' channels by N, to try the bench out")  # fmt: skip
@@ -167,7 +169,10 @@ def warn_of(load):
     """Warn where others are at work: threads that wait for each other, as PyTorch's and so the
     engine's do, lose far more by it than BVLC Caffe's."""
     if load is not None and load > BUSY:
-        warn(f"the load is {load:.2f}: what else runs here widens the spread, or bends the figures")
+        warn(
+            f"the load is {load:.2f}: what else runs here bends the figures, the engine's and "
+            "PyTorch's most; wait for it, or set OMP_WAIT_POLICY=passive"
+        )
 
 
 def _memory():
@@ -205,7 +210,7 @@ def main(argv):
     args = parser().parse_args(argv)
     default = list(MEASURES) if args.gpu is not None else CPU_MEASURES
     names = chosen(args.measures, MEASURES, "--measures", default)
-    out = args.out or (os.path.join("runs", "bench") if args.quick else "docs")
+    out = args.out or (os.path.join("runs", "bench") if args.quick or args.shrink > 1 else "docs")
     stem = os.path.join(out, "performance" if args.gpu is None else "performance-gpu")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         setup = setup_of(args, folder)

@@ -263,8 +263,9 @@ def _single(results):
 
 
 GROWTH_WORDS = (
-    "What the weights and the pad of 100 pixels cost, and above that lines: in the pixels, and in",
-    "the classes, whose scores are as large as the padded image.",
+    "What the weights and the pad of 100 pixels cost is there at any size. The rest grows with the",
+    "pixels, and with the classes, whose scores are as large as the padded image; peaks grow by",
+    "steps, with the largest blocks and the holes that the heap has between them.",
 )
 INTRODUCTION = (
     "Written by `tools/bench.py`. Every side runs in a process of its own, and one pass of each is",
@@ -275,9 +276,11 @@ INTRODUCTION = (
     "- engine: as `solve.py` and `score.py` run it. unfolded: the same with folding switched off.",
     "- PyTorch module: the net as a PyTorch user would write it (`tools/bench_torch.py`).",
     "- product: a float32 matrix product with PyTorch. FLOP / rate: the time that the net's",
-    "  convolutions, each multiplication and addition counted once, would take at that rate.",
+    "  convolutions, each multiplication and addition counted once, would take at that rate;",
+    "  folding and Winograd's filtering do with fewer.",
     "- start: from the start of the process to the end of its first pass. peak: the most memory",
-    "  that the process has had (VmHWM); forward and training have processes of their own.",
+    "  that the process has had (VmHWM); forward and training have processes of their own. Both",
+    "  are of one process: from one to the next, peaks of training differ by up to 15 %.",
 )
 GOALS_WORDS = (
     f"{bench_goals.NET}, {bench_goals.SIZE[0]}x{bench_goals.SIZE[1]} where nothing else is said.",

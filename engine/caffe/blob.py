@@ -89,8 +89,10 @@ class Memory:
         """What is about to be read is there, or InputError."""
         if self._released:
             raise InputError(
-                "a lean net has given this blob's memory back: name the blob to caffe.engine.keep, "
-                "or make the net after caffe.engine.set_lean(False)"
+                "a lean net has given this blob's memory back: before the pass, name the blob to "
+                "caffe.engine.keep (for its data) or set the solver's snapshot_diff (for diffs of "
+                "parameters), or make the net after caffe.engine.set_lean(False); a backward pass "
+                "needs a forward pass before it, once each"
             )
         if self._lost:
             raise InputError(

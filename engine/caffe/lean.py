@@ -136,7 +136,8 @@ def _can_mask(net, k: int) -> bool:
 
 
 def keep(net, *names: str) -> None:
-    """Let blobs of a lean `net` be readable after its passes too. InputError for other names."""
+    """Let the data of blobs of a lean `net` be readable after its passes too. InputError for other
+    names."""
     for name in names:
         if name not in net.blobs:
             raise InputError(f"{net._where}: no blob '{name}' to keep")
