@@ -60,7 +60,8 @@ class Layer:
         self.loss_weights: list[float] = []
         self._folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
-        self._made_by: dict[int, LayerFold | None] = {}
+        self._made: dict[int, LayerFold | None] = {}
+        """How each top was made in the last forward pass, of a layer that makes folded ones."""
         self._again = False
         self._lean = False
         """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
@@ -92,10 +93,10 @@ class Layer:
         if not self._again:
             fold = self._folds[i] if self._folds else None
             fits = fold is not None and bottom.fold == fold.stored
-            self._made_by[i] = fold if fits else None
-        return self._made_by[i]
+            self._made[i] = fold if fits else None
+        return self._made[i]
 
-    def forward_again(self, bottom, top) -> None:
+    def _forward_again(self, bottom, top) -> None:
         """`forward` in backward, for tops that were given back; what was folded may have been read
         as a whole in between."""
         self._again = True

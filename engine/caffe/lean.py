@@ -138,10 +138,8 @@ def _can_mask(net, k: int) -> bool:
 def keep(net, *names: str) -> None:
     """Let the data of blobs of a lean `net` be readable after its passes too. InputError for other
     names."""
-    for name in names:
-        if name not in net.blobs:
-            raise InputError(f"{net._where}: no blob '{name}' to keep")
-    net._keep(names)
+    _require_blobs(net, names, "keep")
+    net._plan_releases(kept=names)
 
 
 def recompute(net, *names: str) -> None:
@@ -159,15 +157,20 @@ def recompute(net, *names: str) -> None:
             f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True), without "
             "debug_info"
         )
+    _require_blobs(net, names, "make again")
     for name in names:
-        if name not in net.blobs:
-            raise InputError(f"{net._where}: no blob '{name}' to make again")
         problem = _why_not_again(net, name)
         if problem:
             raise InputError(
                 f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
             )
-    net._recompute(names)
+    net._plan_releases(remade=names)
+
+
+def _require_blobs(net, names, purpose: str) -> None:
+    for name in names:
+        if name not in net.blobs:
+            raise InputError(f"{net._where}: no blob '{name}' to {purpose}")
 
 
 def _why_not_again(net, name: str) -> str | None:
@@ -178,9 +181,10 @@ def _why_not_again(net, name: str) -> str | None:
             return f"layer '{layer.name}' ({layer.type}) might not give the same"
         for blob in net._bottoms[k]:
             source = _group(net, blob)
-            if source != group and _makers(net, source)[-1] > k:
-                changer = net.layers[_makers(net, source)[-1]].name
-                return f"layer '{changer}' changes what layer '{layer.name}' reads"
+            changer = _makers(net, source)[-1]
+            if source != group and changer > k:
+                name = net.layers[changer].name
+                return f"layer '{name}' changes what layer '{layer.name}' reads"
     return None
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from .proto import caffe_pb2
 
 
+def _or_one(multiplier: float | None) -> float:
+    return 1.0 if multiplier is None else multiplier
+
+
 class Learnable:
     """The distinct parameter blobs of a net in order, with their lr_mult and decay_mult."""
 
@@ -17,16 +21,15 @@ class Learnable:
 
     @property
     def lr_mult(self) -> list[float]:
-        return [1.0 if value is None else value for value in self._lr]
+        return [_or_one(value) for value in self._lr]
 
     @property
     def decay_mult(self) -> list[float]:
-        return [1.0 if value is None else value for value in self._decay]
+        return [_or_one(value) for value in self._decay]
 
     def multipliers(self, index: int) -> tuple[float, float]:
         """lr_mult and decay_mult of one parameter."""
-        given = self._lr[index], self._decay[index]
-        return tuple(1.0 if value is None else value for value in given)
+        return _or_one(self._lr[index]), _or_one(self._decay[index])
 
     def add_layer(self, layer) -> list[float]:
         """Take in a layer's blobs; return the lr_mult of each as its own ParamSpec says.

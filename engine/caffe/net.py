@@ -7,20 +7,19 @@ import warnings
 from collections import OrderedDict
 
 import numpy as np
-import torch
 
 from . import settings
 from .batches import Batches
 from .blob import Blob
 from .debug_info import set_debug_info
 from .errors import InputError
-from .fold_plan import find_roots, plan_folds
+from .fold_plan import find_roots
 from .graph import filter_layers, insert_splits
 from .internals import Internals
 from .layer import TEST, TRAIN
 from .layers import create
-from .lean import Releases, join_relus, part_relus
 from .learnable import Learnable
+from .passes import Passes
 from .proto import text
 from .weights import WeightFiles
 
@@ -31,7 +30,7 @@ def _shapes(blobs) -> str:
     return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"
 
 
-class Net(Internals, WeightFiles, Batches):
+class Net(Passes, Internals, WeightFiles, Batches):
     """A net from a prototxt, with pycaffe's interface.
 
     Net(network_file, phase, level=0, stages=None, weights=None)
@@ -286,93 +285,6 @@ class Net(Internals, WeightFiles, Batches):
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops):
             layer.reshape(bottom, top)
 
-    def _be_lean(self, lean: bool) -> None:
-        """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
-        self._lean = lean
-        for layer in self.layers:
-            layer._lean = lean
-        join_relus(self) if lean else part_relus(self)
-        self._keep(())
-
-    def _keep(self, names) -> None:
-        """Plan what is given back when; in a lean net all but what `names` and earlier calls
-        named."""
-        self._kept.update(names)
-        self._releases = Releases(self, self._kept, self._remade) if self._lean else None
-
-    def _recompute(self, names) -> None:
-        """Let blobs of these names too be made again in backward."""
-        self._remade.update(names)
-        self._keep(())
-
-    def _plan_folds(self, root: int) -> None:
-        """Plan anew where the bottoms of layer `root` have other shapes than last time. Only
-        layers that it reaches are reshaped before their turn: none that a user wrote, none that
-        reads data."""
-        shapes = [blob.shape for blob in self._bottoms[root]]
-        if self._folded_for.get(root) != shapes:
-            plan_folds(self, self._fold_roots[root])
-            self._folded_for[root] = shapes
-
-    def _forward(self, start: int, end: int) -> float:
-        """Run layers start..end (inclusive); return the weighted sum of their losses."""
-        return float(self._forward_unread(start, end))
-
-    def _forward_unread(self, start: int, end: int):
-        """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
-        loss = 0.0
-        before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
-        for i in range(start, end + 1):
-            for callback in before:
-                callback(i)
-            layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
-            layer.reshape(bottom, top)
-            if i in self._fold_roots:
-                self._plan_folds(i)
-            layer.forward(bottom, top)
-            if i in self._loss_layers:
-                for j, weight in enumerate(layer.loss_weights):
-                    if weight:
-                        loss = loss + self._weighted(i, j, top[j], weight)
-            for callback in after:
-                callback(i)
-            if self._releases:
-                for blob in self._releases.after_forward[i]:
-                    blob.release()
-        on_gpu = isinstance(loss, torch.Tensor) and loss.device.type != "cpu"
-        return loss.double() if on_gpu else float(loss)
-
-    def _weighted(self, i: int, j: int, blob: Blob, weight: float):
-        if self._loss_filled[i, j] != (blob._diff, blob.count):  # it was reshaped
-            self._fill_loss_weight(i, j, blob, weight)
-        return (blob.read() * blob.read_diff()).sum()
-
-    def _fill_loss_weight(self, i: int, j: int, blob: Blob, weight: float) -> None:
-        blob.write_diff().fill_(weight)
-        self._loss_filled[i, j] = blob._diff, blob.count
-
-    def _backward(self, start: int, end: int, done=None) -> None:
-        """Run backward through layers start down to end (inclusive); call `done(layer number)`
-        after each."""
-        before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
-        for i in range(start, end - 1, -1):
-            for callback in before:
-                callback(i)
-            if self._releases:
-                for k in self._releases.before_backward[i]:
-                    self.layers[k].forward_again(self._bottoms[k], self._tops[k])
-            if self._layer_needs[i]:
-                self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
-            for callback in after:
-                callback(i)
-            if done is not None:
-                done(i)
-            if self._releases:
-                for blob in self._releases.after_backward[i]:
-                    blob.release()
-                for blob in self._releases.diffs_after_backward[i]:
-                    blob.release_diff()
-
     def _index(self, layer_name: str) -> int:
         try:
             return self._layer_names.index(layer_name)
@@ -443,19 +355,6 @@ class Net(Internals, WeightFiles, Batches):
     def _layer_blobs(self, name: str) -> list:
         """The parameter blobs of the first layer of this name, as Caffe looks layers up."""
         return self.layers[self._layer_names.index(name)].blobs
-
-    def before_forward(self, callback) -> None:
-        """Call `callback(layer index)` before each layer's forward."""
-        self._callbacks["before_forward"].append(callback)
-
-    def after_forward(self, callback) -> None:
-        self._callbacks["after_forward"].append(callback)
-
-    def before_backward(self, callback) -> None:
-        self._callbacks["before_backward"].append(callback)
-
-    def after_backward(self, callback) -> None:
-        self._callbacks["after_backward"].append(callback)
 
     def set_input_arrays(self, data, labels) -> None:
         """Give a MemoryData net its arrays."""

@@ -73,7 +73,6 @@ class Convolution(Layer):
         self.stride = spatial(self, "stride", n, 1)
         self.pad = spatial(self, "pad", n, 0)
         self.dilation = spatial(self, "dilation", n, 1)
-        self.made = [None] * len(bottom)
         self.sized_for: tuple[int, ...] = ()
         self.channels, self.group = bottom[0].shape[1], param.group
         self.outputs = param.num_output
@@ -144,8 +143,8 @@ class Convolution(Layer):
     def forward(self, bottom, top):
         weight, group = self.taps()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
-        self.made = [self._fold_now(i, x) for i, x in enumerate(bottom)]
-        for x, y, fold in zip(bottom, top, self.made):
+        for i, (x, y) in enumerate(zip(bottom, top)):
+            fold = self._fold_now(i, x)
             if fold is None:
                 x, pad, made = self._longer(x.take()), self.pad, None
             else:
@@ -155,7 +154,8 @@ class Convolution(Layer):
     def backward(self, top, propagate_down, bottom):
         weight, group = self.taps()
         wants_weight, wants_bias = adds_to(self, 0), adds_to(self, 1)
-        for y, wants_bottom, x, fold in zip(top, propagate_down, bottom, self.made):
+        for i, (y, wants_bottom, x) in enumerate(zip(top, propagate_down, bottom)):
+            fold = self._made.get(i)
             wants = [bool(wants_bottom), wants_weight, wants_bias]
             if not any(wants):
                 continue

@@ -81,7 +81,7 @@ class Pooling(Layer):
             raise self.fail(f"pad {self.pad} must be smaller than the kernel {self.kernel}")
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
-        self.several_tops, self.made = len(top) > 1, None
+        self.several_tops = len(top) > 1
         self.relu: Layer | None = None
         """The layer below whose backward pass this one does too."""
         self.index = Scratch(torch.int64)
@@ -136,7 +136,6 @@ class Pooling(Layer):
 
     def forward(self, bottom, top):
         if self.direct and not self.stochastic:
-            self.made = self._fold_now(0, bottom[0])
             self._direct(bottom, top)
         elif self.max:
             x, y = bottom[0].read(), top[0].write()
@@ -162,7 +161,7 @@ class Pooling(Layer):
             self.index.release()
 
     def _direct(self, bottom, top) -> None:
-        fold = self.made
+        fold = self._fold_now(0, bottom[0])
         x = bottom[0].take(fold.bottom if fold else None)
         if self.max:
             y, self.index.tensor = _aten.max_pool2d_with_indices(x, *self._torch_geometry())
@@ -195,10 +194,11 @@ class Pooling(Layer):
         if self.max and not self.index.tensor.numel():
             raise self.fail("backward needs a forward pass before it, each time")
         self.index.tensor = self.index.tensor.long()
-        fold = self.made if self._lean else None
-        if self.max and self.made is not None and fold is None:
-            self.index.tensor = self._whole_places(self.index.tensor, self.made, bottom[0].shape)
-            self.made = None
+        made = self._made.get(0)
+        fold = made if self._lean else None
+        if self.max and made is not None and fold is None:
+            self.index.tensor = self._whole_places(self.index.tensor, made, bottom[0].shape)
+            self._made[0] = None
         dy = top[0].take_diff(fold.top if fold else None)
         if self.relu is not None:
             y = top[0].take(fold.top if fold else None)
