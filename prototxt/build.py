@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import posixpath
 
-import caffe
 from caffe import layers as L
 from caffe.proto import caffe_pb2
-from prototxt import head, vgg
-from prototxt.dilated_fcn2s import DILATED_FCN2S
-from prototxt.fcn import FCN8S, FCN8S_AT_ONCE, FCN16S, FCN32S
+from prototxt.dilated_fcn2s import dilated_fcn2s
+from prototxt.fcn import fcn8s, fcn8s_at_once, fcn16s, fcn32s
+from prototxt.parts import Net
 from prototxt.tasks import SEED, VOID, Folder
 from prototxt.text import comment, text
 
 NETS = {
-    # name: (depth of the VGG trunk, head)
-    "dilated-fcn2s-vgg16": (16, DILATED_FCN2S),
-    "dilated-fcn2s-vgg19": (19, DILATED_FCN2S),
-    "fcn32s-vgg16": (16, FCN32S),
-    "fcn16s-vgg16": (16, FCN16S),
-    "fcn8s-vgg16": (16, FCN8S),
-    "fcn8s-atonce-vgg16": (16, FCN8S_AT_ONCE),
+    # name: (what builds it, depth of its VGG trunk)
+    "dilated-fcn2s-vgg16": (dilated_fcn2s, 16),
+    "dilated-fcn2s-vgg19": (dilated_fcn2s, 19),
+    "fcn32s-vgg16": (fcn32s, 16),
+    "fcn16s-vgg16": (fcn16s, 16),
+    "fcn8s-vgg16": (fcn8s, 16),
+    "fcn8s-atonce-vgg16": (fcn8s_at_once, 16),
 }
 
 PHASES = ("train", "val", "deploy")
@@ -43,73 +42,65 @@ def param_str(source, data):
     return repr(parameters)
 
 
-def streams(task):
-    """(top, suffix, first layer) of each trunk that a task's nets have."""
-    if task.fusion == "late":
-        return [(blob, blob, "conv1_1") for blob, _ in task.inputs]
-    return [("data", "", "conv1_1_bgrd" if task.fusion == "early" else "conv1_1")]
-
-
-def add_data(n, task, phase, data):
+def add_data(net, phase, data):
     """The tops that images and, but for deploy, labels come in by."""
+    task, tops = net.task, net.tops
     if phase == "deploy":
         for blob, channels in task.inputs:
-            n[blob] = L.Input(input_param=dict(shape=dict(dim=[1, channels, *DEPLOY_SHAPE])))
+            tops[blob] = L.Input(input_param=dict(shape=dict(dim=[1, channels, *DEPLOY_SHAPE])))
     else:
         source = getattr(task, phase)
-        tops = L.Python(
+        read = L.Python(
             ntop=len(task.inputs) + 1,
             python_param=dict(
                 module=source.module, layer=source.layer, param_str=param_str(source, data)
             ),
         )
-        for (blob, _), top in zip((*task.inputs, ("label", 1)), tops):
-            n[blob] = top
+        for (blob, _), top in zip((*task.inputs, ("label", 1)), read):
+            tops[blob] = top
     if task.fusion == "early":
-        n.data = L.Concat(*(n[blob] for blob, _ in task.inputs))
+        net.comment("data", "early fusion: colour and depth as channels of one image")
+        tops.data = L.Concat(*(tops[blob] for blob, _ in task.inputs))
 
 
-def net_proto(task, net, phase, data="data"):
-    """NetParameter of `net` (a key of NETS) for a Task; `phase` is train, val or deploy.
+def add_loss(net):
+    """The loss over the pixels that are not void: their mean or, as published, their sum."""
+    mean = net.task.loss_normalize
+    over = "mean over the" if mean else "summed over all"
+    net.comment("loss", f"{over} pixels that are not void")
+    net.tops.loss = L.SoftmaxWithLoss(
+        net.tops.score, net.tops.label, loss_param=dict(ignore_label=VOID, normalize=mean)
+    )
+
+
+def build(task, name, phase, data="data"):
+    """The `parts.Net` `name` (a key of NETS) for a Task; `phase` is train, val or deploy.
 
     Tops: `data` (or the task's other inputs) 1×C×H×W and, but for deploy, `label` 1×1×H×W, `loss`;
     `score` 1×classes×H×W.
     """
-    depth, kind = NETS[net]
-    n = caffe.NetSpec()
-    add_data(n, task, phase, data)
-    trunks = streams(task)
-    for top, suffix, first in trunks:
-        vgg.trunk(n, n[top], depth, task.freeze, suffix, first)
-    head.add(n, kind, n[trunks[0][0]], task, [suffix for _, suffix, _ in trunks])
+    net = Net(task)
+    add_data(net, phase, data)
+    make, depth = NETS[name]
+    make(net, depth)
     if phase != "deploy":
-        n.loss = L.SoftmaxWithLoss(
-            n.score, n.label, loss_param=dict(ignore_label=VOID, normalize=task.loss_normalize)
-        )
-    return n.to_proto()
+        add_loss(net)
+    return net
 
 
-def sections(task, net):
-    """Layer → the comment above it in the net's file."""
-    made = {"data": "early fusion: colour and depth as channels of one image"}
-    for _, suffix, first in streams(task):
-        made.update(vgg.sections(suffix, first))
-    made.update(head.sections(NETS[net][1], [suffix for _, suffix, _ in streams(task)]))
-    over = "mean" if task.loss_normalize else "summed"
-    made["loss"] = f"{over} over {'the' if task.loss_normalize else 'all'} pixels that are not void"
-    return made
+def net_proto(task, name, phase, data="data"):
+    """NetParameter of the net that `build` makes."""
+    return build(task, name, phase, data).tops.to_proto()
 
 
-def net_text(task, net, phase, data="data", made_by=MADE_BY):
-    """The net as the text of its file, one comment per part of the net."""
-    titles = sections(task, net)
-    if task.fusion != "early":
-        del titles["data"]  # there it is the images
-    lines = [comment(f"{net} for {task.name}, {len(task.classes)} classes: {phase} net."),
+def net_text(task, name, phase, data="data", made_by=MADE_BY):
+    """The net as the text of its file, one comment for each of its parts."""
+    net = build(task, name, phase, data)
+    lines = [comment(f"{name} for {task.name}, {len(task.classes)} classes: {phase} net."),
              comment(made_by)]  # fmt: skip
-    for layer in net_proto(task, net, phase, data).layer:
-        if layer.name in titles:
-            lines += ["\n", comment(titles[layer.name])]
+    for layer in net.tops.to_proto().layer:
+        if layer.name in net.comments:
+            lines += ["\n", comment(net.comments[layer.name])]
         lines.append("layer {\n" + text(layer, "  ") + "}\n")
     return "".join(lines)
 

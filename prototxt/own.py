@@ -7,8 +7,8 @@ import math
 import os
 import re
 
-from prototxt import head, vgg
 from prototxt.build import NETS
+from prototxt.parts import POOLS, STAGES
 from prototxt.tasks import (
     TASKS,
     VOC_MEAN,
@@ -243,8 +243,8 @@ def _score_filler(table):
 
 def _skip_scales(table):
     scales = table.numbers("skip_scales", Task.skip_scales)
-    if len(scales) != len(head.POOLS):
-        pools = ", ".join(head.POOLS)
+    if len(scales) != len(POOLS):
+        pools = ", ".join(POOLS)
         table.fail("skip_scales", f"must be one number for each of {pools}; has {len(scales)}")
     return scales
 
@@ -291,7 +291,7 @@ def load(path, root=None, counted=True):
         nets=nets,
         schedules=staged(schedule),
         starts=staged_starts(name),
-        freeze=training.strings("freeze", vgg.STAGES + head.STAGES),
+        freeze=training.strings("freeze", STAGES),
         loss_normalize=training.get("loss_normalize", False),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),

@@ -10,7 +10,7 @@ import pytest
 import tiny_run
 
 import caffe
-from prototxt import build, head, own, vgg
+from prototxt import build, own, parts
 from prototxt.tasks import TASKS
 from solvers import stages as st
 from solvers import train
@@ -80,8 +80,8 @@ def test_late_fusion_takes_each_streams_weights_with_its_suffix(monkeypatch, roo
 @pytest.fixture
 def small_nets(monkeypatch):
     """Nets of the real layout with 4 channels in place of 64 … 4096."""
-    monkeypatch.setattr(vgg, "CHANNELS", (4,) * 5)
-    monkeypatch.setattr(head, "FEATURES", 4)
+    monkeypatch.setattr(parts, "CHANNELS", (4,) * 5)
+    monkeypatch.setattr(parts, "FEATURES", 4)
 
 
 @pytest.fixture
