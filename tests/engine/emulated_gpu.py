@@ -1,8 +1,9 @@
 """CUDA devices that are not there: what runs "on" them runs on the CPU, under CUDA's rules.
 
 Their memory is apart from the host's, an operation on tensors of two devices fails, and what
-makes the host wait for the device is counted. Only the numbers' speed and last bits are not
-CUDA's.
+makes the host wait for the device is counted: copies to the host, copies to the device out of
+memory that is not pinned, operations whose result's shape depends on numbers. Only the numbers'
+speed and last bits are not CUDA's.
 """
 
 from __future__ import annotations
@@ -22,9 +23,32 @@ _FACTORIES = {
     torch.zeros,
 }  # fmt: skip
 _COPIES = {"aten::copy_", "aten::_to_copy"}
-_WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
-waits: list[str] = []
-"""Names of the operations so far that made the host wait for the device."""
+_WAITS = {
+    "aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::masked_select",
+    "aten::_unique2", "aten::unique_dim", "aten::unique_consecutive", "aten::bincount",
+}  # fmt: skip
+_INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+
+
+class Transfer(str):
+    """The name of an operation that moved `bytes` between the host and a device."""
+
+    bytes: int
+
+    def __new__(cls, name: str, size: int):
+        made = super().__new__(cls, name)
+        made.bytes = size
+        return made
+
+
+waits: list[Transfer] = []
+"""The operations so far that made the host wait for the device."""
+copies: list[Transfer] = []
+"""The copies so far that it did not wait for: out of pinned memory or into it."""
+
+
+def _size(tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 class _OnGpu(torch.Tensor):
@@ -63,8 +87,7 @@ def _run(func, args, kwargs):
             raise RuntimeError(f"{name}: tensors on {here} and {strangers[0].device}")
     given = kwargs.get("device")
     target = torch.device(given) if given is not None else here
-    if name in _WAITS or (name == "aten::copy_" and not args[0].is_cuda) or target.type == "cpu":
-        waits.append(name)
+    _count(name, args, kwargs, tensors, target)
     outside = {id(t.inner): t for t in tensors if isinstance(t, _OnGpu)}
     outside.update((id(t), t) for t in tensors if not isinstance(t, _OnGpu))
 
@@ -83,15 +106,41 @@ def _run(func, args, kwargs):
     return tree_map(out, func(*tree_map(inside, args), **tree_map(inside, kwargs)))
 
 
+def _count(name, args, kwargs, tensors, target) -> None:
+    """Note what moves to or from the device, and whether the host waits for it."""
+    if name in _WAITS:
+        waits.append(Transfer(name, 8))
+    elif name in _INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1]):
+        waits.append(Transfer(f"{name} by a mask", 8))
+    elif name == "aten::copy_" and args[0].is_cuda != args[1].is_cuda:
+        waits.append(Transfer(name, _size(args[1])))
+    elif name not in _COPIES and target.type == "cpu":
+        waits.append(Transfer(name, 0))
+    elif name == "aten::_to_copy" and target.type == "cpu":
+        waits.append(Transfer(name, _size(args[0])))
+
+
 class _Factories(TorchFunctionMode):
     """Tensors that are made on a CUDA device."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
+        if func is torch.Tensor.to and not args[0].is_cuda:
+            where = next((a for a in (*args[1:], *kwargs.values()) if _is_gpu(a)), None)
+            if where is not None:
+                waits.append(Transfer("aten::_to_copy", _size(args[0])))
+                return _OnGpu(args[0].clone(), where)
         if func in _FACTORIES and torch.device(kwargs.get("device") or "cpu").type == "cuda":
             where = torch.device(kwargs.pop("device"))
-            return _OnGpu(func(*args, **kwargs), where)
+            made = func(*args, **kwargs)
+            if func is torch.tensor:  # it is made on the host
+                waits.append(Transfer("torch.tensor", _size(made)))
+            return _OnGpu(made, where)
         return func(*args, **kwargs)
+
+
+def _is_gpu(value) -> bool:
+    return isinstance(value, torch.device) and value.type == "cuda"
 
 
 @contextlib.contextmanager
@@ -103,6 +152,7 @@ def emulated_gpus(count=2):
     rng.torch = SimpleNamespace(**vars(torch) | {"Generator": lambda device: torch.Generator()})
     device.cuda_device_count = lambda: count
     waits.clear()
+    copies.clear()
     try:
         with _Factories():
             yield
