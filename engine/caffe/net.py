@@ -334,7 +334,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
             if self._lean:
                 blob.clear_diff()
             else:
-                blob.write_diff().zero_()
+                blob.overwrite_diff().zero_()
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""

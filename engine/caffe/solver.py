@@ -195,18 +195,19 @@ class Solver:
         done, seconds = self.iter - since, now - then
         rate = done / seconds if seconds > 0 and done else 0.0
         self._timer = (self.iter, now)
+        blobs = [self.net._blobs[index] for index in self.net._outputs]
+        values = self._losses.read(*(blob.read() for blob in blobs))
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
             f"iters), loss = {self._losses.mean():.6g}"
         )
-        self._display_outputs(self.net, "Train")
+        self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
 
-    def _display_outputs(self, net: Net, what: str, means=None) -> None:
+    def _display_outputs(self, net: Net, what: str, values: dict[str, np.ndarray]) -> None:
         number = 0
-        for index in net._outputs:
-            name, weight = net._blob_names[index], net.blob_loss_weights[net._blob_names[index]]
-            values = net._blobs[index].data if means is None else means.get(name, NOTHING)
-            for value in values.flat:
+        for name in net.outputs:
+            weight = net.blob_loss_weights[name]
+            for value in values.get(name, NOTHING).flat:
                 of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
                 log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
                 number += 1
@@ -270,10 +271,10 @@ class Solver:
             self._heed()
             if self._stopped_early:
                 return
-            loss += net._forward(0, len(net.layers) - 1)
+            loss += net._forward_unread(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
-            log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
+            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
         self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------
