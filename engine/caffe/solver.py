@@ -15,6 +15,7 @@ from .debug_info import log_parameters, set_debug_info
 from .early_updates import updated_after
 from .errors import Error, InputError
 from .log import log
+from .loss_watch import LossWatch
 from .net import Net
 from .output_means import OutputMeans
 from .proto import text
@@ -59,6 +60,8 @@ class Solver:
         self._announced = False
         self._callbacks: list = []
         self._action = None
+        self._watches: list[LossWatch] = []
+        self._guard: torch.Tensor | None = None  # False on the device: no update is made
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
@@ -92,6 +95,19 @@ class Solver:
         """`function()` is asked after each iteration, and before each batch of a test, for "stop",
         "snapshot" or None. The first of several solvers alone writes snapshots."""
         self._action = function
+
+    def watch_losses(self, function) -> None:
+        """Call `function(iteration, {output: array})` with the loss outputs of every iteration,
+        without a wait for a GPU: there some iterations later, at the latest before a snapshot and
+        at the end of `step`. A loss that is not finite ends the training, by what `function` raises
+        or else by Error; no parameter and no history has then changed by it or since."""
+        self._watches.append(LossWatch(self, function))
+
+    def _see_losses(self) -> None:
+        """Wait for the losses that are watched."""
+        for watch in self._watches:
+            watch.flush()
+        self._guard = None
 
     def _heed(self, due: bool = False) -> None:
         """Do what the action function asks for; a snapshot also where one is `due`."""
@@ -152,6 +168,7 @@ class Solver:
             self._heed(bool(every) and self.iter % every == 0)
             if self._stopped_early:
                 break
+        self._see_losses()
 
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
@@ -239,6 +256,7 @@ class Solver:
         if self._displays():
             self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
             log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+        self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
         log("Optimization Done.")
@@ -346,6 +364,7 @@ class Solver:
         solvers: they would write the same files."""
         if solver_rank():
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
+        self._see_losses()
         return snapshots.save(self)
 
     def restore(self, filename) -> None:
