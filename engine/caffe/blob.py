@@ -206,6 +206,11 @@ class Blob:
         """A writable float32 view in host memory, of the blob's shape."""
         return self._numpy(self._diff)
 
+    @property
+    def on_host(self) -> bool:
+        """Whether `data` can be read on the host without a copy from a device."""
+        return self._data.on_host
+
     def peek(self) -> np.ndarray:
         """`data` as a view that cannot be written, valid until the blob changes: what is on a
         device stays current there, and need not be brought back."""

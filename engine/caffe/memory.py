@@ -160,6 +160,11 @@ class Memory:
         return self._device
 
     @property
+    def on_host(self) -> bool:
+        """The host's side is current: to read it copies nothing."""
+        return self._host_fresh and self._given is None
+
+    @property
     def host_only(self) -> bool:
         """What the host holds is not on a device yet."""
         return self._host_fresh and not self._device_fresh
