@@ -1,8 +1,8 @@
 """What a training step asks of a GPU, counted on PyTorch's meta device: launches of kernels, views,
 copies from the host, and the tensors that are alive at once.
 
-Meta tensors have shapes and no elements, so a whole step of a large net takes seconds and next to no
-memory. Counted is what the engine asks PyTorch for; kernels that cuDNN launches on top, its
+Meta tensors have shapes and no elements, so a whole step of a large net takes seconds and next to
+no memory. Counted is what the engine asks PyTorch for; kernels that cuDNN launches on top, its
 workspaces and the allocator's rounding are not. As a command, a table:
 
     PYTHONPATH=.:engine:data_layers:tests/engine python tests/engine/meta_gpu.py --help
