@@ -1,8 +1,8 @@
 """Caffe's updates by PyTorch's kernels that update many parameters in one launch.
 
 These kernels have the arguments of PyTorch's optimisers, which keep the rate out of the history;
-what makes Caffe's rule of them is said beside each. They compute in double precision and round
-once, where Caffe rounds after each step.
+what makes Caffe's rule of them is said beside each. CUDA's compute with factors of double
+precision, and round less often than Caffe, which does after each step.
 """
 
 from __future__ import annotations

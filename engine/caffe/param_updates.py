@@ -18,7 +18,7 @@ class ParamUpdates:
     histories = 1
     rests_at_zero = False
     """With a rate of 0 and no gradient, the rule leaves a parameter without history as it is."""
-    _guard: torch.Tensor | None = None
+    _guard: torch.Tensor | None
     """A 0-d bool tensor on the device: False leaves parameters and history as they are."""
     _resting: set[int] | None = None
     """The parameters of lr_mult 0 that have no history; None: not looked for since a restore."""

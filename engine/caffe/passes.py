@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import torch
 
+from . import device as _device
 from .blob import Blob
 from .fold_plan import plan_folds
 from .lean import Releases, join_relus, part_relus
+
+
+def _overwritten(layer, made: list[Blob], read: list[Blob], part: str) -> list:
+    """Mark the memories of the blobs that a native layer makes of others, in a pass on a GPU: what
+    the host wrote there, or may have (somebody looked at it), need not go there before. Layers
+    write all of what they make, or nothing."""
+    if layer.type == "Python":
+        return []
+    stale = [memory for blob in made if (memory := getattr(blob, part)).host_only]
+    if stale:
+        used = [getattr(blob, part) for blob in read]
+        stale = [memory for memory in stale if memory not in used]
+    for memory in stale:
+        memory.overwritten = True
+    return stale
+
+
+def _settle(memories: list) -> None:
+    """What the layer did not write after all is the host's still."""
+    for memory in memories:
+        memory.overwritten = False
 
 
 class Passes:
@@ -42,7 +64,7 @@ class Passes:
 
     def _forward_unread(self, start: int, end: int):
         """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
-        loss = 0.0
+        loss, on_gpu = 0.0, _device.current().type != "cpu"
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         for i in range(start, end + 1):
             for callback in before:
@@ -51,7 +73,15 @@ class Passes:
             layer.reshape(bottom, top)
             if i in self._fold_roots:
                 self._plan_folds(i)
-            layer.forward(bottom, top)
+            if on_gpu:
+                stale = _overwritten(layer, top, bottom, "_data")
+                layer.forward(bottom, top)
+                _settle(stale)
+                if not bottom or layer.type == "Python":
+                    for blob in top:
+                        blob.send()
+            else:
+                layer.forward(bottom, top)
             if i in self._loss_layers:
                 for j, weight in enumerate(layer.loss_weights):
                     if weight:
@@ -61,8 +91,7 @@ class Passes:
             if self._releases:
                 for blob in self._releases.after_forward[i]:
                     blob.release()
-        on_gpu = isinstance(loss, torch.Tensor) and loss.device.type != "cpu"
-        return loss.double() if on_gpu else float(loss)
+        return loss.double() if isinstance(loss, torch.Tensor) and on_gpu else float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
         if self._loss_filled[i, j] != (blob._diff, blob.count):  # it was reshaped
@@ -77,6 +106,7 @@ class Passes:
         """Run backward through layers start down to end (inclusive); call `done(layer number)`
         after each."""
         before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
+        on_gpu = _device.current().type != "cpu"
         for i in range(start, end - 1, -1):
             for callback in before:
                 callback(i)
@@ -84,7 +114,7 @@ class Passes:
                 for k in self._releases.before_backward[i]:
                     self.layers[k]._forward_again(self._bottoms[k], self._tops[k])
             if self._layer_needs[i]:
-                self.layers[i].backward(self._tops[i], self._bottom_needs[i], self._bottoms[i])
+                self._backward_layer(i, on_gpu)
             for callback in after:
                 callback(i)
             if done is not None:
@@ -94,6 +124,19 @@ class Passes:
                     blob.release()
                 for blob in self._releases.diffs_after_backward[i]:
                     blob.release_diff()
+
+    def _backward_layer(self, i: int, on_gpu: bool) -> None:
+        layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
+        if not on_gpu:
+            layer.backward(top, self._bottom_needs[i], bottom)
+            return
+        needed = [blob for blob, needs in zip(bottom, self._bottom_needs[i]) if needs]
+        stale = _overwritten(layer, needed, top, "_diff")
+        layer.backward(top, self._bottom_needs[i], bottom)
+        _settle(stale)
+        if layer.type == "Python":
+            for blob in needed:
+                blob.send_diff()
 
     def before_forward(self, callback) -> None:
         """Call `callback(layer index)` before each layer's forward."""

@@ -14,6 +14,7 @@ from .debug_info import log_parameters, set_debug_info
 from .early_updates import updated_after
 from .errors import Error, InputError
 from .log import log
+from .loss_watch import LossWatch
 from .net import Net
 from .output_means import OutputMeans
 from .param_updates import ParamUpdates
@@ -58,6 +59,8 @@ class Solver(ParamUpdates):
         self._announced = False
         self._callbacks: list = []
         self._action = None
+        self._watches: list[LossWatch] = []
+        self._guard = None
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
@@ -91,6 +94,19 @@ class Solver(ParamUpdates):
         """`function()` is asked after each iteration, and before each batch of a test, for "stop",
         "snapshot" or None. The first of several solvers alone writes snapshots."""
         self._action = function
+
+    def watch_losses(self, function) -> None:
+        """Call `function(iteration, {output: array})` with the loss outputs of every iteration,
+        without a wait for a GPU: there some iterations later, at the latest before a snapshot and
+        at the end of `step`. A loss that is not finite ends the training, by what `function` raises
+        or else by Error; no parameter and no history has then changed by it or since."""
+        self._watches.append(LossWatch(self, function))
+
+    def _see_losses(self) -> None:
+        """Wait for the losses that are watched."""
+        for watch in self._watches:
+            watch.flush()
+        self._guard = None
 
     def _heed(self, due: bool = False) -> None:
         """Do what the action function asks for; a snapshot also where one is `due`."""
@@ -151,6 +167,7 @@ class Solver(ParamUpdates):
             self._heed(bool(every) and self.iter % every == 0)
             if self._stopped_early:
                 break
+        self._see_losses()
 
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
@@ -194,18 +211,19 @@ class Solver(ParamUpdates):
         done, seconds = self.iter - since, now - then
         rate = done / seconds if seconds > 0 and done else 0.0
         self._timer = (self.iter, now)
+        blobs = [self.net._blobs[index] for index in self.net._outputs]
+        values = self._losses.read(*(blob.read() for blob in blobs))
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
             f"iters), loss = {self._losses.mean():.6g}"
         )
-        self._display_outputs(self.net, "Train")
+        self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
 
-    def _display_outputs(self, net: Net, what: str, means=None) -> None:
+    def _display_outputs(self, net: Net, what: str, values: dict[str, np.ndarray]) -> None:
         number = 0
-        for index in net._outputs:
-            name, weight = net._blob_names[index], net.blob_loss_weights[net._blob_names[index]]
-            values = net._blobs[index].data if means is None else means.get(name, NOTHING)
-            for value in values.flat:
+        for name in net.outputs:
+            weight = net.blob_loss_weights[name]
+            for value in values.get(name, NOTHING).flat:
                 of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
                 log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
                 number += 1
@@ -237,6 +255,7 @@ class Solver(ParamUpdates):
         if self._displays():
             self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
             log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+        self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
         log("Optimization Done.")
@@ -269,10 +288,10 @@ class Solver(ParamUpdates):
             self._heed()
             if self._stopped_early:
                 return
-            loss += net._forward(0, len(net.layers) - 1)
+            loss += net._forward_unread(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
-            log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
+            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
         self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------
@@ -298,6 +317,7 @@ class Solver(ParamUpdates):
         solvers: they would write the same files."""
         if solver_rank():
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
+        self._see_losses()
         return snapshots.save(self)
 
     def restore(self, filename) -> None:
