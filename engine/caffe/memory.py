@@ -148,7 +148,8 @@ class Memory:
             if self._device_fresh and not self._host_fresh:
                 self.host(write=False)
             self._shaped = None
-            make = torch.empty if self._host_fresh else torch.zeros
+            replaced = self._host_fresh or (write and self.overwritten)
+            make = torch.empty if replaced else torch.zeros
             self._device = make(self.count, device=device)
             self._device_fresh = not self._host_fresh
         if self.host_only and not (write and self.overwritten):

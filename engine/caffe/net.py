@@ -331,10 +331,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
     def clear_param_diffs(self) -> None:
         """Zero the diffs of all learnable parameters."""
         for blob in self._learnable.blobs:
-            if self._lean:
-                blob.clear_diff()
-            else:
-                blob.overwrite_diff().zero_()
+            blob.clear_diff()
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""

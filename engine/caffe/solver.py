@@ -7,7 +7,6 @@ import os
 import time
 
 import numpy as np
-import torch
 
 from . import lr_policy, rng, snapshots, solver_nets
 from .blob import Blob
@@ -18,6 +17,7 @@ from .log import log
 from .loss_watch import LossWatch
 from .net import Net
 from .output_means import OutputMeans
+from .param_updates import ParamUpdates
 from .proto import text
 from .ranks import solver_rank
 from .smoothed_loss import SmoothedLoss
@@ -26,7 +26,7 @@ STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
 
 
-class Solver:
+class Solver(ParamUpdates):
     """What all solvers share: nets, the loop, display, tests, snapshots.
 
     A subclass says how many history blobs a parameter has (`histories`) and how they and the
@@ -34,7 +34,6 @@ class Solver:
     """
 
     type = ""
-    histories = 1
 
     def __init__(self, param_file):
         path = os.fspath(param_file)
@@ -61,7 +60,7 @@ class Solver:
         self._callbacks: list = []
         self._action = None
         self._watches: list[LossWatch] = []
-        self._guard: torch.Tensor | None = None  # False on the device: no update is made
+        self._guard = None
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
@@ -310,52 +309,6 @@ class Solver:
             log(f"Iteration {self.iter}, lr = {rate:.6g}")
         return rate
 
-    def _update(self, numbers, rate: float) -> None:
-        """Update the parameters of these numbers. A lean net's diffs are gone then."""
-        learnable, keeps = self.net._learnable, self._keeps_diffs()
-        for i in numbers:
-            blob, (lr_mult, decay_mult) = learnable.blobs[i], learnable.multipliers(i)
-            data, diff = blob.write(), blob.write_diff()
-            if self.param.iter_size > 1:
-                diff.mul_(1.0 / self.param.iter_size)
-            self._regularize(data, diff, self.param.weight_decay * decay_mult)
-            update = self.update_value(i, diff, rate * lr_mult)
-            data.sub_(update)
-            if update is not diff and (keeps or not blob.diff_can_go):
-                diff.copy_(update)
-            if not keeps:
-                blob.release_diff()
-
-    def _clip(self, blobs) -> None:
-        """Scale all gradients down when their joint L2 norm is above clip_gradients."""
-        limit = self.param.clip_gradients
-        if limit < 0:
-            return
-        diffs = [blob.write_diff() for blob in blobs]
-        norms = torch.stack([diff.norm() for diff in diffs])
-        norm = float(norms.norm())
-        if norm > limit:
-            scale = limit / norm
-            log(
-                f"Gradient clipping: scaling down gradients (L2 norm {norm:.6g} > {limit:.6g}) "
-                f"by scale factor {scale:.6g}"
-            )
-            for diff in diffs:
-                diff.mul_(scale)
-
-    def _regularize(self, data, diff, decay: float) -> None:
-        if not decay:
-            return
-        if self.param.regularization_type == "L2":
-            diff.add_(data, alpha=decay)
-        else:
-            diff.add_(data.sign(), alpha=decay)
-
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
-        """What is to be subtracted from parameter `index`, whose gradient is `diff`: in `diff`,
-        which may change, or in the parameter's history."""
-        raise Error(f"{type(self).__name__} has no update rule")
-
     # -- snapshots ------------------------------------------------------------------------
 
     def snapshot(self) -> str:
@@ -369,4 +322,5 @@ class Solver:
 
     def restore(self, filename) -> None:
         """Go on from a solverstate and the caffemodel that it names."""
+        self._resting = None
         snapshots.restore(self, os.fspath(filename))
