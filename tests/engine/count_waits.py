@@ -5,12 +5,13 @@
 A narrow net on pictures of VOC's size, lean as `solve.py` and `score.py` run it: labels, images and
 scores of 21 classes have the bytes of real ones. Prints a table: waits, and bytes that the waits
 and the copies without a wait move, per training iteration, displayed iteration (of the 20 losses
-that it shows the mean of), scored image and snapshot.
+that it shows the mean of), scored image, snapshot and test.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import tempfile
@@ -46,16 +47,16 @@ average_loss: 20 snapshot_prefix: "s" random_seed: 1 display: {display}
 """
 
 
-def pictures(folder, count=3):
-    """Photographs of noise and labels in VOC's layout."""
+def pictures(folder, size, count=3):
+    """Photographs of noise and labels, of width and height `size`, in VOC's layout; their names."""
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         os.makedirs(os.path.join(folder, part))
     stream = np.random.RandomState(0)
     names = [f"p{i}" for i in range(count)]
     for name in names:
-        pixels = stream.randint(0, 256, (*SIZE[::-1], 3)).astype(np.uint8)
+        pixels = stream.randint(0, 256, (*size[::-1], 3)).astype(np.uint8)
         Image.fromarray(pixels).save(os.path.join(folder, "JPEGImages", f"{name}.jpg"))
-        label = Image.fromarray(stream.randint(0, CLASSES, SIZE[::-1]).astype(np.uint8))
+        label = Image.fromarray(stream.randint(0, CLASSES, size[::-1]).astype(np.uint8))
         label.save(os.path.join(folder, "SegmentationClass", f"{name}.png"))
     with open(os.path.join(folder, "ImageSets/Segmentation/val.txt"), "w") as file:
         file.write("\n".join(names))
@@ -74,37 +75,60 @@ def solver(display=0):
     return made
 
 
-def counted(times, work):
-    """(waits, their bytes, bytes copied without a wait) of `work()`, per one of `times`."""
-    waits.clear()
-    copies.clear()
+class Counted:
+    """What was waited for and moved: waits, their bytes, bytes copied without a wait."""
+
+    def __init__(self, waited, waited_bytes, free_bytes):
+        self.waits, self.waited_bytes, self.free_bytes = waited, waited_bytes, free_bytes
+
+    @classmethod
+    def now(cls):
+        return cls(len(waits), sum(w.bytes for w in waits), sum(c.bytes for c in copies))
+
+    def since(self, before, times=1):
+        pairs = zip(vars(self).values(), vars(before).values())
+        return Counted(*((now - then) / times for now, then in pairs))
+
+
+def of(work, times=1):
+    """What `work()` waits for and moves, per one of `times`."""
+    before = Counted.now()
     with contextlib.redirect_stdout(io.StringIO()):
         work()
-    found = len(waits), sum(w.bytes for w in waits), sum(c.bytes for c in copies)
-    return tuple(number / times for number in found)
+    return Counted.now().since(before, times)
+
+
+def of_iteration(solver, number):
+    """What iteration `number` from now on waits for and moves, among others of one `step`."""
+    marks = []
+    callback = (lambda: marks.append(Counted.now()), None)
+    solver._callbacks.append(callback)
+    solver.step(number + 2)
+    solver._callbacks.remove(callback)
+    return marks[number + 1].since(marks[number])
 
 
 def measure(names):
-    """{what: (waits, their bytes, bytes copied without a wait)}, in a folder with `voc`."""
+    """{what: Counted}, of the pictures `names` in the current folder's `voc`."""
     found = {}
     with emulated_gpus(1):
         caffe.set_mode_gpu()
         lean()
-        made, shown = solver(), solver(display=20)
-        made.step(3)
-        shown.step(20)
-        found["training iteration"] = counted(5, lambda: made.step(5))
-        shown._restored_losses = True  # as within one step(n): the losses of the 19 before stay
-        found["displayed iteration"] = counted(1, lambda: shown.step(1))
-        found["snapshot"] = counted(1, made.snapshot)
-        found["iteration after a snapshot"] = counted(1, lambda: made.step(1))
-        score.seg_tests(made, "", names)
-        found["scored image"] = counted(len(names), lambda: score.seg_tests(made, "", names))
-        found["iteration after scoring"] = counted(1, lambda: made.step(1))
-        made._test_all()
-        found["batch of a test"] = counted(3, made._test_all)
-        caffe.set_mode_cpu()
-        caffe.engine.set_lean(False)
+        try:
+            made, shown = solver(), solver(display=20)
+            found["training iteration"] = of_iteration(made, 3)
+            found["displayed iteration"] = of_iteration(shown, 20)
+            found["snapshot"] = of(made.snapshot)
+            found["iteration after a snapshot"] = of_iteration(made, 0)
+            seg_tests = functools.partial(score.seg_tests, made, "", names)
+            of(seg_tests)
+            found["scored image"] = of(seg_tests, len(names))
+            found["iteration after scoring"] = of_iteration(made, 0)
+            made._test_all()
+            found["test of 3 batches"] = of(made._test_all)
+        finally:
+            caffe.set_mode_cpu()
+            caffe.engine.set_lean(False)
     return found
 
 
@@ -112,11 +136,12 @@ def main():
     os.environ.setdefault("GLOG_minloglevel", "3")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        found = measure(pictures("voc"))
+        found = measure(pictures("voc", SIZE))
         os.chdir("/")
     print(f"{'':28}{'waits':>8}{'kB waited for':>16}{'kB without a wait':>20}")
-    for what, (number, waited, free) in found.items():
-        print(f"{what:28}{number:8.1f}{waited / 1000:16.1f}{free / 1000:20.1f}")
+    for what, counted in found.items():
+        waited, free = counted.waited_bytes / 1000, counted.free_bytes / 1000
+        print(f"{what:28}{counted.waits:8g}{waited:16.1f}{free:20.1f}")
 
 
 if __name__ == "__main__":
