@@ -71,15 +71,18 @@ class _Mark:
         _underway.clear()
 
     def query(self) -> bool:
-        while self._copies:
-            target, content = self._copies.pop()
-            target.copy_(content)
+        self._copy()
         return True
 
     def synchronize(self) -> None:
         if self._copies:
             waits.append(Transfer("synchronize", 0))
-        self.query()
+        self._copy()
+
+    def _copy(self) -> None:
+        while self._copies:
+            target, content = self._copies.pop()
+            target.copy_(content)
 
 
 def _size(tensor) -> int:
