@@ -35,6 +35,11 @@ def _unfolded(axis: FoldedAxis) -> FoldedAxis:
     return type(axis)(axis.size, 0, axis.size - 1, 0)
 
 
+def stand_ins(axis: FoldedAxis, device: torch.device) -> torch.Tensor:
+    """For each element of a whole axis, which of the folded one stands for it (int64)."""
+    return _places(axis, _unfolded(axis), device)
+
+
 def gather(tensor: torch.Tensor, fold: Fold | None, into: Fold | None, part=None) -> torch.Tensor:
     """The blob that `tensor` is what `fold` leaves of (None: all), under the fold `into`, in the
     same order of axes in memory; of that, with `part`, the rows (first, count) and columns (first,

@@ -53,8 +53,8 @@ def sgd(rate: float, decay: float, momentum: float, iter_size: int):
 def adam(
     rate: float, decay: float, beta: tuple[float, float], delta: float, t: int, iter_size: int
 ):
-    """AdamSolver's rule at its iteration `t` (from 1 on), as `fused_rule` has it, but that what it
-    returns is not what was subtracted; None for numbers with which the rule is not defined.
+    """AdamSolver's rule at its iteration `t` (from 1 on), as `fused_rule` has it, but that it does
+    not tell what was subtracted; None for numbers with which the rule is not defined.
 
     The kernel's is W ← W − rate·M / (1 − beta₁ᵗ) / (√V / √(1 − beta₂ᵗ) + eps).
     """

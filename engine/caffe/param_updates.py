@@ -18,6 +18,8 @@ class ParamUpdates:
     histories = 1
     rests_at_zero = False
     """With a rate of 0 and no gradient, the rule leaves a parameter without history as it is."""
+    fused_rule_shows = True
+    """What `fused_rule` returns is what was subtracted."""
     _guard: torch.Tensor | None
     """A 0-d bool tensor on the device: False leaves parameters and history as they are."""
     _resting: set[int] | None = None
@@ -60,10 +62,13 @@ class ParamUpdates:
     def _update_fused(self, members, rate: float, decay: float, keeps: bool) -> bool:
         """Update parameters of one rate and decay in one kernel, or return False."""
         blobs = [self.net._learnable.blobs[i] for i in members]
+        device = blobs[0].write().device
+        shown = [keeps or not blob.diff_can_go for blob in blobs]
+        if device.type == "cpu" or (any(shown) and not self.fused_rule_shows):
+            return False
         l1 = bool(decay) and self.param.regularization_type == "L1"
         rule = self.fused_rule(rate, 0.0 if l1 else decay, 1 if l1 else self.param.iter_size)
-        data = blobs[0].write()
-        if rule is None or data.device.type == "cpu":
+        if rule is None:
             return False
         # Flat, since the kernel wants the same strides everywhere, of axes of size 1 too.
         datas = [blob.write().view(-1) for blob in blobs]
@@ -74,10 +79,10 @@ class ParamUpdates:
                 if self.param.iter_size > 1:
                     diff.mul_(1.0 / self.param.iter_size)
                 self._regularize(one, diff, decay)
-        updates = rule(datas, diffs, histories, self._skipped(data.device))
-        for blob, diff, update in zip(blobs, diffs, updates):
-            if keeps or not blob.diff_can_go:
-                diff.copy_(update)
+        updates = rule(datas, diffs, histories, self._skipped(device))
+        pairs = [pair for pair, show in zip(zip(diffs, updates), shown) if show]
+        if pairs:
+            torch._foreach_copy_(*zip(*pairs))
         return True
 
     def _skipped(self, device: torch.device) -> torch.Tensor | None:
@@ -103,8 +108,8 @@ class ParamUpdates:
 
     def fused_rule(self, rate: float, decay: float, iter_size: int):
         """The update of several parameters in one kernel, as a function of (datas, diffs, their
-        histories, `skipped`) that changes all but the last in place and returns what was
-        subtracted; None where there is no such kernel."""
+        histories, `skipped`: 1.0 on the device where nothing is to change) that changes all but the
+        last in place and returns what was subtracted; None where there is no such kernel."""
         return None
 
     def _clip(self, blobs) -> None:

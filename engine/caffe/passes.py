@@ -12,11 +12,11 @@ from .lean import Releases, join_relus, part_relus
 
 def _overwritten(layer, made: list[Blob], read: list[Blob], part: str) -> list:
     """Mark the memories of the blobs that a native layer makes of others, in a pass on a GPU: what
-    the host wrote there, or may have (somebody looked at it), need not go there before. Layers
-    write all of what they make, or nothing."""
+    the host wrote there, or may have (somebody looked at it), need not go there before, and new
+    memory need not be zeros. Layers write all of what they make, or nothing."""
     if layer.type == "Python":
         return []
-    stale = [memory for blob in made if (memory := getattr(blob, part)).host_only]
+    stale = [memory for blob in made if (memory := getattr(blob, part)).host_only or memory.blank]
     if stale:
         used = [getattr(blob, part) for blob in read]
         stale = [memory for memory in stale if memory not in used]

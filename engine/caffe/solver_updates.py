@@ -112,10 +112,11 @@ class AdamSolver(SGDSolver):
 
     type = "Adam"
     rests_at_zero = False
+    fused_rule_shows = False
     histories = 2
 
     def fused_rule(self, rate: float, decay: float, iter_size: int):
-        if type(self).update_value is not AdamSolver.update_value or self._keeps_diffs():
+        if type(self).update_value is not AdamSolver.update_value:
             return None
         param = self.param
         beta = (param.momentum, param.momentum2)

@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from .. import fold_index
 from ..folding import POINTWISE
 from ..layer import Layer
 from . import register
@@ -67,12 +68,29 @@ class Crop(Mover):
         return whole
 
     def forward(self, bottom, top):
-        top[0].write().copy_(self._part(bottom[0].read()))
+        x, fold = bottom[0].inner()
+        if fold is None:
+            top[0].overwrite().copy_(self._part(x))
+            return
+        part = [(0, n) for n in bottom[0].shape[-2:]]
+        for dim, first, count in self.parts:
+            if dim < 2:
+                x = x.narrow(dim, first, count)
+            else:
+                part[dim - 2] = first, count
+        top[0].give(fold_index.gather(x, fold, None, part))
 
     def backward(self, top, propagate_down, bottom):
         # The second bottom gives no more than its shape: its diff is left as it is.
-        if propagate_down[0]:
-            self._part(bottom[0].write_diff().zero_()).copy_(top[0].read_diff())
+        if not propagate_down[0]:
+            return
+        dx = bottom[0].overwrite_diff()
+        self._part(dx).copy_(top[0].read_diff())
+        for dim, first, count in self.parts:  # zeros around that, of what is left each time
+            for start, end in ((0, first), (first + count, dx.shape[dim])):
+                if end > start:
+                    dx.narrow(dim, start, end - start).zero_()
+            dx = dx.narrow(dim, first, count)
 
 
 @register("Concat")
