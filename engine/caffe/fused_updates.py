@@ -26,7 +26,7 @@ def _scale(value: float, device: torch.device) -> torch.Tensor | None:
 
 def sgd(rate: float, decay: float, momentum: float, iter_size: int):
     """V ← momentum·V + rate·(g / iter_size + decay·W), W ← W − V, as `fused_rule` has it; None
-    for a rate that is not above 0.
+    for a rate or a momentum that is not above 0.
 
     The kernel's is V ← momentum·V + (1 − dampening)·(g / scale + decay'·W), and 1 − dampening
     would round a small rate. With rate = m·2ᵉ, m from 0.5 to 1, dampening = 1 − m is exact, and
@@ -35,7 +35,7 @@ def sgd(rate: float, decay: float, momentum: float, iter_size: int):
     if not hasattr(torch, "_fused_sgd_") or not 0 < rate < math.inf:
         return None
     mantissa, exponent = math.frexp(rate)
-    if abs(exponent) > 100 or not math.isfinite(momentum + decay):
+    if abs(exponent) > 100 or not 0 < momentum < math.inf or not math.isfinite(decay):
         return None
     scale = iter_size * 2.0**-exponent
 

@@ -152,7 +152,7 @@ def test_debug_info_waits_once_a_layer_and_pass(make, gpu, monkeypatch):
 
 def test_the_step_of_a_script_waits_for_nothing_but_what_it_reads(make_solver, gpu):
     net = data(4, 3) + data(4, name="label") + ip("ip", "data") + losses()
-    solver = make_solver(net, 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" momentum: 0.9')
+    solver = make_solver(net, 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed"')
     solver.step(1)
     found = of(lambda: (solver.step(1), float(solver.net.blobs["loss"].data)))
     assert (found.waits, found.waited_bytes) == (1, 4)
