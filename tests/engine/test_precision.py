@@ -23,7 +23,7 @@ def flags():
         setattr(*place, value)
 
 
-CONV = 'convolution_param { num_output: 3 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
+CONV = 'convolution_param { num_output: 64 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
 UP = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 }"
 SUM = "reduction_param { operation: SUMSQ } loss_weight: 0.1"
 
@@ -64,6 +64,38 @@ def test_bfloat16_leaves_upsampling_as_it_is(make):
         true = passes(make, up, "cpu")
         caffe.engine.set_precision("bfloat16")
         assert error(passes(make, up, "gpu"), true) < 1e-5
+
+
+def test_bfloat16_leaves_layers_of_few_outputs_as_they_are(make):
+    scores = layer("made", "Convolution", "data", more=CONV.replace("64", "21"))
+    with emulated_gpus(1):
+        true = passes(make, scores, "cpu")
+        caffe.engine.set_precision("bfloat16")
+        assert error(passes(make, scores, "gpu"), true) < 1e-5
+
+
+def test_bfloat16_products_are_of_tensors_with_their_channels_last(make, monkeypatch):
+    seen = []
+
+    def convolution(x, weight, bias, *geometry):
+        seen.append((x.dtype, bias, *(t.stride()[1] == 1 for t in (x, weight))))
+        return convolve(x, weight, bias, *geometry)
+
+    convolve = torch.convolution
+    monkeypatch.setattr(torch, "convolution", convolution)
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        passes(make, CONVOLUTION, "gpu")
+    assert seen == [(torch.bfloat16, None, True, True)]
+
+
+def test_a_bias_is_added_in_float32(make):
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        caffe.set_mode_gpu()
+        net = make(data(1, 2, 4, 4) + CONVOLUTION)
+        net.params["made"][1].data[...] = 1 + 2.0**-12  # bfloat16 would round it to 1
+        assert (net.forward()["made"] == np.float32(1 + 2.0**-12)).all()
 
 
 def test_the_gradient_of_a_bias_is_summed_in_float32(make):
