@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -132,6 +134,17 @@ def test_cudnn_tries_its_algorithms_where_that_is_chosen_and_else_as_the_user_se
         assert not torch.backends.cudnn.benchmark
         caffe.engine.set_autotuning(True)
         assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("given, told", [(None, "512"), ("64", "64")])
+def test_autotuning_bounds_cudnns_workspace_unless_the_user_did(monkeypatch, given, told):
+    monkeypatch.setenv("CUDNN_CONV_WSCAP_DBG", "64")  # put back as it was at the end
+    if given is None:
+        monkeypatch.delenv("CUDNN_CONV_WSCAP_DBG")
+    caffe.engine.set_autotuning(False)
+    assert os.environ.get("CUDNN_CONV_WSCAP_DBG") == given
+    caffe.engine.set_autotuning(True)
+    assert os.environ["CUDNN_CONV_WSCAP_DBG"] == told
 
 
 def test_another_precision_is_refused_by_name():
