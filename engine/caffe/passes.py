@@ -7,6 +7,7 @@ import torch
 from . import device as _device
 from .blob import Blob
 from .fold_plan import plan_folds
+from .layer import TEST
 from .lean import Releases, join_relus, part_relus
 
 
@@ -34,6 +35,9 @@ def _settle(memories: list) -> None:
 class Passes:
     """The part of Net that runs its layers."""
 
+    _folds_now = True
+    """Whether the present pass folds, which may be measured to be slower."""
+
     def _be_lean(self, lean: bool) -> None:
         """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
         self._lean = lean
@@ -54,9 +58,17 @@ class Passes:
         layers that it reaches are reshaped before their turn: none that a user wrote, none that
         reads data."""
         shapes = [blob.shape for blob in self._bottoms[root]]
-        if self._folded_for.get(root) != shapes:
-            plan_folds(self, self._fold_roots[root])
-            self._folded_for[root] = shapes
+        if self._fold_choice is not None and root == min(self._fold_roots):
+            self._folds_now = self._fold_choice.begin(shapes)
+        if self._folded_for.get(root) != (shapes, self._folds_now):
+            plan_folds(self, self._fold_roots[root], self._folds_now)
+            self._folded_for[root] = shapes, self._folds_now
+
+    def _end_pass(self) -> None:
+        """A whole pass, which may be timed, is through: forward in TEST, forward and backward in
+        TRAIN."""
+        if self._fold_choice is not None:
+            self._fold_choice.end()
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
@@ -91,6 +103,8 @@ class Passes:
             if self._releases:
                 for blob in self._releases.after_forward[i]:
                     blob.release()
+        if self.phase == TEST and end == len(self.layers) - 1:
+            self._end_pass()
         return loss.double() if isinstance(loss, torch.Tensor) and on_gpu else float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
@@ -124,6 +138,8 @@ class Passes:
                     blob.release()
                 for blob in self._releases.diffs_after_backward[i]:
                     blob.release_diff()
+        if start == len(self.layers) - 1 and end == 0:
+            self._end_pass()
 
     def _backward_layer(self, i: int, on_gpu: bool) -> None:
         layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
