@@ -260,3 +260,33 @@ def test_training_folded_and_lean_is_training_as_caffe_does(make_solver):
         trained.append(params(solver.net))
     for plain, folded in zip(*trained):
         np.testing.assert_allclose(folded, plain, rtol=1e-4, atol=1e-6)
+
+
+def cropped(offset):
+    text = "force_backward: true " + data(1, 2, 8, 8) + conv("c1", "data", "kernel_size: 3 pad: 9")
+    text += relu("c1") + layer("cut", "Crop", ["c1", "data"], more=f"crop_param {{ {offset} }}")
+    sum_of_squares = "loss_weight: 1 reduction_param { operation: SUMSQ }"
+    return text + layer("loss", "Reduction", "cut", more=sum_of_squares)
+
+
+@pytest.mark.parametrize("offset, told", [("8, 8", True), ("8, 3", False), ("0", False)])
+def test_a_crop_reads_and_gives_folded_blobs(make, offset, told):
+    text, found = cropped(f"axis: 2 offset: [{offset}]"), []
+    for folding in (False, True):
+        caffe.engine.set_folding(folding)
+        caffe.engine.set_lean(True)
+        net = make(text, caffe.TRAIN)
+        caffe.engine.keep(net, "c1", "cut")
+        fill(net)
+        net.blobs["data"].data[...] = np.random.RandomState(0).standard_normal((1, 2, 8, 8))
+        net.clear_param_diffs()
+        net.forward()
+        crop = net.layer_dict["cut"]
+        if folding:
+            assert net.blobs["c1"].fold is not None  # still, though it was cropped
+            assert (crop._folded_parts() is not None) == told
+        gradient = net.backward()["data"].copy()
+        found.append([net.blobs["cut"].data.copy(), gradient])
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4, atol=1e-5)
+    assert found[0][1].any()
