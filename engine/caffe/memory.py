@@ -197,6 +197,8 @@ class Memory:
             self.overwritten = self.overwritten and not write
             return given
         flat = self.on(device, write)
-        tensor = flat[: math.prod(shape)].view(shape)
-        self._shaped = flat, shape, tensor
-        return tensor
+        if self._shaped is None or self._shaped[0] is not flat or self._shaped[1] != shape:
+            count = math.prod(shape)
+            tensor = (flat if count == self.count else flat[:count]).view(shape)
+            self._shaped = flat, shape, tensor
+        return self._shaped[2]
