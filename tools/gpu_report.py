@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 
 from tools.cli import UserError, run, warn  # noqa: E402
-from tools.files import make_folder  # noqa: E402
+from tools.files import check_target  # noqa: E402
 from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
 
 NEEDED = {
@@ -111,7 +111,8 @@ def main(argv):
     dry = args.cpu or args.shrink > 1
     out = args.out or str(ROOT / ("runs/gpu-report" if dry else "docs"))
     stages, data = chosen(args.stages), pack_folder(args.data)
-    make_folder(out)
+    for name in ("gpu-report.md", "gpu-report.json", "gpu-report.log"):
+        check_target(os.path.join(out, name))
     if data is None:
         warn(f"no pack ({PACK}): the stages that need data take synthetic pictures")
     settings = Settings(

@@ -68,6 +68,7 @@ class Suite:
             code, last = self._pytest(number)
             if code is None:
                 self.job.result("cut", test=self.running)
+                self.job.cut_off()
                 break
             if self.running is not None:  # it ended the process
                 self._crash(code)

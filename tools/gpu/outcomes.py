@@ -91,7 +91,7 @@ def pytest_runtest_logreport(report):
 def error_of(report):
     """Why a test failed or was skipped, cut to TEXT characters."""
     if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2])[:TEXT]
+        return str(report.longrepr[2]).removeprefix("Skipped: ")[:TEXT]
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash:
         return crash.message[:TEXT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ STAGES = (
 PROBE = "machine"
 PROBE_SECONDS = 120
 PICTURES = 5
+PICTURE = re.compile(r"gpu-[a-z0-9-]+\.png")
 WRITE_SECONDS = 0.2  # between two writings of the report
 LAST_LINES = 12
 
@@ -51,7 +53,7 @@ class Runner:
         self.written = 0.0
         self.pending = False
         self.quiet = False
-        self.log = None
+        self.log, self.early = None, []  # the lines until there is a log
         self.data = {
             "command": settings.command,
             "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -72,9 +74,8 @@ class Runner:
         before = {n: signal.signal(n, self._on_signal) for n in _SIGNALS if _is_heeded(n)}
         scratch = tempfile.mkdtemp(prefix="gpu-report-")
         try:
-            self._begin()
             self._probe(scratch)
-            self._write()
+            self._begin()
             for stage, entry in zip(self.settings.stages, self.data["stages"]):
                 self._one(stage, entry, scratch)
         finally:
@@ -91,14 +92,18 @@ class Runner:
         self.signal = number
 
     def _begin(self):
-        """Open the log, and remove the pictures of the report that is written over."""
-        try:
-            self.log = open(self.path("gpu-report.log"), "w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise UserError(f"{error.filename}: cannot be written ({error.strerror})") from None
-        for name in os.listdir(self.settings.out):
-            if re.fullmatch(r"gpu-[a-z0-9-]+\.png", name):
+        """Take the place of the report that is there: its log, its pictures."""
+        if self.signal is not None:
+            return
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            with open(self.path("gpu-report.json"), encoding="utf-8") as file:
+                old = [p["file"] for e in json.load(file)["stages"] for p in e["pictures"]]
+            for name in filter(PICTURE.fullmatch, old):
                 os.unlink(self.path(name))
+        self.log = open(self.path("gpu-report.log"), "w", encoding="utf-8")  # noqa: SIM115
+        for line in self.early:
+            self._keep(line)
+        self._write()
 
     def _probe(self, scratch):
         """What machine this is. Raises UserError where the GPU cannot be used."""
@@ -150,28 +155,31 @@ class Runner:
         settings = self.settings
         child = Child(name, folder, scratch, seconds, settings.gpu, settings.shrink, settings.data)
         last = deque(maxlen=LAST_LINES)
-        while not child.ended:
-            lines, events = child.pump()
-            for line in lines:
-                last.append(line)
-                self._say(line, name)
-            entry["seconds"] = round(time.monotonic() - began, 1)
-            for event in events:
-                self._take(event, entry)
-            if events or self.pending:
-                self._write(soon=True)
-            if self.signal is not None:
-                child.end()
-        code = child.close()
+        try:
+            while not child.ended:
+                lines, events = child.pump()
+                for line in lines:
+                    last.append(line)
+                    self._say(line, name)
+                entry["seconds"] = round(time.monotonic() - began, 1)
+                for event in events:
+                    self._take(event, entry, child.asked is not None)
+                if events or self.pending:
+                    self._write(soon=True)
+                if self.signal is not None:
+                    child.end()
+        finally:
+            code = child.close()
         shutil.rmtree(folder, ignore_errors=True)
         self._judge(entry, code, child.asked is not None, last)
 
     def _judge(self, entry, code, asked, last):
         """The state in which a stage has ended."""
+        cut = entry.pop("cut off", False)
         if entry["error"] is not None:
             entry["state"] = "failed"
-        elif asked:
-            entry["state"] = "stopped" if self.signal is not None else "cut off"
+        elif asked or cut:
+            entry["state"] = "cut off" if self.signal is None or cut else "stopped"
             if self.signal is None and not entry["results"]:
                 entry["state"], entry["error"] = "failed", "its time ended before its first result"
         elif code:
@@ -181,22 +189,26 @@ class Runner:
         else:
             entry["state"] = "done"
 
-    def _take(self, event, entry):
+    def _take(self, event, entry, asked):
+        """Take what a stage has told; `asked`: after it was told to end."""
         if "result" in event:
             entry["results"].append(event["result"])
         elif "picture" in event:
             self._take_picture(event["picture"], entry)
+        elif "cut off" in event:
+            entry["cut off"] = True
         elif "error" in event:
-            entry["error"] = event["error"]
+            if asked:  # what its end brought about
+                self._keep(event["error"])
+            else:
+                entry["error"] = event["error"]
             for line in event["trace"].splitlines():
                 self._keep(line)
 
     def _take_picture(self, picture, entry):
         name = f"gpu-{picture['name']}.png"
         of_all = {p["file"] for e in self.data["stages"] for p in e["pictures"]}
-        if not re.fullmatch(r"gpu-[a-z0-9-]+\.png", name) or (
-            name not in of_all and len(of_all) >= PICTURES
-        ):
+        if not PICTURE.fullmatch(name) or (name not in of_all and len(of_all) >= PICTURES):
             self._say(f"left out: picture {name}; at most {PICTURES} go into the report")
             return
         with open(picture["path"], "rb") as file:
@@ -208,11 +220,11 @@ class Runner:
         """Write the report; with `soon`, not more often than every WRITE_SECONDS."""
         now = time.monotonic()
         self.pending = soon and now - self.written < WRITE_SECONDS
-        if self.pending:
+        if self.pending or self.log is None:
             return
         self.written = now
-        write_atomic(self.path("gpu-report.json"), report.as_json(self.data))
         write_atomic(self.path("gpu-report.md"), report.markdown(self.data))
+        write_atomic(self.path("gpu-report.json"), report.as_json(self.data))
 
     def _say(self, line, stage=None):
         """Print a line, and keep it in the log with the seconds that are left."""
@@ -226,6 +238,9 @@ class Runner:
 
     def _keep(self, line):
         """Write a line into the log alone."""
+        if self.log is None:
+            self.early.append(line)
+            return
         self.log.write(line + "\n")
         self.log.flush()
 

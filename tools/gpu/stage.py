@@ -89,14 +89,15 @@ class Job:
         """Show a line of progress; it stays in the log."""
         print(line, flush=True)
 
+    def cut_off(self):
+        """Tell that the stage ends before its work does, because its time is over."""
+        self._send({"cut off": True})
+
     def fail(self, error):
         """Tell what ended the stage: one line in the report; where it arose, in the log."""
-        foreseen = hasattr(error, "exit_code")
-        trace = (
-            ""
-            if foreseen
-            else "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        )
+        trace = ""
+        if not hasattr(error, "exit_code"):
+            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self._send({"error": error_line(error).replace(SHOWS_MORE, ")"), "trace": trace})
 
     def _send(self, event):
@@ -168,4 +169,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from tools.gpu import stage  # the module whose OutOfTime the stages know
+
+    sys.exit(stage.main(sys.argv[1:]))
