@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tools.gpu import check
-from tools.gpu.stage import StageFailed
+sys.path.append(str(Path(__file__).resolve().parents[2] / "engine"))  # hides nobody's modules
+from emulated_gpu import emulated_gpus  # noqa: E402
+
+from tools.gpu import check, machine  # noqa: E402
+from tools.gpu.stage import StageFailed  # noqa: E402
 
 
 class Tf32(TorchDispatchMode):
@@ -57,6 +62,13 @@ def test_the_same_side_twice_agrees_and_has_learned(job):
     losses, *parameters = job.told
     assert losses["cpu"] == losses["other"] and losses["cpu"][-1] < 0.6 * losses["cpu"][0]
     assert len(parameters) == 8 and all(p["deviation"] == 0 for p in parameters)
+
+
+def test_an_emulated_gpu_agrees(tmp_path, expected):
+    with emulated_gpus(1):
+        machine.use(0)
+        got, _ = check.train(tmp_path, 0)
+    assert worst(expected, got) < check.LIMIT / 10
 
 
 def test_inputs_that_are_off_by_ten_times_rounding_stay_within_the_limit(
