@@ -16,12 +16,11 @@ def main_figure(results):
     if not tests:
         return None
     failed = sum(r["outcome"] == "failed" for r in tests)
-    nearest = max(map(share_of, tests), default=0)
-    return (
-        f"{len(tests)} of {planned(results)} tests, {failed} failed; "
-        f"{sum(r['compared'] for r in tests):,} comparisons, the nearest at {nearest:.2g} of its "
-        "limit"
-    )
+    words = f"{len(tests)} of {planned(results)} tests, {failed} failed"
+    if compared := sum(r["compared"] for r in tests):
+        nearest = max(map(share_of, tests))
+        words += f"; {compared:,} comparisons, the nearest at {nearest:.2g} of its limit"
+    return words
 
 
 def planned(results):

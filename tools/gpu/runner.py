@@ -18,16 +18,17 @@ from tools.gpu import report
 from tools.gpu.child import Child
 from tools.gpu.stage import GRACE
 
-Stage = namedtuple("Stage", "name share most least", defaults=(None, 0))
-Stage.__doc__ = """A stage: `share` of the time beside the others' shares, at `most` so many seconds
-(None: no limit); left out where less than `least` seconds are left."""
+Stage = namedtuple("Stage", "name share need most least", defaults=(0, None, 0))
+Stage.__doc__ = """A stage: `share` of the time beside the others' shares, but the seconds that it
+needs to show anything, and at `most` so many (None: no limit); left out where less than `least` are
+left."""
 
 STAGES = (
     Stage("check", 60, most=60),
-    Stage("conformance", 15),
-    Stage("tables", 30),
-    Stage("timeline", 8),
-    Stage("training", 47),
+    Stage("conformance", 15, need=30),
+    Stage("tables", 30, need=40),
+    Stage("timeline", 8, need=30),
+    Stage("training", 47, need=45),
     Stage("conformance-whole", 100, least=60),
 )
 """In the order of their value. The last is given what the others have left."""
@@ -122,13 +123,14 @@ class Runner:
 
     def seconds_for(self, stage):
         """The seconds that a stage is given: its share of what is left, beside the shares of those
-        that wait; what one does not use passes on to the next."""
+        that wait, or what it needs; what one does not use passes on to the next."""
         waiting = [
             s for s, e in zip(self.settings.stages, self.data["stages"])
             if e["state"] == "waiting" and (s.least == 0 or s is stage)
         ]  # fmt: skip
         left = self._left() - GRACE
-        seconds = left * stage.share / sum(s.share for s in waiting)
+        share = left * stage.share / sum(s.share for s in waiting)
+        seconds = max(share, min(stage.need, left))
         return seconds if stage.most is None else min(seconds, stage.most)
 
     def _one(self, stage, entry, scratch):

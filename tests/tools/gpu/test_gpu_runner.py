@@ -179,6 +179,17 @@ def test_what_a_stage_does_not_use_passes_on_to_the_later_ones(toys):
     assert made.seconds_for(whole) == pytest.approx(475, abs=1)
 
 
+def test_a_stage_is_given_what_it_needs_where_its_share_is_less(toys):
+    made = Runner(toys.settings(*runner.STAGES, minutes=3))
+    timeline = runner.STAGES[3]
+    for entry in made.data["stages"][:3]:
+        entry["state"] = "done"
+    made.end = time.monotonic() + runner.GRACE + 100
+    assert made.seconds_for(timeline) == pytest.approx(30, abs=1)
+    made.end = time.monotonic() + runner.GRACE + 20
+    assert made.seconds_for(timeline) == pytest.approx(20, abs=1)
+
+
 def test_the_whole_conformance_is_left_out_where_little_time_is_left(toys):
     assert toys.run(Stage("toys.good", 10, least=60), minutes=0.3) == 0
     assert states(toys) == ["no time"]
