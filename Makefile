@@ -6,11 +6,12 @@ TORCH  ?= torch==2.13.0
 DEMO   ?=
 FUZZ   ?=
 BENCH  ?=
+GPU_REPORT ?=
 
 py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu lint format clean
+.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu gpu-report lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -83,6 +84,11 @@ bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make b
 
 bench-gpu: setup ## the same on a CUDA GPU, with the paper's tables 1 and 6
 	$(py) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
+
+# Takes the environment if it is there and no PYTHON is given; makes none.
+gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PYTHON=python3 MINUTES=8 OUT=docs DATA=…]
+	@$(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(py))),$(py),$(PYTHON)) -m tools.gpu_report \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
 lint: setup ## ruff: lint and format check
 	$(VENV)/bin/ruff check .
