@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import os
 
+from tools.gpu.stage import StageFailed
 from tools.tables import table
 
 TITLE = "Check: a tiny net on the GPU and on the CPU"
 ITERATIONS = 10
-LIMIT = 1e-3
+LIMIT = 1e-4
 WORDS = f"""
 The same tiny net, weights and data, {ITERATIONS} iterations on the GPU and on the CPU in float32:
 convolution, ReLU, max pooling, deconvolution, crop, softmax loss with void pixels. A parameter's
 deviation is the largest difference between the two sides, divided by the most that training has
-moved any of its numbers on the CPU. Rounding gives about 1e-6; a GPU that rounds factors to TF32
-gives more than the limit of {LIMIT:g}.
+moved any of its numbers on the CPU. Other rounding gives about 2e-6 (inputs off by 1e-5 of
+themselves: 4e-6), factors rounded to TF32's 10 bits 1e-2; the limit is {LIMIT:g}.
 """
-SEED = 5
+SEED = 18
+"""Of 1 to 30 the one whose ReLUs and maxima choose most clearly: rounding must not choose."""
 SIZE = (24, 30)
 CLASSES = 4
 VOID = 255
 
-NET = """
+NET = f"""
 name: "tiny"
-layer { name: "data" type: "Input" top: "data"
-  input_param { shape { dim: 2 dim: 3 dim: %(height)d dim: %(width)d } } }
-layer { name: "label" type: "Input" top: "label"
-  input_param { shape { dim: 2 dim: 1 dim: %(height)d dim: %(width)d } } }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-  param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
-  convolution_param { num_output: 16 kernel_size: 3 pad: 9 } }
-layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
-  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
-  convolution_param { num_output: 24 kernel_size: 3 dilation: 2 } }
-layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
-layer { name: "score" type: "Convolution" bottom: "conv2" top: "score"
-  convolution_param { num_output: %(classes)d kernel_size: 1 } }
-layer { name: "upscore" type: "Deconvolution" bottom: "score" top: "upscore"
-  convolution_param { num_output: %(classes)d kernel_size: 4 stride: 2 } }
-layer { name: "crop" type: "Crop" bottom: "upscore" bottom: "data" top: "crop"
-  crop_param { axis: 2 offset: 4 } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "crop" bottom: "label" top: "loss"
-  loss_param { ignore_label: %(void)d normalize: true } }
-""" % {"height": SIZE[0], "width": SIZE[1], "classes": CLASSES, "void": VOID}
+layer {{ name: "data" type: "Input" top: "data"
+  input_param {{ shape {{ dim: 2 dim: 3 dim: {SIZE[0]} dim: {SIZE[1]} }} }} }}
+layer {{ name: "label" type: "Input" top: "label"
+  input_param {{ shape {{ dim: 2 dim: 1 dim: {SIZE[0]} dim: {SIZE[1]} }} }} }}
+layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
+  convolution_param {{ num_output: 16 kernel_size: 3 pad: 9 }} }}
+layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }}
+layer {{ name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param {{ pool: MAX kernel_size: 2 stride: 2 }} }}
+layer {{ name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
+  convolution_param {{ num_output: 24 kernel_size: 3 dilation: 2 }} }}
+layer {{ name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }}
+layer {{ name: "score" type: "Convolution" bottom: "conv2" top: "score"
+  convolution_param {{ num_output: {CLASSES} kernel_size: 1 }} }}
+layer {{ name: "upscore" type: "Deconvolution" bottom: "score" top: "upscore"
+  convolution_param {{ num_output: {CLASSES} kernel_size: 4 stride: 2 }} }}
+layer {{ name: "crop" type: "Crop" bottom: "upscore" bottom: "data" top: "crop"
+  crop_param {{ axis: 2 offset: 4 }} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "crop" bottom: "label" top: "loss"
+  loss_param {{ ignore_label: {VOID} normalize: true }} }}
+"""
 
 SOLVER = (
     'train_net: "%s" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.0005 '
@@ -139,7 +141,7 @@ def run(job):
         job.result("parameter", name=name, shape=expected[name][1].shape, deviation=found)
         worst = max(worst, found) if found == found else float("inf")
     if not worst <= LIMIT:
-        raise RuntimeError(f"a parameter deviates by {worst:.1e}; the limit is {LIMIT:g}")
+        raise StageFailed(f"a parameter deviates by {worst:.1e}; the limit is {LIMIT:g}")
 
 
 def main_figure(results):

@@ -188,6 +188,8 @@ class Runner:
             self._take_picture(event["picture"], entry)
         elif "error" in event:
             entry["error"] = event["error"]
+            for line in event["trace"].splitlines():
+                self._keep(line)
 
     def _take_picture(self, picture, entry):
         name = f"gpu-{picture['name']}.png"
@@ -215,13 +217,17 @@ class Runner:
     def _say(self, line, stage=None):
         """Print a line, and keep it in the log with the seconds that are left."""
         text = f"{max(self._left(), 0):6.1f}  {line if stage is None else f'[{stage}] {line}'}"
-        self.log.write(text + "\n")
-        self.log.flush()
+        self._keep(text)
         if not self.quiet:
             try:
                 print(text, flush=True)
             except OSError:  # whoever read it has gone; the work goes on
                 self.quiet = True
+
+    def _keep(self, line):
+        """Write a line into the log alone."""
+        self.log.write(line + "\n")
+        self.log.flush()
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

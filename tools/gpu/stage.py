@@ -28,14 +28,24 @@ import time
 import traceback
 from pathlib import Path
 
-from tools.cli import error_line, exit_code
+from tools.cli import error_line
 
 GRACE = 5.0
 """Seconds from SIGTERM at a stage's deadline to SIGKILL of all its processes."""
 
 
+SHOWS_MORE = "; TRACEBACK=1 shows more)"
+"""In tools.cli's line; here the log shows more."""
+
+
 class OutOfTime(BaseException):
     """SIGTERM: the stage's time is over, or the whole report is to end. GRACE seconds are left."""
+
+
+class StageFailed(RuntimeError):
+    """What a stage raises to say, in one line, what is wrong with what it found."""
+
+    exit_code = 1
 
 
 class Job:
@@ -79,9 +89,15 @@ class Job:
         """Show a line of progress; it stays in the log."""
         print(line, flush=True)
 
-    def fail(self, error, code):
-        """Tell what ended the stage, one line, and the exit code that it stands for."""
-        self._send({"error": error, "code": code})
+    def fail(self, error):
+        """Tell what ended the stage: one line in the report; where it arose, in the log."""
+        foreseen = hasattr(error, "exit_code")
+        trace = (
+            ""
+            if foreseen
+            else "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        )
+        self._send({"error": error_line(error).replace(SHOWS_MORE, ")"), "trace": trace})
 
     def _send(self, event):
         line = json.dumps(event, default=_plain) + "\n"
@@ -146,8 +162,7 @@ def main(argv):
     except OutOfTime:
         return 143
     except Exception as error:
-        traceback.print_exc()
-        job.fail(error_line(error), exit_code(error))
+        job.fail(error)
         return 1
     return 0
 
