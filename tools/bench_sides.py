@@ -37,6 +37,8 @@ def environment(side, threads):
     folders = [REPO, os.path.join(REPO, "data_layers")]
     if side in ENGINES:
         folders.insert(0, os.path.join(REPO, "engine"))
+    if side != "bvlc":  # where packages are, on a machine that names them so
+        folders += filter(None, [os.environ.get("PYTHONPATH")])
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(folders), GLOG_minloglevel="2")
     for name in ("OMP", "OPENBLAS", "MKL"):
         env[f"{name}_NUM_THREADS"] = str(threads)

@@ -58,7 +58,14 @@ def module_rows(net, gpu):
 
 def plan(gpu, measures_folding):
     """The rows in order; those that follow each other on one side are one process's. "products"
-    stands where the rates of products are measured."""
+    stands where the rates of products are measured.
+
+    On the CPU, where only whether all runs is to be seen, each side has one process.
+    """
+    if not gpu:
+        rows = [row for net in (VGG16, FCN8S, VGG19) for row in engine_rows(net, gpu)]
+        rows += engine_choices(VGG16, gpu, measures_folding)
+        return [*rows, "products", *module_rows(VGG16, gpu), *module_rows(FCN8S, gpu)]
     return [
         *engine_rows(VGG16, gpu),
         "products",

@@ -17,7 +17,7 @@ from tools.gpu.table_text import main_figure as main_figure
 from tools.gpu.table_text import markdown as markdown
 
 TITLE = "The paper's tables 1 and 6, time and memory"
-SIZE, DRY_SIZE = (500, 500), (64, 64)
+SIZE, DRY_SIZE = (500, 500), (48, 48)
 PRODUCT, DRY_PRODUCT = 8192, 512
 SECONDS, DRY_SECONDS = 0.8, 0.05  # for each kind of pass of a row
 HELD = 32 << 20  # bytes that a worker may hold when a row begins
