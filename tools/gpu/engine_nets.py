@@ -42,21 +42,22 @@ class EngineNets:
             self.files[name] = bench_nets.write(f"{stem}{name}.prototxt", solver)
 
     def deploy(self):
-        """The net that scores, fed."""
+        """The net that scores; `feed` it."""
         net = caffe.Net(self.files["deploy"], caffe.TEST)
         self._fill(net)
-        self.feed(net)
         return net
 
     def solver(self, test=False, recompute=False):
-        """A solver with its training net, fed, and with `test` a test net; with `recompute` the
-        blobs RECOMPUTED are made again in the backward pass."""
+        """A solver that is fed before each iteration, and whose losses are watched as solve.py
+        watches them; with `test` it has a test net, with `recompute` the blobs RECOMPUTED are made
+        again in the backward pass."""
         solver = caffe.get_solver(self.files["solver-test" if test else "solver"])
         self._fill(solver.net)
         if recompute:
             caffe.engine.recompute(solver.net, *RECOMPUTED)
-        for net in (solver.net, *solver.test_nets):
-            self.feed(net)
+        solver.add_callback(lambda: self.feed(solver.net))
+        if hasattr(solver, "watch_losses"):
+            solver.watch_losses(lambda iteration, losses: None)
         return solver
 
     def _fill(self, net):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 PHASES = ("forward", "backward", "update")
+SEVERAL = "several layers"  # whose parameters are updated together
 
 
 def distinct(names):
@@ -28,27 +29,28 @@ class LayerClock:
         self.following = self.open = False
         net = solver.net
         net.before_forward(lambda i: self._next("forward", i))
-        net.after_forward(lambda i: self._close())
+        net.after_forward(lambda i: self.close())
         net.before_backward(lambda i: self._next("backward", i))
         self._follow_updates()
 
     def _follow_updates(self):
         """Updates have no callback: the solver's own function for them is wrapped."""
         update = self.solver._update
-        owners = {}
+        blobs, by_diff = self.solver.net._learnable.blobs, {}
         for name, layer in zip(self.names, self.solver.net.layers):
             for blob in layer.blobs:
-                owners.setdefault(id(blob._diff), name)
-        blobs = self.solver.net._learnable.blobs
+                by_diff.setdefault(id(blob._diff), name)
+        owners = [by_diff[id(blob._diff)] for blob in blobs]
 
         def followed(numbers, *rest):
             numbers = list(numbers)
             if not (numbers and self.following):
                 return update(numbers, *rest)
-            self._close()
-            self._open("update", owners.get(id(blobs[numbers[0]]._diff), "all"))
+            self.close()
+            names = {owners[number] for number in numbers}
+            self._open("update", names.pop() if len(names) == 1 else SEVERAL)
             update(numbers, *rest)
-            self._close()
+            self.close()
 
         self.solver._update = followed
 
@@ -58,11 +60,11 @@ class LayerClock:
         try:
             self.solver.step(iterations)
         finally:
-            self._close()
+            self.close()
             self.following = False
 
     def _next(self, phase, number):
-        self._close()
+        self.close()
         if self.following:
             self._open(phase, self.names[number])
 
@@ -70,7 +72,8 @@ class LayerClock:
         self.open = True
         self.begin(phase, name)
 
-    def _close(self):
+    def close(self):
+        """End the part that is followed now, if any."""
         if self.open:
             self.end()
         self.open = False

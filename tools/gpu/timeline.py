@@ -30,37 +30,36 @@ class Iterations:
     def __init__(self, job, nets):
         import caffe
 
-        self.job, self.nets, self.wait = job, nets, caffe.engine.synchronize
+        self.job, self.wait = job, caffe.engine.synchronize
         self.solver = nets.solver()
-
-    def step(self):
-        self.nets.feed(self.solver.net)
-        self.solver.step(1)
+        self.on_start = None  # called before each iteration
+        self.solver.add_callback(lambda: self.on_start and self.on_start())
 
     def whole(self):
-        """{in_a_row: of one iteration among others that are not waited for; host: until the host
-        has launched one; alone: until that is done too}."""
-        for _ in range(WARM if self._step_and_wait()[1] < SECONDS else 1):
-            self.step()
+        """{in_a_row: of one iteration of several, waited for at their end; host: until the host has
+        launched one that it need not wait for; count: of each}."""
+        if self._seconds(1) < SECONDS:
+            self.solver.step(WARM)
         self.wait()
-        first = self._step_and_wait()
-        count = max(1, min(MOST, int(SECONDS / 2 / max(first[1], 1e-9))))
-        alone = [first] + [self._step_and_wait() for _ in range(count - 1)]
-        began = time.perf_counter()
-        for _ in range(count):
-            self.step()
-        self.wait()
-        in_a_row = (time.perf_counter() - began) / count
-        host, whole = (statistics.median(times) for times in zip(*alone))
-        return {"in_a_row": in_a_row, "host": host, "alone": whole, "count": count}
+        first = self._seconds(1)
+        count = max(1, min(MOST, int(SECONDS / 3 / max(first, 1e-9))))
+        in_a_row = self._seconds(count) / count
+        host = statistics.median(self._host() for _ in range(count))
+        return {"in_a_row": in_a_row, "host": host, "count": count}
 
-    def _step_and_wait(self):
-        """(seconds until the host was through with an iteration, until the device was)."""
+    def _seconds(self, count):
         began = time.perf_counter()
-        self.step()
-        launched = time.perf_counter() - began
+        self.solver.step(count)
         self.wait()
-        return launched, time.perf_counter() - began
+        return time.perf_counter() - began
+
+    def _host(self):
+        """Seconds from the beginning of an iteration to that of the next, for the host."""
+        moments = []
+        self.on_start = lambda: moments.append(time.perf_counter())
+        self._seconds(2)
+        self.on_start = None
+        return moments[1] - moments[0]
 
     def followed(self):
         """[[{phase, layer, host: (begin, end), device: (begin, end) or None}] of an iteration],
@@ -73,10 +72,14 @@ class Iterations:
             lambda phase, name: parts.append([phase, name, marks.mark(), None]),
             lambda: parts[-1].__setitem__(3, marks.mark()),
         )
-        for _ in range(FOLLOWED):
+
+        def on_start():
+            clock.close()
             firsts.append(len(parts))
-            self.nets.feed(self.solver.net)
-            clock.follow()
+
+        self.on_start = on_start
+        clock.follow(FOLLOWED)
+        self.on_start = None
         host, device = marks.seconds()
         found = [
             {
@@ -99,7 +102,6 @@ class Iterations:
             lambda phase, name: notes.begin(f"{PREFIX}{phase}:{name}"),
             notes.end,
         )
-        self.nets.feed(self.solver.net)
         path = self.job.folder / "trace.json"
         torch_timing.trace(self.job.gpu, clock.follow, path)
         with open(path, encoding="utf-8") as file:

@@ -38,6 +38,12 @@ def test_passes_in_a_row_are_waited_for_once(monkeypatch):
     assert found["in_a_row"] == 1.0
 
 
+def test_what_runs_several_passes_is_told_how_many(monkeypatch):
+    machine, told = Machine(monkeypatch), []
+    found = clock.repeated(machine.run, machine.wait, 6.0, told.append)
+    assert told == [found["count"]]
+
+
 def test_a_pass_that_takes_longer_than_the_time_is_run_three_times(monkeypatch):
     machine = Machine(monkeypatch)
     found = clock.repeated(machine.run, machine.wait, seconds=0.5)
