@@ -20,7 +20,7 @@ class StepFailed(RuntimeError):
 
 
 class Step:
-    """A started command of the checkout, `python WORDS…`; its lines go to `job.say` as they come."""
+    """A started command of the checkout, `python WORDS…`; its lines go to `job.say` at once."""
 
     def __init__(self, job, *words):
         self.words = [str(word) for word in words]

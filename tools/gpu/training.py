@@ -29,7 +29,7 @@ MARGIN = 4.0  # seconds kept for pictures
 SNAPSHOT = 6.0  # seconds kept for the last snapshot and for what takes longer than in the trial
 SCORED = 3  # scores on val on the way
 SHOW_SECONDS = 8.0  # between two drawings of the curve
-FEWEST = 8  # iterations that are worth a training
+FEWEST = 8  # iterations that a training is planned for at least; the time may still end it before
 
 _SCORE = re.compile(
     r"^>>> .* Iteration (\d+) (overall accuracy|mean accuracy|mean IU|fwavacc) (\S+)"
@@ -76,13 +76,18 @@ def run(job):
         training = Training(told, data, task, net, left * share)
         try:
             masks_folder = training.run(trunk)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the stage is ended from outside
+                told.result("note", net=net, text=f"ended at iteration {training.last}, before its "
+                            "scores at the end")  # fmt: skip
+            raise
         finally:
             training.tidy()
         if masks_folder is not None:
             masks[net] = masks_folder
             what = "Val frames" if data.real else "Synthetic val frames"
             job.picture("training-masks", training_text.masks(data, masks, task.classes),
-                        f"{what}: photograph, truth (black: void), prediction")  # fmt: skip
+                        f"{what}: photograph, truth (pale: void), prediction")  # fmt: skip
 
 
 class Training:
@@ -93,7 +98,7 @@ class Training:
         self.end = time.monotonic() + seconds
         self.folder = self.job.folder / net
         self.device = ["--cpu"] if self.job.gpu is None else ["--gpu", str(self.job.gpu)]
-        self.step = None
+        self.step, self.last = None, 0
 
     def left(self):
         return self.end - time.monotonic()
@@ -138,13 +143,13 @@ class Training:
         self._solve(init, count, "trial", display, count).finish()
         whole = time.monotonic() - began
         stamps = _stamps((self.folder / "trial.log").read_text(errors="replace"))
-        step = (stamps[count - display] - stamps[display]) / (count - 2 * display)
+        step = float(np.median(np.diff(sorted(stamps.values()))[1:])) / display  # less a warm-up
         scoring = self.step.seconds_between("Begin seg tests", "fwavacc")
         start = max(0.0, whole - count * step - scoring)
         kept = 2 * start + (SCORED + 1) * scoring + SNAPSHOT + MARGIN
-        iterations = int((self.left() - kept) / step) if step > 0 else 0
+        iterations = max(FEWEST, int((self.left() - kept) / max(step, 1e-6)))
         plan = dict(ms=1000 * step, start=start, score_seconds=scoring, iterations=iterations)
-        if iterations < FEWEST:
+        if self.left() < 2 * start + scoring + MARGIN:
             self.told.result("note", net=self.net, text=f"{max(0.0, self.left()):.0f} s were left "
                              f"after a trial ({1000 * step:.0f} ms an iteration), which is "
                              "too little for a training")  # fmt: skip
@@ -157,32 +162,32 @@ class Training:
         """The trained weights' path. The run is stopped where its time ends before it does."""
         count, reserve = plan["iterations"], plan["start"] + plan["score_seconds"] + MARGIN
         display = max(1, min(count // 4, round(2000 / plan["ms"])))
-        began, last = time.monotonic(), 0
+        began = time.monotonic()
         step = self._solve(init, count, "train", display, -(-count // (SCORED + 1)))
         log = Follow(self.folder / "train.log")
         scores = {}
         while not step.ended(wait=0.5):
-            last = self._tell(log, step, scores, last)
+            self._tell(log, step, scores)
             if self.left() < reserve + SNAPSHOT / 2 and not step.asked:
                 self.job.say("the training's time is over: a snapshot, then the scores")
                 step.ask(signal.SIGTERM)
-        last = self._tell(log, step, scores, last)
+        self._tell(log, step, scores)
         if step.code not in (0, 128 + signal.SIGTERM):
             self.told.curve(now=True)
             raise StepFailed(step.failure())
         found = sorted(self.folder.glob("train_iter_*.caffemodel"), key=_iteration)
-        reached = _iteration(found[-1]) if found else last
+        reached = _iteration(found[-1]) if found else self.last
         self.told.result("trained", net=self.net, iteration=reached, of=count,
                          seconds=time.monotonic() - began)  # fmt: skip
         self.told.curve(now=True)
         return found[-1] if found else None
 
-    def _tell(self, log, step, scores, last):
-        """Tell the losses and scores that have come; the last iteration that was logged."""
+    def _tell(self, log, step, scores):
+        """Tell the losses and scores that have come."""
         for iteration, loss, rate in log.losses():
             if np.isfinite(loss):  # what follows another is solve.py's own error
                 self.told.result("loss", net=self.net, iteration=iteration, loss=loss, lr=rate)
-            last = iteration
+            self.last = iteration
         for line in step.new_lines():
             found = _SCORE.match(line)
             if found is None:
@@ -192,7 +197,6 @@ class Training:
             if len(one) == len(_KEYS):
                 self.told.result("score", net=self.net, iteration=int(found[1]), **one)
         self.told.curve()
-        return last
 
     def _score(self, weights):
         masks, target = self.folder / "masks", self.folder / "scores.json"
