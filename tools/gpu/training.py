@@ -29,6 +29,7 @@ MARGIN = 4.0  # seconds kept for pictures
 SNAPSHOT = 6.0  # seconds kept for the last snapshot and for what takes longer than in the trial
 SCORED = 3  # scores on val on the way
 SHOW_SECONDS = 8.0  # between two drawings of the curve
+DRY_MOST = 60  # iterations of a dry run
 FEWEST = 8  # iterations that a training is planned for at least; the time may still end it before
 
 _SCORE = re.compile(
@@ -148,6 +149,8 @@ class Training:
         start = max(0.0, whole - count * step - scoring)
         kept = 2 * start + (SCORED + 1) * scoring + SNAPSHOT + MARGIN
         iterations = max(FEWEST, int((self.left() - kept) / max(step, 1e-6)))
+        if self.data.dry:
+            iterations = min(iterations, DRY_MOST)
         plan = dict(ms=1000 * step, start=start, score_seconds=scoring, iterations=iterations)
         if self.left() < 2 * start + scoring + MARGIN:
             self.told.result("note", net=self.net, text=f"{max(0.0, self.left()):.0f} s were left "

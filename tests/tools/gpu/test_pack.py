@@ -21,6 +21,12 @@ WEIGHTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch):
+    """A checkout of 4 MB, wherever the tests run (this one may be no git checkout)."""
+    monkeypatch.setattr(packing, "checkout_size", lambda root: 4_000_000)
+
+
 @pytest.fixture
 def sources(tmp_path):
     """A data set and a trunk to pack."""
@@ -88,7 +94,7 @@ def test_an_earlier_pack_is_replaced_and_anything_else_left_alone(packed, source
 
 
 def test_what_is_too_large_with_the_checkout_is_not_written(tmp_path, sources, monkeypatch):
-    monkeypatch.setattr(packing, "LIMIT", packing.checkout_size(packing.ROOT) + 1000)
+    monkeypatch.setattr(packing, "LIMIT", 4_001_000)
     with pytest.raises(packing.TooLarge, match="more than the") as caught:
         pack(tmp_path / "pack", **sources)
     assert caught.value.exit_code == 1
@@ -123,3 +129,20 @@ def test_a_label_keeps_its_numbers_without_its_palette():
     stream = io.BytesIO()
     Image.fromarray(labels).save(stream, "PNG")
     assert packing.gray(stream.getvalue()) == stream.getvalue()
+
+
+def test_the_checkouts_size_is_that_of_the_files_git_tracks(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    import shutil
+    import subprocess
+
+    if shutil.which("git") is None:
+        pytest.skip("git is not here")
+    with pytest.raises(UserError, match="is no git checkout"):
+        packing.checkout_size(tmp_path / "nowhere")
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for name, size in (("a", 30), ("ä b", 12), ("not-tracked", 500)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    subprocess.run([*git, "add", "a", "ä b"], check=True)
+    assert packing.checkout_size(tmp_path) == 42
