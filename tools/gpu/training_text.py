@@ -86,7 +86,10 @@ def _summary(results, nets):
 def _scores(results, nets):
     rows = []
     for net in nets:
-        for one in of(results, "score", net) + of(results, "final", net):
+        finals = of(results, "final", net)
+        ends = {one["iteration"] for one in finals}
+        on_the_way = [one for one in of(results, "score", net) if one["iteration"] not in ends]
+        for one in on_the_way + finals:
             whole = f"{one['iteration']:,}" + (", at the end" if one["kind"] == "final" else "")
             rows.append([net, whole, *(percent(one[key]) for _, key in SCORES)])
     return table(["val, %", "iteration", *(name for name, _ in SCORES)], rows, True)
