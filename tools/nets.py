@@ -110,8 +110,8 @@ def _parse_weights(path):
         for blob in layer.blobs:
             if np.prod(blob.shape.dim) and not len(blob.data) and not len(blob.double_data):
                 raise UserError(
-                    f"{path}: layer {layer.name} holds no numbers that BVLC Caffe can read (float16 "
-                    "of NVIDIA Caffe?); surgery/make_init.py --from makes float32 of them"
+                    f"{path}: layer {layer.name} holds no numbers that BVLC Caffe can read "
+                    "(float16?); surgery/make_init.py --from makes float32 of them"
                 )
 
 
