@@ -12,13 +12,14 @@ from .errors import Error, InputError
 from .lean import keep, recompute
 from .precision import set_autotuning, set_precision
 from .proto.wire import read_weights
+from .segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
 from .snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "keep", "keep_memory", "load_torch_weights",
     "position_path", "python_path", "read_weights", "recompute", "set_autotuning", "set_folding",
-    "set_lean", "set_precision", "set_winograd", "synchronize",
+    "set_lean", "set_precision", "set_winograd", "start_segmenting", "synchronize",
 ]  # fmt: skip
 
 

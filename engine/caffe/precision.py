@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .errors import InputError
+from .workspace import bound_workspace
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -31,7 +32,11 @@ def set_precision(name: str) -> None:
 
 def set_autotuning(on: bool) -> None:
     """Whether cuDNN tries its algorithms for each convolution at its first pass with an image
-    size, and keeps the fastest for that size (default: no). It pays where sizes come again."""
+    size, and keeps the fastest for that size (default: no). It pays where sizes come again. Chosen
+    before the first pass, it leaves out algorithms that want more than 512 MiB of workspace, or
+    what `CUDNN_CONV_WSCAP_DBG` in the environment says, in MiB."""
+    if on:
+        bound_workspace()
     torch.backends.cudnn.benchmark = bool(on)
 
 

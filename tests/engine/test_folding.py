@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from net_texts import data, fill, layer, params
 
 import caffe
-from caffe.folding import Fold, FoldedAxis, fold_gradient, folded_shape, unfold
+from caffe import fold_index
+from caffe.folding import Fold, FoldedAxis, _pieces, fold_gradient, folded_shape, select, unfold
 
 # -- folds of a tensor -----------------------------------------------------------------------
 
@@ -69,6 +70,31 @@ def test_the_gradient_of_unfolding_is_its_adjoint(case):
 
 
 # -- nets --------------------------------------------------------------------------------------
+
+
+@given(two_folds())
+@settings(max_examples=100, deadline=None)
+def test_a_gpu_gathers_by_index_what_the_cpu_copies_piece_by_piece(case):
+    more, less, whole = case
+    for layout in (torch.contiguous_format, torch.channels_last):
+        wanted = whole.contiguous(memory_format=layout)
+        small = select(wanted, more)
+        for found, copied in (
+            (fold_index.gather(small, more, None), unfold(small, more)),
+            (fold_index.gather(small, more, less), unfold(small, more, less)),
+            (fold_index.gather(wanted, None, more), small),
+        ):
+            assert torch.equal(found, copied) and found.stride() == copied.stride()
+        rows, columns = whole.shape[-2:]
+        part = (rows // 2, rows - rows // 2), (columns // 3, 1)
+        cut = whole.narrow(-2, *part[0]).narrow(-1, *part[1])
+        assert torch.equal(fold_index.gather(small, more, None, part), cut)
+        for kept in (None, less):
+            gradient = wanted if kept is None else select(wanted, less)
+            others = (None, None) if kept is None else kept.axes
+            pieces = [_pieces(*axes) for axes in zip(more.axes, others)]
+            found = fold_index.add_up(gradient, kept, more, pieces)
+            torch.testing.assert_close(found, fold_gradient(gradient, kept, more))
 
 
 def conv(name, bottom, more, outputs=3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def flags():
         setattr(*place, value)
 
 
-CONV = 'convolution_param { num_output: 3 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
+CONV = 'convolution_param { num_output: 64 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
 UP = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 }"
 SUM = "reduction_param { operation: SUMSQ } loss_weight: 0.1"
 
@@ -66,6 +68,38 @@ def test_bfloat16_leaves_upsampling_as_it_is(make):
         assert error(passes(make, up, "gpu"), true) < 1e-5
 
 
+def test_bfloat16_leaves_layers_of_few_outputs_as_they_are(make):
+    scores = layer("made", "Convolution", "data", more=CONV.replace("64", "21"))
+    with emulated_gpus(1):
+        true = passes(make, scores, "cpu")
+        caffe.engine.set_precision("bfloat16")
+        assert error(passes(make, scores, "gpu"), true) < 1e-5
+
+
+def test_bfloat16_products_are_of_tensors_with_their_channels_last(make, monkeypatch):
+    seen = []
+
+    def convolution(x, weight, bias, *geometry):
+        seen.append((x.dtype, bias, *(t.stride()[1] == 1 for t in (x, weight))))
+        return convolve(x, weight, bias, *geometry)
+
+    convolve = torch.convolution
+    monkeypatch.setattr(torch, "convolution", convolution)
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        passes(make, CONVOLUTION, "gpu")
+    assert seen == [(torch.bfloat16, None, True, True)]
+
+
+def test_a_bias_is_added_in_float32(make):
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        caffe.set_mode_gpu()
+        net = make(data(1, 2, 4, 4) + CONVOLUTION)
+        net.params["made"][1].data[...] = 1 + 2.0**-12  # bfloat16 would round it to 1
+        assert (net.forward()["made"] == np.float32(1 + 2.0**-12)).all()
+
+
 def test_the_gradient_of_a_bias_is_summed_in_float32(make):
     with emulated_gpus(1):
         caffe.engine.set_precision("bfloat16")
@@ -100,6 +134,17 @@ def test_cudnn_tries_its_algorithms_where_that_is_chosen_and_else_as_the_user_se
         assert not torch.backends.cudnn.benchmark
         caffe.engine.set_autotuning(True)
         assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("given, told", [(None, "512"), ("64", "64")])
+def test_autotuning_bounds_cudnns_workspace_unless_the_user_did(monkeypatch, given, told):
+    monkeypatch.setenv("CUDNN_CONV_WSCAP_DBG", "64")  # put back as it was at the end
+    if given is None:
+        monkeypatch.delenv("CUDNN_CONV_WSCAP_DBG")
+    caffe.engine.set_autotuning(False)
+    assert os.environ.get("CUDNN_CONV_WSCAP_DBG") == given
+    caffe.engine.set_autotuning(True)
+    assert os.environ["CUDNN_CONV_WSCAP_DBG"] == told
 
 
 def test_another_precision_is_refused_by_name():

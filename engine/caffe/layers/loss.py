@@ -96,7 +96,7 @@ class SoftmaxWithLoss(Loss):
         return divisor(self.normalization, self.outer * self.inner, self.outer, valid)
 
     def forward(self, bottom, top):
-        p = self.prob.write()
+        p = self.prob.overwrite()
         _aten._softmax.out(bottom[0].read(), self.axis, False, out=p)
         index, valid, wrong = self._labels(bottom)
         folded = p.view(self.outer, self.classes, self.inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .. import transfers
 from ..blob import Blob
 from ..layer import Layer
 from . import register
@@ -147,14 +148,14 @@ class Filter(Layer):
                     f"'{name}' and the selector '{names[-1]}' must have the same first axis; "
                     f"their shapes are {blob.shape} and {selector.shape}"
                 )
-        self.chosen = np.flatnonzero(selector.data).tolist()
+        self.chosen = np.flatnonzero(selector.peek()).tolist()
         rows = selector.shape[0] if self.first else len(self.chosen)
         self.first = False
         for blob, made in zip(bottom, top):
             made.reshape(rows, *blob.shape[1:])
 
     def _index(self, device) -> torch.Tensor:
-        return torch.tensor(self.chosen, dtype=torch.int64, device=device)
+        return transfers.sent(torch.tensor(self.chosen, dtype=torch.int64), device)
 
     def forward(self, bottom, top):
         for blob, made in zip(bottom, top):
