@@ -315,7 +315,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         wanted = self.outputs if end is None else self.top_names[end]
         if kwargs:
             self._assign(kwargs, self.inputs, "data", "input blob arguments")
-        self._forward(first, last)
+        self._forward_unread(first, last)
         return {name: self.blobs[name].data for name in [*wanted, *(blobs or [])]}
 
     def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import torch
 
 from .errors import Error
 from .log import log
+from .transfers import Fetching
 
 
 class ParamUpdates:
@@ -20,6 +23,8 @@ class ParamUpdates:
     """With a rate of 0 and no gradient, the rule leaves a parameter without history as it is."""
     fused_rule_shows = True
     """What `fused_rule` returns is what was subtracted."""
+    _norms: deque[Fetching]
+    """Joint L2 norms of gradients on their way to the host, to be logged there."""
     _guard: torch.Tensor | None
     """A 0-d bool tensor on the device: False leaves parameters and history as they are."""
     _resting: set[int] | None = None
@@ -118,16 +123,32 @@ class ParamUpdates:
         if limit < 0:
             return
         diffs = [blob.write_diff() for blob in blobs]
-        norms = torch.stack([diff.norm() for diff in diffs])
-        norm = float(norms.norm())
-        if norm > limit:
-            scale = limit / norm
-            log(
-                f"Gradient clipping: scaling down gradients (L2 norm {norm:.6g} > {limit:.6g}) "
-                f"by scale factor {scale:.6g}"
-            )
-            for diff in diffs:
-                diff.mul_(scale)
+        norm = torch.stack([diff.norm() for diff in diffs]).norm()
+        if norm.device.type == "cpu":
+            scale = self._log_clipping(float(norm))
+        else:
+            self._norms.append(Fetching([norm]))
+            self._log_clippings(wait=False)
+            scale = (limit / norm.double()).clamp_(max=1).float()
+        for diff in diffs if isinstance(scale, torch.Tensor) or scale != 1 else ():
+            diff.mul_(scale)
+
+    def _log_clippings(self, wait: bool) -> None:
+        """Log what came of the gradients' norms that a GPU has found so far, or of all."""
+        while self._norms and (wait or self._norms[0].arrived()):
+            self._log_clipping(float(self._norms.popleft().arrays()[0]))
+
+    def _log_clipping(self, norm: float) -> float:
+        """The factor for gradients of this joint L2 norm; a line where they are too large."""
+        limit = self.param.clip_gradients
+        if not norm > limit:
+            return 1.0
+        scale = limit / norm
+        log(
+            f"Gradient clipping: scaling down gradients (L2 norm {norm:.6g} > {limit:.6g}) "
+            f"by scale factor {scale:.6g}"
+        )
+        return scale
 
     def _regularize(self, data, diff, decay: float) -> None:
         if not decay:

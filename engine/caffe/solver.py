@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Solver(ParamUpdates):
         self._action = None
         self._watches: list[LossWatch] = []
         self._guard = None
+        self._norms = deque()
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
@@ -103,9 +105,10 @@ class Solver(ParamUpdates):
         self._watches.append(LossWatch(self, function))
 
     def _see_losses(self) -> None:
-        """Wait for the losses that are watched."""
+        """Wait for the losses that are watched, and for gradients' norms that are to be logged."""
         for watch in self._watches:
             watch.flush()
+        self._log_clippings(wait=True)
         self._guard = None
 
     def _heed(self, due: bool = False) -> None:

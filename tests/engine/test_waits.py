@@ -150,6 +150,26 @@ def test_debug_info_waits_once_a_layer_and_pass(make, gpu, monkeypatch):
     assert len(waits) == 2
 
 
+def test_clipped_gradients_are_logged_without_a_wait_in_between(
+    make_solver, gpu, capfd, monkeypatch
+):
+    monkeypatch.setenv("GLOG_minloglevel", "0")
+    net = data(4, 3) + data(4, name="label") + ip("ip", "data") + losses()
+    logged = []
+    for mode in (caffe.set_mode_cpu, caffe.set_mode_gpu):
+        mode()
+        solver = make_solver(
+            net, 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" clip_gradients: 0.02'
+        )
+        solver.net.blobs["data"].data[...] = 1
+        solver.step(1)
+        capfd.readouterr()
+        assert of_iteration(solver, 0).waits == 0
+        found = capfd.readouterr().err.splitlines()
+        logged.append([line.split("]", 1)[1] for line in found if "clipping" in line])
+    assert len(logged[0]) == 2 and logged[0] == logged[1]
+
+
 def test_the_step_of_a_script_waits_for_nothing_but_what_it_reads(make_solver, gpu):
     net = data(4, 3) + data(4, name="label") + ip("ip", "data") + losses()
     solver = make_solver(net, 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed"')
