@@ -14,7 +14,7 @@ WORDS = f"""
 The same tiny net, weights and data, {ITERATIONS} iterations on the GPU and on the CPU in float32:
 convolution, ReLU, max pooling, deconvolution, crop, softmax loss with void pixels. A parameter's
 deviation is the largest difference between the two sides, divided by the most that training has
-moved any of its numbers on the CPU. Other rounding gives about 2e-6 (inputs off by 1e-5 of
+moved any of its numbers on the CPU. Other rounding gives about 1e-6 (inputs off by 1e-5 of
 themselves: 4e-6), factors rounded to TF32's 10 bits 1e-2; the limit is {LIMIT:g}.
 """
 SEED = 18

@@ -20,12 +20,13 @@ WAIT = 0.2  # seconds between two looks at the clock
 DRAIN = 1.0  # seconds for what a dead stage's pipes still hold
 
 
-def environment(scratch):
-    """The environment of a stage: this checkout's modules first, nothing written into it, and
-    caches in `scratch` where there is no home for them."""
+def environment(folder, scratch):
+    """The environment of a stage: this checkout's modules first, nothing written into it,
+    temporary files in the stage's folder, and caches in `scratch` where there is no home."""
     places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(places))
     env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", MPLBACKEND="Agg")
+    env["TMPDIR"] = str(folder)
     env["MPLCONFIGDIR"] = os.path.join(scratch, "matplotlib")
     env.setdefault("GLOG_minloglevel", "1")
     if not os.access(env.get("HOME", ""), os.W_OK):
@@ -52,7 +53,7 @@ class Child:
             pass_fds=[write],
             start_new_session=True,
             cwd=folder,
-            env=environment(scratch),
+            env=environment(folder, scratch),
         )
         os.close(write)
         self.streams = {self.process.stdout.fileno(): b"", self.events: b""}

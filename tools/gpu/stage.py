@@ -127,10 +127,15 @@ def end_with_the_runner(scratch):
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
-        shutil.rmtree(scratch, ignore_errors=True)
-        os.killpg(0, signal.SIGKILL)
+        end_all(scratch)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_all(scratch):
+    """Kill this process and its children, as nobody will do it; remove what they have written."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def on_sigterm(number, frame):
@@ -158,6 +163,7 @@ def main(argv):
     signal.signal(signal.SIGTERM, on_sigterm)
     if args.scratch:
         end_with_the_runner(args.scratch)
+    runner = os.getppid()
     try:
         module_of(args.name).run(job)
     except OutOfTime:
@@ -165,6 +171,9 @@ def main(argv):
     except Exception as error:
         job.fail(error)
         return 1
+    finally:
+        if args.scratch and os.getppid() != runner:  # its pipes may break before the thread looks
+            end_all(args.scratch)
     return 0
 
 
