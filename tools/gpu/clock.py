@@ -9,16 +9,17 @@ WARM = 3  # passes before any is counted: kernels are loaded, algorithms chosen,
 MOST = 12  # passes that are counted, of each kind
 
 
-def repeated(run, wait, seconds, run_in_a_row=None):
+def repeated(run, wait, seconds, run_in_a_row=None, warm=WARM):
     """Times of `run()`, whose work `wait()` waits for, in about so many `seconds`;
-    `run_in_a_row(count)` runs so many passes, by default one after the other.
+    `run_in_a_row(count)` runs so many passes, by default one after the other; the first `warm`
+    are not counted.
 
     Returns {first, median, least, most, in_a_row: seconds of one pass, count}: `first` of the very
     first, in_a_row the mean of `count` passes that are waited for only at their end, where the
     host may run ahead of the device; the others of `count` passes each waited for.
     """
     first = _timed(run, wait)
-    for _ in range(WARM - 1 if first < seconds else 0):
+    for _ in range(warm - 1 if first < seconds else 0):
         run()
     wait()
     times = [_timed(run, wait)]

@@ -11,8 +11,10 @@ import caffe
 from caffe import settings
 from tools import bench_nets
 from tools.gpu import torch_facts
-from tools.gpu.clock import repeated
+from tools.gpu.clock import WARM, repeated
 from tools.gpu.engine_nets import EngineNets
+
+WARM_MEASURED = 8  # passes, where the first ones say whether folding pays
 
 
 class EngineRows:
@@ -56,6 +58,7 @@ class EngineRows:
         caffe.engine.set_precision(precision)
         caffe.engine.set_autotuning(autotuning)
         caffe.engine.set_folding(folding)
+        self.warm = WARM_MEASURED if folding == "measured" else WARM
         self._clear()
         found = {"held": torch_facts.peaks(self.gpu)["allocated"] or 0}
         if not test:
@@ -72,7 +75,7 @@ class EngineRows:
             self.nets.feed(net)
             net.forward()
 
-        times = repeated(forward, caffe.engine.synchronize, seconds)
+        times = self._repeated(forward, seconds)
         return {"forward": times, "inference": torch_facts.peaks(self.gpu)}
 
     def _training(self, seconds, recompute, test):
@@ -89,7 +92,7 @@ class EngineRows:
 
         # A training waits for its losses at the end of `step`, not in each iteration.
         in_a_row = None if test else solver.step
-        found = {"step": repeated(step, caffe.engine.synchronize, seconds, in_a_row)}
+        found = {"step": self._repeated(step, seconds, in_a_row)}
         found["memory"] = torch_facts.peaks(self.gpu)
         torch_facts.reset_peaks(self.gpu)
         step()
@@ -104,10 +107,11 @@ class EngineRows:
                 solver.net.forward()
                 solver.net.backward()
 
-            found["forward_backward"] = repeated(
-                forward_backward, caffe.engine.synchronize, seconds
-            )
+            found["forward_backward"] = self._repeated(forward_backward, seconds)
         return found
+
+    def _repeated(self, run, seconds, in_a_row=None):
+        return repeated(run, caffe.engine.synchronize, seconds, in_a_row, self.warm)
 
     def _clear(self):
         """Give back what the last net had, so that the next one's peaks are its own."""

@@ -7,11 +7,12 @@ or that still holds memory, is replaced, so that a row that fails costs no other
 
 from __future__ import annotations
 
+import os
 import time
 
 from tools import bench_sides
 from tools.cli import processors
-from tools.gpu import row_plan
+from tools.gpu import row_plan, table_chart
 from tools.gpu.table_text import WORDS as WORDS
 from tools.gpu.table_text import main_figure as main_figure
 from tools.gpu.table_text import markdown as markdown
@@ -35,6 +36,7 @@ class Rows:
         self.worker, self.ready, self.used_before = None, None, None
         self.start, self.longest = START, {}
         self.told = set()  # nets whose figures were given
+        self.results, self.drawn = [], 0  # what was told; how many rows the picture has
 
     def fits(self, side, net):
         """Whether a row can be begun: it would end in time."""
@@ -51,7 +53,7 @@ class Rows:
             worker = self._worker(side, net)
             answer = worker.call("row", seconds=self.seconds, **configuration)
             self._keep_driver_apart(answer)
-            self.job.result("row", side=side, net=net, **configuration, **answer)
+            self._tell("row", side=side, net=net, **configuration, **answer)
         except bench_sides.SideFailed as failure:
             self._failed(failure, side=side, net=net, **configuration)
         else:
@@ -60,6 +62,18 @@ class Rows:
         seconds = time.monotonic() - began
         self.longest[side] = max(seconds, self.longest.get(side, 0.0))
         self.job.say(f"{net}, {side}, {row_plan.words(configuration)}: {seconds:.1f} s")
+
+    def _tell(self, kind, **values):
+        self.results.append({"kind": kind, **values})
+        self.job.result(kind, **values)
+
+    def draw(self):
+        """Give the report a picture of the rows that there are, if it has not got it."""
+        count = sum(result["kind"] == "row" for result in self.results)
+        if count > self.drawn:
+            caption = "A training step of each configuration, and its floor"
+            self.job.picture("tables", table_chart.plot(self.results), caption)
+        self.drawn = count
 
     def products(self):
         """The card's rate of products in each precision."""
@@ -70,7 +84,7 @@ class Rows:
             try:
                 worker = self._worker(row_plan.MODULE, row_plan.VGG16)
                 answer = worker.call("product", seconds=0.3, precision=precision, size=size)
-                self.job.result("product", precision=precision, size=size, **answer)
+                self._tell("product", precision=precision, size=size, **answer)
             except bench_sides.SideFailed as failure:
                 self._failed(failure, side="product", precision=precision)
 
@@ -99,7 +113,7 @@ class Rows:
             self.ready = (side, net)
             if found and net not in self.told:
                 self.told.add(net)
-                self.job.result("net", **given, **found)
+                self._tell("net", **given, **found)
         if began is not None:
             self.start = time.monotonic() - began
         return self.worker
@@ -113,7 +127,7 @@ class Rows:
 
     def _failed(self, failure, **row):
         self.job.say(str(failure))
-        self.job.result("failed", **row, error=str(failure))
+        self._tell("failed", **row, error=str(failure))
         if self.worker is not None and self.worker.process.poll() is not None:
             self.close()
 
@@ -129,12 +143,15 @@ class Rows:
 
 def run(job):
     """Measure the rows of row_plan.plan as long as the time is enough for another."""
+    if job.gpu is None:  # others may be at work, and then threads that spin are slow
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rows = Rows(job)
     try:
         plan = row_plan.plan(job.gpu is not None, rows.measures_folding())
         left_out = 0
         for row in plan:
             if row == "products":
+                rows.draw()  # the worker changes: the picture so far is there, whatever comes
                 rows.products()
             elif rows.fits(row.side, row.net):
                 rows.run(row)
@@ -142,5 +159,6 @@ def run(job):
                 left_out += 1
         if left_out:
             job.result("left out", rows=left_out, of=len(plan) - 1)
+        rows.draw()
     finally:
         rows.close()

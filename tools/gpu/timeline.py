@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections import namedtuple
@@ -166,6 +167,8 @@ def look(job, nets, way):
 
 def run(job):
     """Look at Dilated FCN-2s VGG-16's iterations, first as solve.py runs them."""
+    if job.gpu is None:  # others may be at work, and then threads that spin are slow
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import caffe
     from tools import bench_nets
     from tools.gpu import timeline_chart

@@ -10,7 +10,15 @@ from fake_job import FakeJob, prefixes
 
 import caffe
 from tools import bench_nets, bench_sides, bench_worker
-from tools.gpu import engine_rows, module_rows, row_plan, table_text, tables, torch_module
+from tools.gpu import (
+    engine_rows,
+    module_rows,
+    row_plan,
+    table_chart,
+    table_text,
+    tables,
+    torch_module,
+)
 from tools.gpu.row_plan import ENGINE, MODULE, VGG16, Row
 
 PEAKS = {"allocated": 900e6, "reserved": 1000e6, "driver": 1600e6}
@@ -165,7 +173,8 @@ class FakeWorker:
 
 @pytest.fixture
 def workers(monkeypatch):
-    """The workers that were made, in order; function(script) → how their rows go."""
+    """The workers that were made, in order; `script`: how their rows go."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(FakeWorker, "made", [])
     monkeypatch.setattr(FakeWorker, "script", [])
     monkeypatch.setattr(bench_sides, "Worker", FakeWorker)
@@ -302,6 +311,18 @@ def test_goals_are_not_judged_by_a_dry_run():
     on_cpu = row(memory={"allocated": None, "reserved": None, "driver": 1e9})
     text = table_text.markdown([NET, PRODUCT, on_cpu])
     assert "not judged" in text and "on the CPU" in text and "held |" not in text
+
+
+def test_the_picture_has_each_rows_step_and_floor(workers, tmp_path):
+    slow = row(in_a_row=0.05, test=True)
+    assert table_chart.bars([NET, PRODUCT, row(net="other"), row(), slow]) == [
+        ("other: float32", ENGINE, 25.0, None),
+        (f"{VGG16}: float32", ENGINE, 25.0, pytest.approx(20.0)),
+        (f"{VGG16}: float32, with test net", ENGINE, 50.0, None),
+    ]
+    job = FakeJob(tmp_path, gpu=0)
+    tables.run(job)
+    assert job.pictures["tables"][0].startswith(b"\x89PNG")
 
 
 def test_a_loss_that_is_not_finite_is_named():
