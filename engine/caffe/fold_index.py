@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _index = torch.ops.aten.index.Tensor
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # a data set has pictures of many sizes
 def _places(small: FoldedAxis, large: FoldedAxis, device: torch.device) -> torch.Tensor:
     """For each element of an axis folded as `large`, which one of the axis folded as `small` stands
     for it: `small.folded(large.whole(i))`, int64."""
@@ -49,14 +49,15 @@ def gather(tensor: torch.Tensor, fold: Fold | None, into: Fold | None, part=None
     rows, columns = (_places(*axes, tensor.device) for axes in zip(folds, intos))
     if part is not None:
         rows, columns = rows.narrow(0, *part[0]), columns.narrow(0, *part[1])
-    last = _channels_last(tensor)
+    last = is_channels_last(tensor)
     x = tensor.permute(0, 2, 3, 1) if last else tensor  # an index kernel's result is contiguous
     before = [None] * (1 if last else tensor.dim() - 2)
     made = _index(x, [*before, rows.unsqueeze(1), columns])
     return made.permute(0, 3, 1, 2) if last else made
 
 
-def _channels_last(tensor: torch.Tensor) -> bool:
+def is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether the channels lie last in memory, and only there."""
     if tensor.dim() != 4 or tensor.is_contiguous():
         return False
     return tensor.is_contiguous(memory_format=torch.channels_last)
@@ -67,7 +68,7 @@ def add_up(tensor: torch.Tensor, fold: Fold | None, into: Fold, pieces) -> torch
     (None: nothing): rows first, then columns. `pieces` are those of either axis, by which elements
     under `into` make up those under `fold`: (start there, length, start under `into`, whether it is
     one element several times)."""
-    last = _channels_last(tensor)
+    last = is_channels_last(tensor)
     x = tensor.permute(0, 2, 3, 1) if last else tensor
     first = 1 if last else tensor.dim() - 2
     folds = fold.axes if fold else [_unfolded(axis) for axis in into.axes]

@@ -9,6 +9,7 @@ from torch.nn.functional import pad as pad_tensor
 
 from .. import fold_index, rng
 from ..blob import MAX_COUNT
+from ..fold_index import is_channels_last
 from ..folding import Window, folded_shape, like, unfold
 from ..layer import TRAIN, Layer
 from . import register
@@ -206,8 +207,11 @@ class Pooling(Layer):
         # PyTorch asks for the bottom's numbers, and looks at their shape alone.
         dx = like(dy, folded_shape(bottom[0].shape, fold.bottom if fold else None))
         if self.max:
+            # CUDA's kernel takes the places to lie in the bottom's order, whether they do or not.
+            order = torch.channels_last if is_channels_last(dx) else torch.contiguous_format
+            index = self.index.tensor.contiguous(memory_format=order)
             _aten.max_pool2d_with_indices_backward.grad_input(
-                dy, dx, *self._torch_geometry(), self.index.tensor, grad_input=dx
+                dy, dx, *self._torch_geometry(), index, grad_input=dx
             )
         else:
             _aten.avg_pool2d_backward.grad_input(dy, dx, *self._average_geometry(), grad_input=dx)
