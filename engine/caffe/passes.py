@@ -7,11 +7,8 @@ import torch
 from . import device as _device
 from .blob import Blob
 from .fold_plan import plan_folds
-<<<<<<< HEAD
-from .layer import TEST
-=======
 from .gpu_errors import named_gpu_errors
->>>>>>> faults
+from .layer import TEST
 from .lean import Releases, join_relus, part_relus
 
 

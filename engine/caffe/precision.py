@@ -53,18 +53,15 @@ def check(name: str, number: int) -> None:
 
 def set_autotuning(on: bool) -> None:
     """Whether cuDNN tries its algorithms for each convolution at its first pass with an image
-<<<<<<< HEAD
     size, and keeps the fastest for that size (default: no). It pays where sizes come again. Chosen
     before the first pass, it leaves out algorithms that want more than 512 MiB of workspace, or
-    what `CUDNN_CONV_WSCAP_DBG` in the environment says, in MiB."""
-    if on:
-        bound_workspace()
-=======
-    size, and keeps the fastest for that size (default: no). It pays where sizes come again.
+    what `CUDNN_CONV_WSCAP_DBG` in the environment says, in MiB.
+
     InputError to turn it on where `set_deterministic` was: which is fastest is chance."""
     if on and determinism.is_on():
         raise InputError("autotuning chooses by chance: set_deterministic(False) first")
->>>>>>> faults
+    if on:
+        bound_workspace()
     torch.backends.cudnn.benchmark = bool(on)
 
 
