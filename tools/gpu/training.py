@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from tools.gpu import training_data, training_text
+from tools.gpu import pack, training_data, training_text
 from tools.gpu.steps import Step, StepFailed
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
 
@@ -22,12 +22,13 @@ sets how many iterations the time is enough for; the rate falls to 0 over these.
 comparable with others of the same number of iterations only. FCN-8s (at once) is trained too
 where there is time for both.
 """
-SECOND_NET = 240
-"""Seconds that must be left for a second net, in a share of its own."""
-FIRST_SHARE = 0.55
+FIRST_SHARE, ENOUGH = 0.55, 1500
+"""The first net's share of the time where it is enough for so many iterations; else it has all."""
+SECOND_SHARE = 0.35  # of the time, which must be left for a second net
 MARGIN = 4.0  # seconds kept for pictures
 SNAPSHOT = 6.0  # seconds kept for the last snapshot and for what takes longer than in the trial
 SCORED = 3  # scores on val on the way
+TRIAL = (40, 10)  # iterations of the trial, and between its logged lines
 SHOW_SECONDS = 8.0  # between two drawings of the curve
 DRY_MOST, DRY_SECONDS = 60, 50.0  # iterations and seconds of a dry run
 FEWEST = 8  # iterations that a training is planned for at least; the time may still end it before
@@ -63,18 +64,22 @@ class Told:
 
 
 def run(job):
+    if job.data is not None:
+        pack.check(job.data)
     data = training_data.data_set(job)
     told = Told(job)
     told.result("data", real=data.real, train=len(data.train), val=len(data.val),
                 size=list(data.size), shrink=job.shrink)  # fmt: skip
     task = training_data.recipe(data, job.folder)
     trunk = training_data.trunk(job)
-    nets = task.nets if job.left() >= SECOND_NET else task.nets[:1]
     masks = {}
-    for number, net in enumerate(nets):
-        left = min(job.left(), DRY_SECONDS) if data.dry else job.left()
-        share = FIRST_SHARE if number + 1 < len(nets) else 1.0
-        training = Training(told, data, task, net, left * share)
+    whole = min(job.left(), DRY_SECONDS) if data.dry else job.left()
+    for number, net in enumerate(task.nets):
+        left = job.left()
+        if number and (data.dry or left < SECOND_SHARE * whole):
+            break
+        training = Training(told, data, task, net, whole if number == 0 else left,
+                            1.0 if data.dry or number else FIRST_SHARE)  # fmt: skip
         try:
             masks_folder = training.run(trunk)
         except BaseException as error:
@@ -92,11 +97,13 @@ def run(job):
 
 
 class Training:
-    """One net, from its initial weights to its scores, within `seconds`."""
+    """One net, from its initial weights to its scores, within `seconds`, or within `share` of them
+    where that is enough."""
 
-    def __init__(self, told, data, task, net, seconds):
+    def __init__(self, told, data, task, net, seconds, share=1.0):
         self.told, self.job, self.data, self.task, self.net = told, told.job, data, task, net
         self.end = time.monotonic() + seconds
+        self.early = time.monotonic() + seconds * share
         self.folder = self.job.folder / net
         self.device = ["--cpu"] if self.job.gpu is None else ["--gpu", str(self.job.gpu)]
         self.step, self.last = None, 0
@@ -139,7 +146,7 @@ class Training:
 
         Tells the speed. Its scores count for nothing: they are there to be timed.
         """
-        count, display = (4, 1) if self.data.dry else (40, 10)
+        count, display = (4, 1) if self.data.dry else TRIAL
         began = time.monotonic()
         self._solve(init, count, "trial", display, count).finish()
         whole = time.monotonic() - began
@@ -148,6 +155,8 @@ class Training:
         scoring = self.step.seconds_between("Begin seg tests", "fwavacc")
         start = max(0.0, whole - count * step - scoring)
         kept = 2 * start + (SCORED + 2) * scoring + SNAPSHOT + MARGIN
+        if self.early - time.monotonic() - kept > ENOUGH * step:
+            self.end = self.early
         iterations = max(FEWEST, int((self.left() - kept) / max(step, 1e-6)))
         if self.data.dry:
             iterations = min(iterations, DRY_MOST)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from training_job import NET, Job
 
+from tools.cli import UserError
 from tools.gpu import training, training_data
 from tools.gpu.steps import Step, StepFailed
 
@@ -92,6 +93,56 @@ def test_what_ends_the_stage_is_told_with_the_iteration(tmp_path, monkeypatch):
         training.run(job)
     assert job.results[-1]["kind"] == "note"
     assert "ended at iteration 30" in training.markdown(job.results)
+
+
+@pytest.mark.parametrize("seconds_left, nets", [(80.0, 2), (20.0, 1)])
+def test_a_second_net_is_trained_where_enough_time_is_left(
+    tmp_path, monkeypatch, seconds_left, nets
+):
+    """On a GPU, told here; nothing of a net is made."""
+    job = Job(tmp_path / "job", seconds=100.0)
+    training_data.make_up(tmp_path / "pack" / "camvid", size=(36, 48))
+    job.gpu, job.data, job.shrink = 0, tmp_path / "pack", 1
+    shares = []
+
+    def run(self, trunk):
+        shares.append(round((self.early - self.end) / 100 + 1, 2))
+        job.end -= 100.0 - seconds_left
+
+    monkeypatch.setattr(training.pack, "check", lambda folder: None)
+    monkeypatch.setattr(training.Training, "run", run)
+    training.run(job)
+    assert shares == [0.55, 1.0][:nets]
+
+
+@pytest.mark.parametrize("ms, share", [(10.0, 0.55), (100.0, 1.0)])
+def test_the_first_net_leaves_time_where_its_share_is_enough(one, monkeypatch, ms, share):
+    lines = [f"I1128 11:02:{i * ms / 1000:09.6f} 1 s.cpp:1] Iteration {i} (1), loss = 1"
+             for i in range(4)]  # fmt: skip
+
+    def solve(*_):
+        (one.folder / "trial.log").write_text("\n".join(lines))
+        script = one.folder / "solve.py"
+        script.write_text("print('Begin seg tests', flush=True); print('fwavacc')")
+        one.step = Step(one.job, script)
+        return one.step
+
+    monkeypatch.setattr(one, "_solve", solve)
+    one.data = one.data._replace(dry=False)
+    monkeypatch.setattr(training, "TRIAL", (4, 1))
+    one.end, one.early = one.end + 190, one.end + 100
+    whole = one.end
+    plan = one._trial(None)
+    assert (one.end < whole) == (share < 1)
+    assert plan["ms"] == pytest.approx(ms) and plan["iterations"] % 4 == 0
+    assert plan["iterations"] * ms / 1000 < one.left()
+
+
+def test_a_pack_that_is_not_whole_is_refused_at_once(tmp_path):
+    (tmp_path / "pack").mkdir()
+    job = Job(tmp_path / "job", data=tmp_path / "pack")
+    with pytest.raises(UserError, match="manifest.json: No such file.*a whole pack"):
+        training.run(job)
 
 
 def test_iterations_are_timed_over_midnight():
