@@ -140,7 +140,7 @@ def setup_of(args, folder):
 
 def machine(setup, abouts, load):
     """What was measured on, in words."""
-    rows = {"processor": _processor(), "processors": processors(), "memory": _memory()}
+    rows = {"processor": processor_name(), "processors": processors(), "memory": memory_size()}
     rows["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
     rows["load before (processes, 1 minute)"] = "-" if load is None else f"{load:.2f}"
     rows["threads of every side"] = setup.threads
@@ -149,7 +149,7 @@ def machine(setup, abouts, load):
     return rows
 
 
-def _processor():
+def processor_name():
     try:
         with open("/proc/cpuinfo") as file:
             models = [
@@ -175,7 +175,7 @@ def warn_of(load):
         )
 
 
-def _memory():
+def memory_size():
     try:
         return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
     except (OSError, ValueError, AttributeError):

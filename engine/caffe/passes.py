@@ -7,6 +7,7 @@ import torch
 from . import device as _device
 from .blob import Blob
 from .fold_plan import plan_folds
+from .gpu_errors import named_gpu_errors
 from .layer import TEST
 from .lean import Releases, join_relus, part_relus
 
@@ -74,6 +75,7 @@ class Passes:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
         return float(self._forward_unread(start, end))
 
+    @named_gpu_errors
     def _forward_unread(self, start: int, end: int):
         """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
         loss, on_gpu = 0.0, _device.current().type != "cpu"
@@ -116,6 +118,7 @@ class Passes:
         blob.write_diff().fill_(weight)
         self._loss_filled[i, j] = blob._diff, blob.count
 
+    @named_gpu_errors
     def _backward(self, start: int, end: int, done=None) -> None:
         """Run backward through layers start down to end (inclusive); call `done(layer number)`
         after each."""

@@ -14,6 +14,7 @@ from .blob import Blob
 from .debug_info import log_parameters, set_debug_info
 from .early_updates import updated_after
 from .errors import Error, InputError
+from .gpu_errors import named_gpu_errors
 from .log import log
 from .loss_watch import LossWatch
 from .net import Net
@@ -140,6 +141,7 @@ class Solver(ParamUpdates):
         shown = self.param.display != 0 and self.iter % self.param.display == 0
         return shown and not solver_rank()
 
+    @named_gpu_errors
     def step(self, iterations: int) -> None:
         """Run `iterations` updates (fewer when the action function says "stop"). Of several solvers
         the first one tests, shows and writes snapshots, the others do not."""
@@ -238,6 +240,7 @@ class Solver(ParamUpdates):
             log(f"Learning Rate Policy: {self.param.lr_policy}")
         self._announced = True
 
+    @named_gpu_errors
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
         if self.param.snapshot_after_train and not solver_rank():

@@ -49,9 +49,9 @@ def use_first(numbers: list[int]) -> None:
         device.set_mode_cpu()
         return
     log(f"Use GPU with device ID {numbers[0]}", where=WHERE)
-    log(f"GPU device name: {torch.cuda.get_device_name(numbers[0])}", where=WHERE)
     device.set_device(numbers[0])
     device.set_mode_gpu()
+    log(f"GPU device name: {torch.cuda.get_device_name(numbers[0])}", where=WHERE)
 
 
 def main(flags) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import data_files
 import numpy as np
 import pytest
 from emulated_gpu import emulated_gpus, waits
@@ -98,6 +99,8 @@ def spoil(blobs, part):
 def run_layer(kind, body, bottoms, more, spoiled=False):
     """Everything that a forward and a backward pass leave behind: tops, gradients, parameters. If
     `spoiled`, as in a net whose blobs somebody has looked at on the host."""
+    if kind == "Data":
+        data_files.need_lmdb()
     arrays = [
         b if isinstance(b, np.ndarray) else distinct(*b, seed=i) for i, b in enumerate(bottoms)
     ]
