@@ -11,10 +11,12 @@ import torch
 
 from . import transfers
 from .errors import InputError
+from .gpu_errors import named_gpu_errors
 
 Result = tuple[np.ndarray, bool, dict[str, np.ndarray]]
 
 
+@named_gpu_errors
 def start_segmenting(net, scores: str, *names: str) -> Callable[[], Result]:
     """Run `net` forward, and return a function whose result is (classes, finite, arrays): for blob
     `scores` of shape (N, C, ...) the number of the highest of its C scores at each place, whole

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .gpu_errors import named_gpu_errors
+
 
 def pinned(shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """An uninitialised host tensor that `device`, a GPU, can reach by itself."""
@@ -43,6 +45,7 @@ def sent(source: torch.Tensor, device: torch.device) -> torch.Tensor:
     return target
 
 
+@named_gpu_errors
 def fetch(tensors) -> list[np.ndarray]:
     """Floating-point tensors as arrays; those on a GPU are copied together, in one wait."""
     tensors = list(tensors)
@@ -74,10 +77,12 @@ class Fetching:
         near = pinned(tensor.shape, tensor.dtype, tensor.device)
         return near.copy_(tensor, non_blocking=True)
 
+    @named_gpu_errors
     def arrived(self) -> bool:
         """Whether `arrays` would not wait."""
         return self._mark is None or self._mark.query()
 
+    @named_gpu_errors
     def arrays(self) -> list[np.ndarray]:
         """The tensors as arrays; waits until they are there."""
         if self._mark is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import emulated_gpu
 import numpy as np
 import pytest
 import torch
 from emulated_gpu import copies, emulated_gpus, waits
 
 from caffe import transfers
+from caffe.engine import Error
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -68,6 +70,18 @@ def test_what_has_arrived_is_not_waited_for(device):
     assert fetching.arrived()
     waits.clear()
     assert fetching.arrays()[0].tolist() == [5] and waits == []
+
+
+def test_what_failed_on_the_gpu_before_is_one_line_where_it_is_waited_for(gpu, monkeypatch):
+    def fail(mark):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    fetching = transfers.Fetching([on(GPU, 5.0)])
+    monkeypatch.setattr(emulated_gpu._Mark, "synchronize", fail)
+    monkeypatch.setattr(emulated_gpu._Mark, "query", fail)
+    for wait in (fetching.arrived, fetching.arrays):
+        with pytest.raises(Error, match="the GPU failed.*start again, from the newest snapshot"):
+            wait()
 
 
 def test_the_emulation_shows_numbers_that_are_read_before_they_are_there(gpu):
