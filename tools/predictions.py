@@ -43,7 +43,13 @@ def segmented(net, layer, names, dataset):
         return
     before = None
     for name in dataset:
-        started = name, caffe.engine.start_segmenting(net, layer, *names), net.blobs[layer].shape
+        try:
+            result = caffe.engine.start_segmenting(net, layer, *names)
+        except Exception:
+            if before is not None:  # the image before it is whole
+                yield _finish(*before)
+            raise
+        started = name, result, net.blobs[layer].shape
         if before is not None:
             yield _finish(*before)
         before = started

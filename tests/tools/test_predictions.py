@@ -111,3 +111,25 @@ def test_a_gpu_has_the_next_image_before_one_is_waited_for(make):
         ("p0", "p1"), ("p1", "p2"), ("p2", "p2"),
     ]  # fmt: skip
     assert all(count == 1 for *_, count in waited)
+
+
+def test_an_image_that_cannot_be_read_does_not_take_the_one_before_it_along(make, device):
+    net, images = make(1, 5, 3, 4), pictures(3, 1, 5, 3, 4)
+    names = []
+
+    def unreadable(layer):
+        if len(names) == 0 and shown == ["p0", "p1"]:
+            raise UserError("p1: cannot be read")
+
+    shown = []
+
+    def noted():
+        for name in Images(net, images):
+            shown.append(name)
+            yield name
+
+    net.before_forward(unreadable)
+    with pytest.raises(UserError, match="p1: cannot be read"):
+        for name, *_ in predictions.segmented(net, "score", [], noted()):
+            names.append(name)
+    assert names == ["p0"]
