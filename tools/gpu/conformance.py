@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import subprocess
@@ -125,10 +124,8 @@ class Suite:
         env["CONFORMANCE_GPU_REPORT"] = env[outcomes.FILE] = str(self.file)
         env["CONFORMANCE_GPU_QUICK"] = "1" if self.quick else ""
         if self.job.gpu is not None:
-            # The suite takes the first GPU that it sees.
-            seen = env.get("CUDA_VISIBLE_DEVICES", "").split(",")
-            with contextlib.suppress(IndexError):
-                env["CUDA_VISIBLE_DEVICES"] = seen[self.job.gpu] or str(self.job.gpu)
+            seen = visible(self.job.gpu, env.get("CUDA_VISIBLE_DEVICES"))
+            env["CUDA_VISIBLE_DEVICES"] = seen
         return env
 
     def _look(self):
@@ -172,6 +169,12 @@ class Suite:
         line = {"end": test, "outcome": "failed", "seconds": 0.0, "error": error}
         with open(self.file, "ab") as file:
             self.offset += file.write(outcomes.line_of(line))
+
+
+def visible(gpu, seen):
+    """CUDA_VISIBLE_DEVICES for a suite that takes the first GPU that it sees: number `gpu` of
+    those that `seen`, that variable's value so far or None, leaves."""
+    return seen.split(",")[gpu].strip() if seen else str(gpu)
 
 
 def files():

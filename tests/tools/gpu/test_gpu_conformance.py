@@ -139,3 +139,11 @@ def test_any_prefix_of_the_results_can_be_shown(suite):
 def test_the_suites_files_are_in_their_order(root):
     names = [Path(name).stem for name in conformance.files()]
     assert names == ["test_on_gpu_solvers", "test_on_gpu_layers", "test_on_gpu_nets"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "seen", "wanted"),
+    [(0, None, "0"), (1, None, "1"), (1, "", "1"), (0, "3", "3"), (1, "3, GPU-7a", "GPU-7a")],
+)
+def test_the_suite_sees_the_chosen_gpu_first(gpu, seen, wanted):
+    assert conformance.visible(gpu, seen) == wanted
