@@ -182,5 +182,5 @@ def visible(gpu, seen):
 def files():
     """The suite's files in their order, relative to the checkout."""
     order = [SUITE / f"test_on_gpu_{name}.py" for name in ORDER]
-    found = [path.relative_to(ROOT) for path in sorted((ROOT / SUITE).glob("test_*.py"))]
+    found = [path.relative_to(ROOT) for path in sorted((ROOT / SUITE).glob("test_on_gpu_*.py"))]
     return [str(path) for path in sorted(found, key=lambda p: order.index(p) if p in order else 9)]
