@@ -113,8 +113,8 @@ def main(argv):
     stages, data = chosen(args.stages), pack_folder(args.data)
     for name in ("gpu-report.md", "gpu-report.json", "gpu-report.log"):
         check_target(os.path.join(out, name))
-    if data is None:
-        warn(f"no pack ({PACK}): the stages that need data take synthetic pictures")
+    if data is None and "training" in (stage.name for stage in stages):
+        warn(f"no pack ({PACK}): the training takes synthetic pictures")
     settings = Settings(
         out=os.path.abspath(out),
         minutes=args.minutes,

@@ -20,7 +20,7 @@ WAIT = 0.2  # seconds between two looks at the clock
 DRAIN = 1.0  # seconds for what a dead stage's pipes still hold
 
 
-def environment(folder, scratch):
+def environment(folder, scratch, gpu):
     """The environment of a stage: this checkout's modules first, nothing written into it,
     temporary files in the stage's folder, and caches in `scratch` where there is no home."""
     places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -29,6 +29,8 @@ def environment(folder, scratch):
     env["TMPDIR"] = str(folder)
     env["MPLCONFIGDIR"] = os.path.join(scratch, "matplotlib")
     env.setdefault("GLOG_minloglevel", "1")
+    if gpu is None:
+        env.setdefault("OMP_WAIT_POLICY", "passive")  # a dry run is often not alone
     if not os.access(env.get("HOME", ""), os.W_OK):
         env["HOME"] = str(scratch)
     return env
@@ -53,7 +55,7 @@ class Child:
             pass_fds=[write],
             start_new_session=True,
             cwd=folder,
-            env=environment(folder, scratch),
+            env=environment(folder, scratch, gpu),
         )
         os.close(write)
         self.streams = {self.process.stdout.fileno(): b"", self.events: b""}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import subprocess
@@ -125,10 +124,8 @@ class Suite:
         env["CONFORMANCE_GPU_REPORT"] = env[outcomes.FILE] = str(self.file)
         env["CONFORMANCE_GPU_QUICK"] = "1" if self.quick else ""
         if self.job.gpu is not None:
-            # The suite takes the first GPU that it sees.
-            seen = env.get("CUDA_VISIBLE_DEVICES", "").split(",")
-            with contextlib.suppress(IndexError):
-                env["CUDA_VISIBLE_DEVICES"] = seen[self.job.gpu] or str(self.job.gpu)
+            seen = visible(self.job.gpu, env.get("CUDA_VISIBLE_DEVICES"))
+            env["CUDA_VISIBLE_DEVICES"] = seen
         return env
 
     def _look(self):
@@ -148,7 +145,9 @@ class Suite:
                 self.running, self.compared = line["begin"], []
             elif "end" in line:
                 self._end(line["end"], line["outcome"], line["seconds"], line["error"])
-            elif "deviation" in line:
+            elif line.get("limit") is not None:  # else that a test failed, which is told anyway
+                deviation = line["deviation"]
+                line["deviation"] = float("inf") if deviation is None else deviation
                 self.compared.append(line)
                 self.told += 1
 
@@ -174,8 +173,14 @@ class Suite:
             self.offset += file.write(outcomes.line_of(line))
 
 
+def visible(gpu, seen):
+    """CUDA_VISIBLE_DEVICES for a suite that takes the first GPU that it sees: number `gpu` of
+    those that `seen`, that variable's value so far or None, leaves."""
+    return seen.split(",")[gpu].strip() if seen else str(gpu)
+
+
 def files():
     """The suite's files in their order, relative to the checkout."""
     order = [SUITE / f"test_on_gpu_{name}.py" for name in ORDER]
-    found = [path.relative_to(ROOT) for path in sorted((ROOT / SUITE).glob("test_*.py"))]
+    found = [path.relative_to(ROOT) for path in sorted((ROOT / SUITE).glob("test_on_gpu_*.py"))]
     return [str(path) for path in sorted(found, key=lambda p: order.index(p) if p in order else 9)]

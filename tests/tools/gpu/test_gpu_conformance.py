@@ -18,7 +18,7 @@ def told(what, deviation, limit=1e-3):
     with open(os.environ["CONFORMANCE_GPU_REPORT"], "a") as file:
         line = {"test": "this", "what": what, "deviation": deviation, "limit": limit}
         file.write(json.dumps(line) + "\\n")
-    assert deviation <= limit
+    assert deviation is not None and deviation <= limit
 """
 GOOD = """
 def test_layers_agree():
@@ -27,7 +27,7 @@ def test_on_the_right_side():
     assert os.environ["CONFORMANCE_GPU"] == "emulated"
     assert os.environ["CONFORMANCE_GPU_QUICK"] == "1"
 """
-FAR = 'def test_nets_agree(): told("score", float("nan"))\n'
+FAR = 'def test_nets_agree(): told("score", None)\n'
 CRASH = """
 def test_that_ends_its_process(): told("x", 1e-9); os.kill(os.getpid(), 9)
 def test_after_it(): told("y", 1e-9)
@@ -97,7 +97,7 @@ def test_the_comparison_nearest_to_its_limit_is_shown_per_kind_of_test(suite):
 def test_a_comparison_beyond_its_limit_fails_the_stage(suite):
     told, error = suite(layers=GOOD, nets=FAR)
     assert error == "1 of 3 tests failed: test_nets_agree"
-    assert "| nets agree | 0 | 1 | 0 | 1 | nan | 1e-03 | score |" in markdown(told)
+    assert "| nets agree | 0 | 1 | 0 | 1 | inf | 1e-03 | score |" in markdown(told)
     assert "Failed: 1." in markdown(told)
 
 
@@ -139,3 +139,11 @@ def test_any_prefix_of_the_results_can_be_shown(suite):
 def test_the_suites_files_are_in_their_order(root):
     names = [Path(name).stem for name in conformance.files()]
     assert names == ["test_on_gpu_solvers", "test_on_gpu_layers", "test_on_gpu_nets"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "seen", "wanted"),
+    [(0, None, "0"), (1, None, "1"), (1, "", "1"), (0, "3", "3"), (1, "3, GPU-7a", "GPU-7a")],
+)
+def test_the_suite_sees_the_chosen_gpu_first(gpu, seen, wanted):
+    assert conformance.visible(gpu, seen) == wanted

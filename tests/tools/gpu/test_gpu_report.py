@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,17 @@ def test_the_runner_does_without_pytorch(root):
 def test_a_gpu_beyond_those_that_pytorch_sees_is_refused(gpu, count):
     with pytest.raises(cli.UserError, match=f"GPU {gpu}: there is no such GPU"):
         machine.refuse_without(gpu, count)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_runs_it_with_the_given_python_and_installs_nothing(root):
+    words = ["PYTHON=python9", "MINUTES=3", "OUT=some where", "DATA=pack"]
+    found = subprocess.run(
+        ["make", "-n", "gpu-report", *words], cwd=root, capture_output=True, text=True
+    )
+    said = found.stdout.replace("\\\n", " ").split()
+    wanted = 'python9 -m tools.gpu_report --minutes 3 --out "some where" --data "pack"'
+    assert said == wanted.split(), found.stderr
 
 
 def test_the_pack_is_what_was_given_or_lies_in_the_checkout(tmp_path, monkeypatch):
