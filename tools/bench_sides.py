@@ -88,6 +88,8 @@ class Worker:
         except BrokenPipeError:
             line = ""
         except queue.Empty:
+            self.process.kill()  # a late answer would be taken for another's
+            self.process.wait()
             raise SideFailed(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
         if not line:
             raise SideFailed(f"{self.side}: {what}: the process ended ({self._last_words()})")

@@ -17,7 +17,8 @@ WORDS = (
     "the net as a PyTorch user would write it (`tools/bench_torch.py`; bfloat16: autocast). "
     "*Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first passes, "
     "in which cuDNN may try algorithms; *driver*: what the card holds more than before the process "
-    "began, its CUDA context and libraries included."
+    "began (all that it holds, where there is no nvidia-smi), its CUDA context and libraries "
+    "included."
 )
 SIDES = {ENGINE: "engine", MODULE: "PyTorch module"}
 ALLOCATED_GOAL = 1500e6  # bytes, of training
@@ -190,7 +191,7 @@ def markdown(results):
         size = f"Here: {height}x{width}"
         size += f", channels / {nets[0]['shrink']}" if nets[0]["shrink"] > 1 else ""
         if on_cpu(results):
-            size += ", on the CPU, where *driver* is the most that the process has held so far"
+            size += ", on the CPU, where *driver* is the most that the process held in the row"
         note = f"Paper: 500x500, {paper.CARDS}, Caffe, one figure of time for both Dilated FCN-2s."
         parts += [["### Beside the paper"], [f"{size}. {note}"], paper_lines(results)]
     if of(results, "row"):
