@@ -20,9 +20,10 @@ def set_precision(name: str) -> None:
     * "float32" (default): as Caffe does.
     * "tf32": the factors of convolutions and matrix products are rounded to TF32's 10 bits, on
       GPUs that have it (compute capability 8.0 on).
-    * "bfloat16": what goes into and comes out of the products of Convolution layers is rounded
-      to bfloat16's 7 bits; blobs, gradients of biases and updates are float32. InputError on GPUs
-      that do not multiply it (compute capability below 8.0), here or when such a GPU is chosen.
+    * "bfloat16": what goes into and comes out of the products of Convolution layers of 64 outputs
+      or more is rounded to bfloat16's 7 bits; blobs, biases, scores (few outputs) and updates are
+      float32. InputError on GPUs that do not multiply it (compute capability below 8.0), here or
+      when such a GPU is chosen.
 
     The CPU multiplies in float32 whatever is chosen.
     """
