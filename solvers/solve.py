@@ -22,7 +22,7 @@ import sys
 import numpy as np
 
 import caffe
-from solvers import resume, settings
+from solvers import computing, resume, settings
 from surgery.fillers import dead_layers
 from tools import score
 from tools.cli import (
@@ -104,6 +104,7 @@ def parse(argv):
         metavar="FILE",
         help="append Caffe's log to FILE and show progress instead (scores go to stdout)",
     )
+    computing.add_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.weights is None and args.resume is None:
@@ -265,6 +266,7 @@ def main(argv):
     param = prepare(args)
     if args.log:
         log_to(args.log)
+    computing.choose(args)
     device = select_device(args)
     param.solver_mode = param.CPU if device == "CPU" else param.GPU
     if device != "CPU":
