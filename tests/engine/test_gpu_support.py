@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from emulated_gpu import emulated_gpus
 
 import caffe
 from caffe import device, gpu_support, precision
+from caffe.command import devices
+from caffe.command.flags import Flags
 from caffe.engine import InputError
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
@@ -96,6 +100,18 @@ def test_a_card_beside_one_that_cannot_be_used_is_used(cards):
     with pytest.raises(InputError, match="GPU 0"):
         caffe.set_device(0)
     assert caffe.engine.gpu_trouble(1) is None
+
+
+def test_device_query_shows_a_card_that_cannot_be_used_and_says_why(cards, monkeypatch, capfd):
+    cards(("old", (6, 1)))
+    facts = SimpleNamespace(name="old", major=6, minor=1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: facts)
+    monkeypatch.setenv("GLOG_minloglevel", "0")
+    for text in ("0", "all"):
+        devices.main(Flags(gpu=text))
+        lines = capfd.readouterr().err.splitlines()
+        assert any(re.search("Name: +old$", line) for line in lines)
+        assert "GPU 0 (old) has compute capability 6.1, for which" in lines[-1]
 
 
 def no_driver(monkeypatch, reason, version="13.0"):
