@@ -13,16 +13,20 @@ from net_texts import data, fill, layer
 import caffe
 from caffe.engine import InputError
 
+NEWER = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+"""Whether PyTorch has its newer way to say that factors may be rounded (from 2.9 on)."""
+
 
 @pytest.fixture(autouse=True)
 def flags():
     """PyTorch's own, as they were."""
-    places = [(torch.backends.cudnn, "allow_tf32"), (torch.backends.cudnn, "benchmark"),
-              (torch.backends.cuda.matmul, "allow_tf32")]  # fmt: skip
-    kept = [getattr(*place) for place in places]
+    benchmark = torch.backends.cudnn.benchmark
     yield
-    for place, value in zip(places, kept):
-        setattr(*place, value)
+    torch.backends.cudnn.benchmark = benchmark
+    if NEWER:
+        torch.backends.fp32_precision = torch.backends.cudnn.fp32_precision = "none"
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = True
 
 
 CONV = 'convolution_param { num_output: 64 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
@@ -116,6 +120,41 @@ def test_the_libraries_round_factors_only_where_tf32_is_chosen(name, tf32, befor
         for step in steps if before else steps[::-1]:
             step()
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == tf32
+
+
+def everywhere(value):
+    backends = torch.backends
+    backends.fp32_precision = backends.cudnn.fp32_precision = value
+    backends.cuda.matmul.fp32_precision = value
+    backends.cudnn.conv.fp32_precision = backends.cudnn.rnn.fp32_precision = value
+
+
+def of_convolutions(value):
+    torch.backends.cudnn.conv.fp32_precision = value
+
+
+def of_all(value):
+    torch.backends.fp32_precision = value
+
+
+def of_products(value):
+    torch.backends.cuda.matmul.fp32_precision = value
+
+
+@pytest.mark.skipif(not NEWER, reason="PyTorch before 2.9")
+@pytest.mark.parametrize("script", [everywhere, of_convolutions, of_all, of_products])
+@pytest.mark.parametrize("name", ["float32", "tf32"])
+def test_what_a_script_said_in_pytorchs_newer_way_does_not_win(script, name):
+    script("tf32" if name == "float32" else "ieee")
+    with emulated_gpus(1):
+        caffe.engine.set_precision(name)
+        caffe.set_mode_gpu()
+        wanted = "tf32" if name == "tf32" else "ieee"
+        backends = torch.backends
+        assert backends.cudnn.conv.fp32_precision == wanted
+        assert backends.cuda.matmul.fp32_precision == wanted
+        # PyTorch refuses to multiply where its two ways contradict each other.
+        assert backends.cudnn.allow_tf32 == backends.cuda.matmul.allow_tf32 == (name == "tf32")
 
 
 def test_nothing_is_rounded_where_nothing_was_chosen():
