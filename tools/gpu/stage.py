@@ -180,4 +180,10 @@ def main(argv):
 if __name__ == "__main__":
     from tools.gpu import stage  # the module whose OutOfTime the stages know
 
-    sys.exit(stage.main(sys.argv[1:]))
+    code = stage.main(sys.argv[1:])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # At once: while Python takes itself apart, no thread looks whether the runner is gone. Children
+    # and files that are left are the runner's to remove.
+    os._exit(code)
