@@ -89,9 +89,8 @@ bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make b
 bench-gpu: ## the same on a CUDA GPU, with the paper's tables 1 and 6 [PYTHON=python3]
 	$(ready) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
 
-# Takes the environment if it is there and no PYTHON is given; makes none.
 gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PYTHON=python3 MINUTES=8 OUT=docs DATA=…]
-	@$(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(py))),$(py),$(PYTHON)) -m tools.gpu_report \
+	@$(ready) -m tools.gpu_report \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
 lint: setup ## ruff: lint and format check

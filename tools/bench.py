@@ -90,6 +90,9 @@ def check_gpu(number):
     if not 0 <= number < count:
         seen = f"{count} CUDA GPU{'' if count == 1 else 's'}"
         raise UserError(f"--gpu {number}: there is no such GPU; PyTorch sees {seen} here")
+    trouble = caffe.engine.gpu_trouble(number)
+    if trouble:
+        raise UserError(f"--gpu {number}: {trouble}")
 
 
 def sides_of(args):

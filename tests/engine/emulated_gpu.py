@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 import caffe
-from caffe import device, rng, transfers
+from caffe import device, gpu_support, rng, transfers
 
 _FACTORIES = {
     torch.arange, torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.tensor,
@@ -206,6 +206,8 @@ def emulated_gpus(count=2):
     device.cuda_device_count = lambda: count
     real = transfers.pinned, transfers.mark
     transfers.pinned, transfers.mark = _pin, _Mark
+    asked = gpu_support.is_there
+    gpu_support.is_there = lambda number: False  # none that PyTorch may be asked of
     waits.clear()
     copies.clear()
     _underway.clear()
@@ -216,6 +218,7 @@ def emulated_gpus(count=2):
         caffe.set_mode_cpu()
         rng.torch, device.cuda_device_count = torch, found
         transfers.pinned, transfers.mark = real
+        gpu_support.is_there = asked
         _pinned.clear()
         rng._generators, rng._seed = generators, kept[0]
         device._state.update(kept[1])
