@@ -6,11 +6,16 @@ TORCH  ?= torch==2.13.0
 DEMO   ?=
 FUZZ   ?=
 BENCH  ?=
+GPU_REPORT ?=
 
 py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
+# Nothing is installed for what runs on a GPU box: it takes PYTHON where that is given, else the
+# environment where there is one, else python3, whose packages it needs.
+ready := $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(py)),$(PYTHON)),$(PYTHON))
+ready := PYTHONPATH="$(CURDIR):$(CURDIR)/engine:$(CURDIR)/data_layers$(if $(PYTHONPATH),:$(PYTHONPATH))" $(ready)
 
-.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu lint format clean
+.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu gpu-report lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -72,8 +77,8 @@ conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc
 	tools/bvlc-caffe install
 	$(py) -m pytest tests/conformance -o addopts=-q
 
-conformance-gpu: setup ## compare the engine on a CUDA GPU with the engine on the CPU
-	CONFORMANCE_GPU=real $(py) -m pytest tests/conformance_gpu -o addopts=-q
+conformance-gpu: ## compare the engine on a CUDA GPU with the engine on the CPU [PYTHON=python3]
+	CONFORMANCE_GPU=real $(ready) -m pytest tests/conformance_gpu -o addopts=-q
 
 fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 --seed 2"
 	$(py) tests/fuzz/run.py $(FUZZ)
@@ -81,8 +86,12 @@ fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 -
 bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make bench BENCH="--quick"
 	$(py) tools/bench.py $(BENCH)
 
-bench-gpu: setup ## the same on a CUDA GPU, with the paper's tables 1 and 6
-	$(py) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
+bench-gpu: ## the same on a CUDA GPU, with the paper's tables 1 and 6 [PYTHON=python3]
+	$(ready) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
+
+gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PYTHON=python3 MINUTES=8 OUT=docs DATA=…]
+	@$(ready) -m tools.gpu_report \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
 lint: setup ## ruff: lint and format check
 	$(VENV)/bin/ruff check .

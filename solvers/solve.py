@@ -22,7 +22,7 @@ import sys
 import numpy as np
 
 import caffe
-from solvers import resume, settings
+from solvers import computing, resume, settings
 from surgery.fillers import dead_layers
 from tools import score
 from tools.cli import (
@@ -104,6 +104,7 @@ def parse(argv):
         metavar="FILE",
         help="append Caffe's log to FILE and show progress instead (scores go to stdout)",
     )
+    computing.add_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.weights is None and args.resume is None:
@@ -195,27 +196,31 @@ def start(solver, args, param):
 
 
 def watch(solver, bar):
-    """A callback that moves the bar and stops a run whose loss is no number any more, before a
-    parameter has changed by it. (A solver's own callbacks would have all gradients kept.)"""
-    weights = solver.net.blob_loss_weights
-    losses = [name for name in solver.net.outputs if weights[name]]
-    last = len(solver.net.layers) - 1
+    """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
+    by it. (A solver's own callbacks would have all gradients kept.)"""
 
-    def after_layer(layer):
-        if layer != last:
-            return
-        bar.update(solver.iter - bar.count, bar.note)
-        for name in losses:
-            value = solver.net.blobs[name].data
+    def see(iteration, losses):
+        bar.update(iteration - bar.count, bar.note)
+        for name, value in losses.items():
             bar.note = f"{name} {float(value.sum()):.4g}"
             if not np.all(np.isfinite(value)):
                 raise Diverged(
-                    f"iteration {solver.iter}: {name} is not finite; lower base_lr (or look for "
+                    f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
                     "labels that are no class), and go on with --resume FILE.solverstate "
                     "from before the loss grew (auto takes the newest, which may be of after)"
                 )
 
-    solver.net.after_forward(after_layer)
+    if hasattr(solver, "watch_losses"):
+        solver.watch_losses(see)
+        return
+    net = solver.net
+    names = [name for name in net.outputs if net.blob_loss_weights[name]]
+
+    def after_layer(layer):
+        if layer == len(net.layers) - 1:
+            see(solver.iter, {name: net.blobs[name].data for name in names})
+
+    net.after_forward(after_layer)
 
 
 def train(solver, args, param, signals):
@@ -261,6 +266,7 @@ def main(argv):
     param = prepare(args)
     if args.log:
         log_to(args.log)
+    computing.choose(args)
     device = select_device(args)
     param.solver_mode = param.CPU if device == "CPU" else param.GPU
     if device != "CPU":

@@ -26,7 +26,7 @@ import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from solvers import settings
+from solvers import computing, settings
 from solvers import stages as st
 from surgery import fc6
 from tools import nets, summary
@@ -167,7 +167,7 @@ def train(stage, args, steps):
         os.remove(st.beside(stage, "scores.json"))
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
-    words += ["--log", st.beside(stage, "train.log"), *device(args)]
+    words += ["--log", st.beside(stage, "train.log"), *device(args), *computing.words(args)]
     for change in args.set:
         words += ["--set", change]
     if args.iterations is not None:
@@ -227,6 +227,7 @@ def parse(argv):
         "--accept-changes", action="store_true",
         help="keep what is trained, and go on from it, though it was begun with other settings",
     )  # fmt: skip
+    computing.add_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:

@@ -25,6 +25,7 @@ def nets_as_caffes():
         engine.set_folding(True)
         engine.set_winograd(True)
         engine.set_precision("float32")
+        engine.set_deterministic(False)
 
 
 @pytest.fixture(scope="session")

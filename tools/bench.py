@@ -90,6 +90,9 @@ def check_gpu(number):
     if not 0 <= number < count:
         seen = f"{count} CUDA GPU{'' if count == 1 else 's'}"
         raise UserError(f"--gpu {number}: there is no such GPU; PyTorch sees {seen} here")
+    trouble = caffe.engine.gpu_trouble(number)
+    if trouble:
+        raise UserError(f"--gpu {number}: {trouble}")
 
 
 def sides_of(args):
@@ -140,7 +143,7 @@ def setup_of(args, folder):
 
 def machine(setup, abouts, load):
     """What was measured on, in words."""
-    rows = {"processor": _processor(), "processors": processors(), "memory": _memory()}
+    rows = {"processor": processor_name(), "processors": processors(), "memory": memory_size()}
     rows["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
     rows["load before (processes, 1 minute)"] = "-" if load is None else f"{load:.2f}"
     rows["threads of every side"] = setup.threads
@@ -149,7 +152,7 @@ def machine(setup, abouts, load):
     return rows
 
 
-def _processor():
+def processor_name():
     try:
         with open("/proc/cpuinfo") as file:
             models = [
@@ -175,7 +178,7 @@ def warn_of(load):
         )
 
 
-def _memory():
+def memory_size():
     try:
         return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
     except (OSError, ValueError, AttributeError):

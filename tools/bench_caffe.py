@@ -142,7 +142,8 @@ class CaffeSide:
         device = ["--cpu"] if self.gpu is None else ["--gpu", str(self.gpu)]
         self.score_main = lambda: score.main(["--net", net, "--weights", weights, *device])
         self._clock(score, "score_net", "scoring")
-        self._clock(caffe.Net, "forward", "forwards")
+        passing = "_forward_unread" if hasattr(caffe, "engine") else "forward"
+        self._clock(caffe.Net, passing, "forwards")
         for name in ("reshape", "forward"):
             self._clock(segmentation.SegmentationLayer, name, "reading")
         return {"images": len(score.ids_of(net))}
@@ -165,8 +166,8 @@ class CaffeSide:
         setattr(owner, name, clocked)
 
     def score_all(self):
-        """score.py, once: seconds of scoring all images (its start not counted), of Net.forward
-        and, in it, of the data layer."""
+        """score.py, once: seconds of scoring all images (its start not counted), of forward
+        passes and, in them, of the data layer."""
         self.seconds.clear()
         self.score_main()
         scoring, forwards, reading = (self.seconds[k] for k in ("scoring", "forwards", "reading"))

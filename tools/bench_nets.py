@@ -112,11 +112,16 @@ def image(case):
     return {"data": data, "label": label}
 
 
-def weights_of(case):
-    """Layer -> its arrays: He et al.'s weights, biases 0, bilinear upsampling, the net's scales."""
+def weights_of(case, draw=None):
+    """Layer -> its arrays: He et al.'s weights, biases 0, bilinear upsampling, the net's scales.
+
+    draw    function (shape, seed, layer name) → weights; by default surgery.fillers.msra, which
+            draws the same numbers everywhere
+    """
     from surgery.bilinear import upsample_filt
     from surgery.fillers import msra
 
+    draw = draw or msra
     net = net_of(case, "train")
     layers = {layer.name: layer for layer in net.layer}
     made = {}
@@ -132,7 +137,7 @@ def weights_of(case):
             elif param.what == "bias":
                 value = np.zeros(param.shape, np.float32)
             else:
-                value = msra(param.shape, SEED, param.layer)
+                value = draw(param.shape, SEED, param.layer)
             made.setdefault(param.layer, []).append(value)
     return made
 
@@ -140,8 +145,20 @@ def weights_of(case):
 def flop(case):
     """Floating-point operations of the convolutions of a forward pass: two for each multiplication
     and addition. The fixed deconvolutions, which need not be done densely, are not counted."""
+    return 2 * sum(row.macs for row in _convolutions(case))
+
+
+def flop_of_step(case):
+    """As `flop`, of a forward and a backward pass: the gradients of a convolution's weights and of
+    its bottom take as many operations each as its forward pass. The first one's bottom, the image,
+    gets none."""
+    first, *others = (row.macs for row in _convolutions(case))
+    return 2 * (2 * first + 3 * sum(others))
+
+
+def _convolutions(case):
     rows = summary.summarize(net_of(case, "deploy"), title(case)).rows
-    return 2 * sum(row.macs for row in rows if row.type == "Convolution")
+    return [row for row in rows if row.type == "Convolution"]
 
 
 def fc6(net):

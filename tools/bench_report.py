@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tools import bench_goals, bench_nets
 from tools.bench_sides import spread
+from tools.paper import MEMORY
 from tools.tables import table
 
 MODES = {"forward": "Forward pass", "step": "Training step", "both": "Training and testing"}
@@ -13,12 +14,6 @@ WORDS = {
     "bvlc": "BVLC Caffe",
     "torch": "PyTorch module",
     "ceiling": "product",
-}
-PAPER = {
-    # net: MB of training, of training + testing (Kamran & Sabbir 2018, table 6)
-    "fcn8s-vgg16": (3759, 4649),
-    "dilated-fcn2s-vgg16": (3093, 4101),
-    "dilated-fcn2s-vgg19": (3367, 4509),
 }
 GPU_MEMORY = ("allocated", "reserved", "driver")
 
@@ -186,7 +181,7 @@ def paper(results, sides):
         "driver" if any("driver" in r["sides"][s] for r in results for s in r["sides"]) else "peak"
     )
     rows = []
-    for net, printed in PAPER.items():
+    for net, printed in MEMORY.items():
         found = [r for r in results if r["net"] == net and r["measure"] in MODES]
         both = next((r for r in found if r["measure"] == "both"), None)
         if both is None:

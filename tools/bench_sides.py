@@ -18,6 +18,7 @@ from tools.cli import warn
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOL = os.path.join(REPO, "tools", "bvlc-caffe")
 SECONDS = 1800  # for one answer: a machine that swaps never ends
+ENGINES = ("engine", "unfolded", "engine-rows")  # sides that import the engine
 
 
 class SideFailed(RuntimeError):
@@ -34,8 +35,10 @@ def bvlc_is_installed():
 def environment(side, threads):
     """The environment of a side's process: module path, threads, quiet logs."""
     folders = [REPO, os.path.join(REPO, "data_layers")]
-    if side in ("engine", "unfolded"):
+    if side in ENGINES:
         folders.insert(0, os.path.join(REPO, "engine"))
+    if side != "bvlc":  # where packages are, on a machine that names them so
+        folders += filter(None, [os.environ.get("PYTHONPATH")])
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(folders), GLOG_minloglevel="2")
     for name in ("OMP", "OPENBLAS", "MKL"):
         env[f"{name}_NUM_THREADS"] = str(threads)
@@ -45,10 +48,14 @@ def environment(side, threads):
 
 
 class Worker:
-    """A process for one side; `call` asks it. `began`: when it was started, monotonic seconds."""
+    """A process for one side; `call` asks it.
 
-    def __init__(self, side, threads, gpu=None):
-        self.side = side
+    began       when it was started, monotonic seconds
+    patience    seconds that one answer may take
+    """
+
+    def __init__(self, side, threads, gpu=None, patience=SECONDS):
+        self.side, self.patience = side, patience
         python = [TOOL, "python"] if side == "bvlc" else [sys.executable]
         number = [] if gpu is None else [str(gpu)]
         self.log = tempfile.TemporaryFile(  # noqa: SIM115  (closed in `close`)
@@ -77,11 +84,13 @@ class Worker:
         try:
             self.process.stdin.write(json.dumps({"do": what, **job}) + "\n")
             self.process.stdin.flush()
-            line = self.lines.get(timeout=SECONDS)
+            line = self.lines.get(timeout=self.patience)
         except BrokenPipeError:
             line = ""
         except queue.Empty:
-            raise SideFailed(f"{self.side}: {what}: no answer in {SECONDS} s") from None
+            self.process.kill()  # a late answer would be taken for another's
+            self.process.wait()
+            raise SideFailed(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
         if not line:
             raise SideFailed(f"{self.side}: {what}: the process ended ({self._last_words()})")
         result = json.loads(line)
@@ -89,10 +98,14 @@ class Worker:
             raise SideFailed(f"{self.side}: {what}: {result['error']}")
         return result
 
+    def said(self):
+        """The lines that the process has printed, without empty ones."""
+        self.log.seek(0)
+        return [line.strip() for line in self.log if line.strip()]
+
     def _last_words(self):
         code = self.process.wait(10)
-        self.log.seek(0)
-        said = [line.strip() for line in self.log if line.strip()]
+        said = self.said()
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"{ended}: {said[-1]}" if said else ended
 

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
 
 SIDES = ("engine", "unfolded", "bvlc", "torch", "ceiling")
+ROW_SIDES = ("engine-rows", "module-rows")  # the GPU report's
 VOID = 255
 
 
@@ -27,9 +30,43 @@ def make(side, threads, gpu):
 
         kind = bench_torch.Ceiling if side == "ceiling" else bench_torch.TorchSide
         return kind(gpu, threads)
+    if side in ROW_SIDES:
+        return _row_side(side, threads, gpu)
     from tools.bench_caffe import CaffeSide
 
     return CaffeSide(gpu, folded=side != "unfolded")
+
+
+def _row_side(side, threads, gpu):
+    if side == "engine-rows":
+        from tools.gpu.engine_rows import EngineRows
+
+        return EngineRows(gpu, threads)
+    from tools.gpu.module_rows import ModuleRows
+
+    return ModuleRows(gpu, threads)
+
+
+def commands(stream):
+    """Yield the lines of `stream` as they come. Where it ends while one is being worked on,
+    whoever asked is gone, and this process ends at once."""
+    lines, busy = queue.Queue(), threading.Event()
+
+    def read():
+        for line in stream:
+            lines.put(line)
+        if busy.is_set() or not lines.empty():
+            os._exit(1)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        line = lines.get()
+        if line is None:
+            return
+        busy.set()
+        yield line
+        busy.clear()
 
 
 def peak_memory(status="/proc/self/status"):
@@ -76,7 +113,7 @@ def main(argv):
     os.dup2(2, 1)  # whatever else prints to stdout must not mix with the answers
     side, threads, gpu = argv[0], int(argv[1]), int(argv[2]) if len(argv) > 2 else None
     made = None
-    for line in sys.stdin:
+    for line in commands(sys.stdin):
         try:
             if made is None:
                 made = make(side, threads, gpu)

@@ -41,6 +41,12 @@ class UserError(Exception):
     exit_code = 2
 
 
+def _of_gpu(error):
+    """The engine's own error for one that PyTorch raised of a GPU (out of memory), else `error`."""
+    engine = getattr(sys.modules.get("caffe"), "engine", None)
+    return (engine.gpu_error(error) if engine is not None else None) or error
+
+
 def exit_code(error):
     """The exit code for an exception: its own `exit_code`, 2 for a path that is wrong, else 1."""
     own = getattr(error, "exit_code", None)
@@ -49,6 +55,7 @@ def exit_code(error):
 
 def error_line(error):
     """An exception as one line, without the word `error:`."""
+    error = _of_gpu(error)
     if isinstance(error, OSError) and error.strerror and not hasattr(error, "exit_code"):
         places = [str(p) for p in (error.filename, error.filename2) if p is not None]
         text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
@@ -123,8 +130,8 @@ def select_device(args):
 
     engine = getattr(caffe, "engine", None)
     number = args.gpu
-    if number is None and not args.cpu and engine is not None and engine.cuda_device_count() > 0:
-        number = 0
+    if number is None and not args.cpu and engine is not None:
+        number = _first_gpu(engine)
     if number is None:
         caffe.set_mode_cpu()
         return "CPU"
@@ -138,6 +145,14 @@ def select_device(args):
     caffe.set_device(number)
     caffe.set_mode_gpu()
     return f"GPU {number}"
+
+
+def _first_gpu(engine):
+    """0, or None where there is no GPU, or (with a warning) one that PyTorch cannot use."""
+    trouble = engine.gpu_trouble(0)
+    if trouble:
+        warn(f"{trouble}; running on the CPU")
+    return 0 if not trouble and engine.cuda_device_count() > 0 else None
 
 
 def _set_device_survives(caffe, number):

@@ -32,7 +32,7 @@ from tools.nets import (
     read_net,
 )
 from tools.pictures import legend, overlay, save_indexed, save_png
-from tools.score import predict
+from tools.predictions import segment_once
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -107,8 +107,7 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
         blob.reshape(*data.shape)
         net.reshape()
     blob.data[...] = data
-    net.forward()
-    labels = predict(net.blobs[layer].data, "the image")
+    labels = segment_once(net, layer, "the image")
     if labels.shape != data.shape[2:]:
         raise UserError(f"blob {layer!r} is {labels.shape}, but the image {data.shape[2:]}")
     return labels.repeat(factor, 0).repeat(factor, 1)[:height, :width]

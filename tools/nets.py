@@ -103,9 +103,16 @@ def _parse_weights(path):
         return
     try:
         with open(path, "rb") as file:
-            caffe_pb2.NetParameter.FromString(file.read())
+            net = caffe_pb2.NetParameter.FromString(file.read())
     except DecodeError:
         raise UserError(f"{path}: the caffemodel is damaged or cut short") from None
+    for layer in (*net.layer, *net.layers):
+        for blob in layer.blobs:
+            if np.prod(blob.shape.dim) and not len(blob.data) and not len(blob.double_data):
+                raise UserError(
+                    f"{path}: layer {layer.name} holds no numbers that BVLC Caffe can read "
+                    "(float16?); surgery/make_init.py --from makes float32 of them"
+                )
 
 
 def data_layer(net_path):

@@ -33,13 +33,8 @@ from tools.nets import (
     load,
 )
 from tools.pictures import save_indexed
+from tools.predictions import Diverged, segmented
 from tools.score_tables import class_table, comparison, distinct, percent, report, snapshot_table
-
-
-class Diverged(RuntimeError):
-    """The scores are not finite, so there is nothing to score."""
-
-    exit_code = 1
 
 
 def fast_hist(a, b, n):
@@ -98,33 +93,22 @@ def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
     classes = net.blobs[layer].shape[1]
     hist = np.zeros((classes, classes), np.int64)
     loss = 0.0 if "loss" in net.blobs else float("nan")
-    for name in dataset:
-        net.forward()
-        prediction = predict(net.blobs[layer].data, name)
-        truth = net.blobs[gt].data
-        if truth.size != prediction.size:
+    names = [gt, "loss"] if "loss" in net.blobs else [gt]
+    for name, prediction, found in segmented(net, layer, names, dataset):
+        if found[gt].size != prediction.size:
             raise UserError(
-                f"blob {gt!r} has shape {truth.shape}, but {layer!r} has "
-                f"{net.blobs[layer].data.shape}: not one label per score"
+                f"blob {gt!r} has shape {found[gt].shape}, but {layer!r} one image of "
+                f"{prediction.shape}: not one label per score"
             )
-        hist += fast_hist(truth.ravel(), prediction.ravel(), classes)
+        hist += fast_hist(found[gt].ravel(), prediction.ravel(), classes)
         if save_dir:
             path = os.path.join(save_dir, f"{name}.png")
             save_indexed(path, prediction)
-        if "loss" in net.blobs:
-            loss += float(net.blobs["loss"].data.flat[0])
+        if "loss" in found:
+            loss += float(found["loss"].flat[0])
         if step is not None:
             step()
     return hist, loss / len(dataset) if len(dataset) else float("nan")
-
-
-def predict(scores, name):
-    """1 x C x H x W scores -> H x W class numbers of the highest. Raises Diverged."""
-    if scores.ndim != 4 or scores.shape[0] != 1:
-        raise UserError(f"scores of shape {scores.shape}; expected one image, 1 x C x H x W")
-    if not (np.isfinite(scores.max()) and np.isfinite(scores.min())):  # NaN passes through both
-        raise Diverged(f"{name}: the net's scores are not finite; its training has diverged")
-    return scores[0].argmax(axis=0)
 
 
 def seg_tests(solver, save_format, dataset, layer="score", gt="label"):

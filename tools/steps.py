@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -75,7 +76,10 @@ def call(command):
         child = subprocess.Popen(command, close_fds=False)
         for number in asked:
             child.send_signal(number)
-        return child.wait()
+        while True:
+            # A signal that comes just before the wait begins is heard when it ends.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(timeout=1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

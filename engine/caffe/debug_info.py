@@ -1,6 +1,6 @@
 """Caffe's debug_info: what flows through a net, as mean magnitudes in the log.
 
-Every line waits for the device: that is for finding faults, not for training.
+Every layer waits for the device, once a pass: that is for finding faults, not for training.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ import math
 
 import torch
 
+from . import transfers
 from .log import ERROR, log
 
 _WHERE = "net.py:1"
 
 
-def _mean(tensor: torch.Tensor) -> float:
-    """Mean magnitude; NaN where there is nothing."""
-    return float(tensor.abs().sum()) / tensor.numel() if tensor.numel() else math.nan
+def _log_means(lines: list[tuple[str, torch.Tensor]]) -> None:
+    """Log the mean magnitude of each tensor behind what is said of it; NaN where there is
+    nothing."""
+    sums = transfers.fetch(tensor.abs().sum() for _, tensor in lines)
+    for (said, tensor), total in zip(lines, sums):
+        mean = float(total) / tensor.numel() if tensor.numel() else math.nan
+        log(f"{said}: {mean:.6g}", where=_WHERE)
 
 
 class _Lines:
@@ -36,27 +41,30 @@ class _Lines:
             return
         net, layer = self.net, self.net.layers[index]
         start = f"    [Forward] Layer {net._layer_names[index]}"
+        lines = []
         for i, blob in enumerate(net._tops[index]):
             name = self._blob_name(net._top_ids[index], i)
-            log(f"{start}, top blob {name} data: {_mean(blob.read()):.6g}", where=_WHERE)
+            lines.append((f"{start}, top blob {name} data", blob.read()))
         specs = layer.layer_param.param
         for i, blob in enumerate(layer.blobs):
             name = (specs[i].name if i < len(specs) else "") or str(i)
-            log(f"{start}, param blob {name} data: {_mean(blob.read()):.6g}", where=_WHERE)
+            lines.append((f"{start}, param blob {name} data", blob.read()))
+        _log_means(lines)
 
     def backward(self, index: int) -> None:
         if not self.on or not self.net._layer_needs[index]:
             return
         net, layer = self.net, self.net.layers[index]
         start = f"    [Backward] Layer {net._layer_names[index]}"
+        lines = []
         for i, blob in enumerate(net._bottoms[index]):
             if net._bottom_needs[index][i]:
                 name = self._blob_name(net._bottom_ids[index], i)
-                log(f"{start}, bottom blob {name} diff: {_mean(blob.read_diff()):.6g}",
-                    where=_WHERE)  # fmt: skip
+                lines.append((f"{start}, bottom blob {name} diff", blob.read_diff()))
         for i, blob in enumerate(layer.blobs):
             if layer.param_propagate_down[i]:
-                log(f"{start}, param blob {i} diff: {_mean(blob.read_diff()):.6g}", where=_WHERE)
+                lines.append((f"{start}, param blob {i} diff", blob.read_diff()))
+        _log_means(lines)
 
 
 def set_debug_info(net, on: bool) -> None:
@@ -83,7 +91,8 @@ def log_parameters(net) -> None:
     norms = []
     for order in (1, 2):
         for tensors in ([b.read() for b in blobs], [b.read_diff() for b in blobs]):
-            each = [float(torch.linalg.vector_norm(t, order)) for t in tensors]
+            found = transfers.fetch(torch.linalg.vector_norm(t, order) for t in tensors)
+            each = [float(norm) for norm in found]
             norms.append(sum(each) if order == 1 else math.hypot(*each))
     log(
         "    [Backward] All net params (data, diff): L1 norm = ({:.6g}, {:.6g}); "

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from . import python_path
 from .allocator import keep_memory
+from .determinism import set_deterministic
 from .device import cuda_device_count, synchronize
 from .errors import Error, InputError
+from .gpu_errors import gpu_error
+from .gpu_support import trouble as gpu_trouble
 from .lean import keep, recompute
 from .precision import set_autotuning, set_precision
 from .proto.wire import read_weights
+from .segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
 from .snapshots import position_path
 
 __all__ = [
-    "Error", "InputError", "cuda_device_count", "keep", "keep_memory", "load_torch_weights",
-    "position_path", "python_path", "read_weights", "recompute", "set_autotuning", "set_folding",
-    "set_lean", "set_precision", "set_winograd", "synchronize",
+    "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
+    "load_torch_weights", "position_path", "python_path", "read_weights", "recompute",
+    "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
+    "set_winograd", "start_segmenting", "synchronize",
 ]  # fmt: skip
 
 

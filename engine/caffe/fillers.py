@@ -16,6 +16,8 @@ from . import rng
 from .blob import Blob
 from .errors import InputError
 
+_CPU = torch.device("cpu")
+
 
 def fill(blob: Blob, filler_param) -> None:
     """Fill `blob.data` as the FillerParameter `filler_param` says.
@@ -31,11 +33,11 @@ def fill(blob: Blob, filler_param) -> None:
     if filler_param.sparse != -1 and filler_param.type != "gaussian":
         raise InputError(f"filler '{filler_param.type}': only 'gaussian' can be sparse")
     if blob.count:
-        blob.write().copy_(make(blob.shape, filler_param))
+        blob.overwrite(_CPU).copy_(make(blob.shape, filler_param))
 
 
 def _generator() -> torch.Generator:
-    return rng.generator(torch.device("cpu"))
+    return rng.generator(_CPU)
 
 
 def _uniform(shape, low: float, high: float) -> torch.Tensor:

@@ -91,9 +91,13 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     return LayerFold(below.fold, bottom, value.fold, pads)
 
 
-def plan_folds(net, reach: list[int]) -> None:
+def plan_folds(net, reach: list[int], folded: bool = True) -> None:
     """Give the layers of numbers `reach`, a root's, their `_folds`, one a top, for the shapes
-    that the root's bottoms have now."""
+    that the root's bottoms have now; or none, so that they make whole tops."""
+    if not folded:
+        for k in reach:
+            net.layers[k]._folds = []
+        return
     current: dict[int, _Value] = {}
     made: list[list[_Value]] = []
     for k in reach:

@@ -14,6 +14,8 @@ from functools import lru_cache
 
 import torch
 
+from . import fold_index
+
 
 @dataclass(frozen=True)
 class FoldedAxis:
@@ -120,6 +122,8 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
     default nothing."""
     if fold == into:
         return tensor
+    if tensor.device.type != "cpu":
+        return fold_index.gather(tensor, fold, into)
     shape = (*tensor.shape[:-2], fold.rows.size, fold.columns.size)
     made = like(tensor, folded_shape(shape, into))
     for few, many in _counterparts(tensor, fold, made, into):
@@ -129,6 +133,8 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
 
 def select(tensor: torch.Tensor, into: Fold) -> torch.Tensor:
     """What `into` leaves of a whole blob."""
+    if tensor.device.type != "cpu":
+        return fold_index.gather(tensor, None, into)
     made = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
     for few, many in _counterparts(made, into, tensor, None):
         few.copy_(_part(many, (0, few.shape[-2]), (0, few.shape[-1])))
@@ -140,6 +146,10 @@ def fold_gradient(tensor: torch.Tensor, fold: Fold | None, into: Fold) -> torch.
     (`fold`; None: nothing): an element that stands for several has the sum of theirs."""
     if fold == into:
         return tensor
+    if tensor.device.type != "cpu":
+        less = (None, None) if fold is None else fold.axes
+        pieces = [_pieces(*axes) for axes in zip(into.axes, less)]
+        return fold_index.add_up(tensor, fold, into, pieces)
     made = like(tensor, (*tensor.shape[:-2], into.rows.kept, into.columns.kept))
     pairs = list(_counterparts(made, into, tensor, fold))
     if sum(few.shape[-2] * few.shape[-1] for few, _ in pairs) < into.rows.kept * into.columns.kept:

@@ -10,7 +10,7 @@ import numpy as np
 from . import interpolation
 from .errors import FileError, InputError
 from .proto import caffe_pb2
-from .proto.encoding import MAX_AXES
+from .proto.encoding import MAX_AXES, Damaged, read_blob
 
 
 class WrongArray(InputError, ValueError):
@@ -45,8 +45,22 @@ def blobproto_to_array(blob, return_diff=False) -> np.ndarray:
         shape = tuple(getattr(blob, name) for name in legacy)
     else:
         shape = tuple(blob.shape.dim)
+    what = "a BlobProto's diff" if return_diff else "a BlobProto"
     values = _numbers(doubles if len(doubles) else floats, np.float64)
-    return _shaped(values, shape, "a BlobProto's diff" if return_diff else "a BlobProto")
+    if not values.size and math.prod(shape):
+        values = _raw_numbers(blob, return_diff, what)
+    return _shaped(values, shape, what)
+
+
+def _raw_numbers(blob, return_diff: bool, what: str) -> np.ndarray:
+    """The numbers that NVIDIA Caffe stores as bytes, in fields unknown to Caffe's schema."""
+    content = memoryview(blob.SerializeToString())
+    try:
+        found = read_blob(content, 0, len(content))
+    except Damaged as err:
+        raise WrongArray(f"{what}: {err}") from None
+    values = found.diff if return_diff else found.data
+    return np.zeros(0) if values is None else values.astype(np.float64).reshape(-1)
 
 
 def array_to_blobproto(arr, diff=None):

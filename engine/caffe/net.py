@@ -13,6 +13,7 @@ from .batches import Batches
 from .blob import Blob
 from .debug_info import set_debug_info
 from .errors import InputError
+from .fold_choice import FoldChoice
 from .fold_plan import find_roots
 from .graph import filter_layers, insert_splits
 from .internals import Internals
@@ -115,7 +116,10 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._make_views()
         self._loss_layers = {i for i, layer in enumerate(self.layers) if any(layer.loss_weights)}
         self._fold_roots = find_roots(self) if settings.folding() else {}
-        self._folded_for: dict[int, list] = {}  # root -> its bottoms' shapes
+        # root -> its bottoms' shapes, and whether it is folded
+        self._folded_for: dict[int, tuple[list, bool]] = {}
+        measured = self._fold_roots and settings.folding() == settings.MEASURED
+        self._fold_choice = FoldChoice() if measured else None
         self._kept: set[str] = set()
         self._remade: set[str] = set()
         self._be_lean(settings.lean())
@@ -311,7 +315,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         wanted = self.outputs if end is None else self.top_names[end]
         if kwargs:
             self._assign(kwargs, self.inputs, "data", "input blob arguments")
-        self._forward(first, last)
+        self._forward_unread(first, last)
         return {name: self.blobs[name].data for name in [*wanted, *(blobs or [])]}
 
     def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
@@ -331,10 +335,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
     def clear_param_diffs(self) -> None:
         """Zero the diffs of all learnable parameters."""
         for blob in self._learnable.blobs:
-            if self._lean:
-                blob.clear_diff()
-            else:
-                blob.write_diff().zero_()
+            blob.clear_diff()
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""

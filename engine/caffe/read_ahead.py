@@ -9,7 +9,7 @@ from collections import deque
 
 import torch
 
-from . import device
+from . import device, transfers
 from .errors import Error
 
 
@@ -44,9 +44,8 @@ def _pinned(arrays) -> list[torch.Tensor]:
     """The arrays as tensors; in memory that a GPU reads by itself, where there is one."""
     tensors = [torch.from_numpy(array) for array in arrays]
     where = device.current()
-    if where.type == "cuda" and torch.cuda.is_available():
-        with torch.cuda.device(where):
-            tensors = [tensor.pin_memory() for tensor in tensors]
+    if where.type == "cuda":
+        tensors = [transfers.stage(tensor, where) for tensor in tensors]
     return tensors
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from .errors import InputError
+
+MEASURED = "measured"
+
 _chosen = {"folding": True, "lean": False, "winograd": True}
 
 
-def set_folding(on: bool) -> None:
+def set_folding(on: bool | str) -> None:
     """Whether nets that are made from now on leave out rows and columns that repeat (default:
-    yes). What comes out is the same but for rounding; see `folding`."""
-    _chosen["folding"] = bool(on)
+    yes). What comes out is the same but for rounding; see `folding`.
+
+    "measured": on a GPU, the first six passes at each size of picture are run with and without in
+    turn, two of each timed without a wait, and the rest as was faster; a line in the log says
+    which. It takes the memory of both, and a second run may choose otherwise: on the CPU, and
+    with PyTorch's deterministic algorithms, it is the same as True. InputError for other words.
+    """
+    if isinstance(on, str) and on != MEASURED:
+        raise InputError(f"folding '{on}' is not one of True, False, \"{MEASURED}\"")
+    _chosen["folding"] = on if on == MEASURED else bool(on)
 
 
-def folding() -> bool:
+def folding() -> bool | str:
     return _chosen["folding"]
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+import torch
+
+from . import transfers
+
 
 class SmoothedLoss:
     """The last `over` losses, numbers or 0-d tensors on a GPU, which is waited for only when they
@@ -20,8 +25,21 @@ class SmoothedLoss:
         self._losses.extend(losses)
 
     def __iter__(self):
-        self.replace([float(loss) for loss in self._losses])
+        self.read()
         return iter(list(self._losses))
+
+    def read(self, *others: torch.Tensor) -> list[np.ndarray]:
+        """Bring the losses to the host, and with them, in one copy, `others`: these as arrays."""
+        unread = [loss for loss in self._losses if isinstance(loss, torch.Tensor)]
+        arrays = transfers.fetch([*unread, *others])
+        numbers = iter(arrays[: len(unread)])
+        self.replace(
+            [
+                float(next(numbers) if isinstance(loss, torch.Tensor) else loss)
+                for loss in self._losses
+            ]
+        )
+        return arrays[len(unread) :]
 
     def mean(self) -> float:
         """0 where there is none."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 
 import numpy as np
-import torch
 
 from . import lr_policy, rng, snapshots, solver_nets
 from .blob import Blob
 from .debug_info import log_parameters, set_debug_info
 from .early_updates import updated_after
 from .errors import Error, InputError
+from .gpu_errors import named_gpu_errors
 from .log import log
+from .loss_watch import LossWatch
 from .net import Net
 from .output_means import OutputMeans
+from .param_updates import ParamUpdates
 from .proto import text
 from .ranks import solver_rank
 from .smoothed_loss import SmoothedLoss
@@ -25,7 +28,7 @@ STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
 
 
-class Solver:
+class Solver(ParamUpdates):
     """What all solvers share: nets, the loop, display, tests, snapshots.
 
     A subclass says how many history blobs a parameter has (`histories`) and how they and the
@@ -33,7 +36,6 @@ class Solver:
     """
 
     type = ""
-    histories = 1
 
     def __init__(self, param_file):
         path = os.fspath(param_file)
@@ -59,6 +61,9 @@ class Solver:
         self._announced = False
         self._callbacks: list = []
         self._action = None
+        self._watches: list[LossWatch] = []
+        self._guard = None
+        self._norms = deque()
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
@@ -93,6 +98,20 @@ class Solver:
         "snapshot" or None. The first of several solvers alone writes snapshots."""
         self._action = function
 
+    def watch_losses(self, function) -> None:
+        """Call `function(iteration, {output: array})` with the loss outputs of every iteration,
+        without a wait for a GPU: there some iterations later, at the latest before a snapshot and
+        at the end of `step`. A loss that is not finite ends the training, by what `function` raises
+        or else by Error; no parameter and no history has then changed by it or since."""
+        self._watches.append(LossWatch(self, function))
+
+    def _see_losses(self) -> None:
+        """Wait for the losses that are watched, and for gradients' norms that are to be logged."""
+        for watch in self._watches:
+            watch.flush()
+        self._log_clippings(wait=True)
+        self._guard = None
+
     def _heed(self, due: bool = False) -> None:
         """Do what the action function asks for; a snapshot also where one is `due`."""
         action = self._action() if self._action else None
@@ -122,6 +141,7 @@ class Solver:
         shown = self.param.display != 0 and self.iter % self.param.display == 0
         return shown and not solver_rank()
 
+    @named_gpu_errors
     def step(self, iterations: int) -> None:
         """Run `iterations` updates (fewer when the action function says "stop"). Of several solvers
         the first one tests, shows and writes snapshots, the others do not."""
@@ -152,6 +172,7 @@ class Solver:
             self._heed(bool(every) and self.iter % every == 0)
             if self._stopped_early:
                 break
+        self._see_losses()
 
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
@@ -195,18 +216,19 @@ class Solver:
         done, seconds = self.iter - since, now - then
         rate = done / seconds if seconds > 0 and done else 0.0
         self._timer = (self.iter, now)
+        blobs = [self.net._blobs[index] for index in self.net._outputs]
+        values = self._losses.read(*(blob.read() for blob in blobs))
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
             f"iters), loss = {self._losses.mean():.6g}"
         )
-        self._display_outputs(self.net, "Train")
+        self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
 
-    def _display_outputs(self, net: Net, what: str, means=None) -> None:
+    def _display_outputs(self, net: Net, what: str, values: dict[str, np.ndarray]) -> None:
         number = 0
-        for index in net._outputs:
-            name, weight = net._blob_names[index], net.blob_loss_weights[net._blob_names[index]]
-            values = net._blobs[index].data if means is None else means.get(name, NOTHING)
-            for value in values.flat:
+        for name in net.outputs:
+            weight = net.blob_loss_weights[name]
+            for value in values.get(name, NOTHING).flat:
                 of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
                 log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
                 number += 1
@@ -218,6 +240,7 @@ class Solver:
             log(f"Learning Rate Policy: {self.param.lr_policy}")
         self._announced = True
 
+    @named_gpu_errors
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
         if self.param.snapshot_after_train and not solver_rank():
@@ -238,6 +261,7 @@ class Solver:
         if self._displays():
             self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
             log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+        self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
         log("Optimization Done.")
@@ -270,10 +294,10 @@ class Solver:
             self._heed()
             if self._stopped_early:
                 return
-            loss += net._forward(0, len(net.layers) - 1)
+            loss += net._forward_unread(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
-            log(f"Test loss: {loss / rounds if rounds else math.nan:.6g}")
+            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
         self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------
@@ -291,52 +315,6 @@ class Solver:
             log(f"Iteration {self.iter}, lr = {rate:.6g}")
         return rate
 
-    def _update(self, numbers, rate: float) -> None:
-        """Update the parameters of these numbers. A lean net's diffs are gone then."""
-        learnable, keeps = self.net._learnable, self._keeps_diffs()
-        for i in numbers:
-            blob, (lr_mult, decay_mult) = learnable.blobs[i], learnable.multipliers(i)
-            data, diff = blob.write(), blob.write_diff()
-            if self.param.iter_size > 1:
-                diff.mul_(1.0 / self.param.iter_size)
-            self._regularize(data, diff, self.param.weight_decay * decay_mult)
-            update = self.update_value(i, diff, rate * lr_mult)
-            data.sub_(update)
-            if update is not diff and (keeps or not blob.diff_can_go):
-                diff.copy_(update)
-            if not keeps:
-                blob.release_diff()
-
-    def _clip(self, blobs) -> None:
-        """Scale all gradients down when their joint L2 norm is above clip_gradients."""
-        limit = self.param.clip_gradients
-        if limit < 0:
-            return
-        diffs = [blob.write_diff() for blob in blobs]
-        norms = torch.stack([diff.norm() for diff in diffs])
-        norm = float(norms.norm())
-        if norm > limit:
-            scale = limit / norm
-            log(
-                f"Gradient clipping: scaling down gradients (L2 norm {norm:.6g} > {limit:.6g}) "
-                f"by scale factor {scale:.6g}"
-            )
-            for diff in diffs:
-                diff.mul_(scale)
-
-    def _regularize(self, data, diff, decay: float) -> None:
-        if not decay:
-            return
-        if self.param.regularization_type == "L2":
-            diff.add_(data, alpha=decay)
-        else:
-            diff.add_(data.sign(), alpha=decay)
-
-    def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
-        """What is to be subtracted from parameter `index`, whose gradient is `diff`: in `diff`,
-        which may change, or in the parameter's history."""
-        raise Error(f"{type(self).__name__} has no update rule")
-
     # -- snapshots ------------------------------------------------------------------------
 
     def snapshot(self) -> str:
@@ -345,8 +323,10 @@ class Solver:
         solvers: they would write the same files."""
         if solver_rank():
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
+        self._see_losses()
         return snapshots.save(self)
 
     def restore(self, filename) -> None:
         """Go on from a solverstate and the caffemodel that it names."""
+        self._resting = None
         snapshots.restore(self, os.fspath(filename))

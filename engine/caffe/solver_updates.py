@@ -12,6 +12,7 @@ import os
 import numpy as np
 import torch
 
+from . import fused_updates
 from .errors import InputError
 from .proto import text
 from .solver import Solver
@@ -21,6 +22,12 @@ class SGDSolver(Solver):
     """V ← momentum·V + r·g, W ← W − V (Caffe's form: the rate is inside V)."""
 
     type = "SGD"
+    rests_at_zero = True
+
+    def fused_rule(self, rate: float, decay: float, iter_size: int):
+        if type(self).update_value is not SGDSolver.update_value:
+            return super().fused_rule(rate, decay, iter_size)
+        return fused_updates.sgd(rate, decay, self.param.momentum, iter_size)
 
     def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
         history = self._history[index].write()
@@ -43,6 +50,7 @@ class AdaGradSolver(SGDSolver):
     """H ← H + g², W ← W − r·g / (√H + delta). No momentum."""
 
     type = "AdaGrad"
+    rests_at_zero = False
 
     def _check(self) -> None:
         super()._check()
@@ -58,6 +66,7 @@ class RMSPropSolver(SGDSolver):
     """H ← rms_decay·H + (1 − rms_decay)·g², W ← W − r·g / (√H + delta). No momentum."""
 
     type = "RMSProp"
+    rests_at_zero = False
 
     def _check(self) -> None:
         super()._check()
@@ -81,6 +90,7 @@ class AdaDeltaSolver(SGDSolver):
     """
 
     type = "AdaDelta"
+    rests_at_zero = False
     histories = 2
 
     def update_value(self, index: int, diff: torch.Tensor, rate: float) -> torch.Tensor:
@@ -101,7 +111,16 @@ class AdamSolver(SGDSolver):
     """
 
     type = "Adam"
+    rests_at_zero = False
+    fused_rule_shows = False
     histories = 2
+
+    def fused_rule(self, rate: float, decay: float, iter_size: int):
+        if type(self).update_value is not AdamSolver.update_value:
+            return None
+        param = self.param
+        beta = (param.momentum, param.momentum2)
+        return fused_updates.adam(rate, decay, beta, param.delta, self.iter + 1, iter_size)
 
     def _correction(self) -> float:
         """c of the present iteration; as in C, infinite or NaN where it is not defined."""

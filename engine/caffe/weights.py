@@ -76,8 +76,10 @@ class WeightFiles:
         net = caffe_pb2.NetParameter(name=self.name)
         for layer in self.layers:
             net.layer.add().CopyFrom(layer.layer_param)
-        data = [[blob.data for blob in layer.blobs] for layer in self.layers]
-        diff = [[blob.diff for blob in layer.blobs] for layer in self.layers] if diffs else None
+        data = [[blob.peek() for blob in layer.blobs] for layer in self.layers]
+        diff = (
+            [[blob.peek_diff() for blob in layer.blobs] for layer in self.layers] if diffs else None
+        )
         wire.write_net(os.fspath(filename), net, data, diff)
 
     def save_hdf5(self, filename, diffs: bool = False) -> None:
@@ -87,11 +89,11 @@ class WeightFiles:
         owned = [[b if id(b) in own else None for b in layer.blobs] for layer in self.layers]
 
         def named(attribute):
-            arrays = [[b and getattr(b, attribute) for b in blobs] for blobs in owned]
+            arrays = [[b and getattr(b, attribute)() for b in blobs] for blobs in owned]
             return list(zip(self._layer_names, arrays))
 
-        diff = named("diff") if diffs else ()
-        hdf5.write_weights_hdf5(os.fspath(filename), named("data"), diff)
+        diff = named("peek_diff") if diffs else ()
+        hdf5.write_weights_hdf5(os.fspath(filename), named("peek"), diff)
 
     def load_hdf5(self, filename) -> None:
         """Copy parameters from HDF5; as `copy_from`."""

@@ -22,6 +22,10 @@ from surgery.weights import by_x
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
+# NVIDIA Caffe's own fields of a blob, which Caffe's schema does not have, and its type numbers.
+RAW_DATA_TYPE, RAW_DATA = 10, 12
+RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+
 
 def number(message, field):
     """The number of a field in Caffe's schema."""
@@ -76,17 +80,23 @@ def _read_layer(kind, data, weights, path):
 def _read_blob(data, where):
     # The numbers are taken where they lie; the schema's own reader gets all else, and numbers
     # encoded one by one or in double precision, as some writers have them.
-    chunks, rest = [], []
+    chunks, rest, raw_type, raw_data = [], [], None, None
     for field, value, raw in fields(data):
         if field == number("BlobProto", "data") and isinstance(value, memoryview):
             if len(value) % 4:
                 raise struct.error("an array with a broken number")
             chunks.append(np.frombuffer(value, "<f4"))
+        elif field == RAW_DATA_TYPE:
+            raw_type = value
+        elif field == RAW_DATA:
+            raw_data = value
         else:
             rest.append(raw)
     blob = caffe_pb2.BlobProto.FromString(b"".join(rest))
     if blob.data or blob.double_data:
         chunks.append(np.array(blob.data or blob.double_data, np.float32))
+    if isinstance(raw_data, memoryview) and len(raw_data):
+        chunks = [_raw_numbers(raw_type, raw_data, where)]
     shape = tuple(blob.shape.dim)
     if not blob.HasField("shape"):
         # Before blobs had any number of axes, a matrix was 1x1xOxI and a bias 1x1x1xO.
@@ -97,6 +107,19 @@ def _read_blob(data, where):
     if min(shape, default=0) < 0 or array.size != math.prod(shape):
         raise SurgeryError(f"{where} has {array.size} numbers for shape {shape}; the file is wrong")
     return array.reshape(shape)
+
+
+def _raw_numbers(kind, data, where):
+    """Numbers that NVIDIA Caffe stored as bytes, as float32."""
+    if kind not in RAW_TYPES:
+        raise SurgeryError(
+            f"{where}: raw numbers of {'no type' if kind is None else f'the unknown type {kind}'} "
+            "(known: 0 double, 1 float, 2 float16); the file is wrong"
+        )
+    dtype = np.dtype(RAW_TYPES[kind])
+    if len(data) % dtype.itemsize:
+        raise struct.error("an array with a broken number")
+    return np.frombuffer(data, dtype).astype(np.float32, copy=False)
 
 
 def fields(data):

@@ -96,3 +96,23 @@ def test_weights_of_another_shape_are_refused_by_both(tmp_path):
     args["prototxt"] = WEIGHTS.replace("num_output: 5", "num_output: 6")
     assert both.both_or_neither("load_weights", args) is None
     report.record("files", "weights of another shape: refused by both")
+
+
+def test_weights_stored_as_float16_are_read_by_the_engine_and_not_by_bvlc_caffe(tmp_path):
+    from caffe.proto.wire import read_weights, write_float16
+
+    args = {"prototxt": WEIGHTS, "folder": str(tmp_path)}
+    both.run("bvlc", "save_weights", args)
+    stored = read_weights(tmp_path / "w.caffemodel")
+    args["weights_file"] = str(tmp_path / "half.caffemodel")
+    write_float16(args["weights_file"], {name: [b for _, b in blobs] for name, _, blobs in stored})
+    whole = both.run(
+        "engine", "load_weights", dict(args, weights_file=str(tmp_path / "w.caffemodel"))
+    )
+    halves = both.run("engine", "load_weights", args)
+    for name, values in whole.items():
+        assert abs(halves[name] - values).max(initial=0) <= abs(values).max(initial=0) * 2.0**-11
+    if not both.BVLC_ON_BOTH_SIDES:
+        with pytest.raises(both.ScenarioFailed, match=r"count_ == proto.data_size\(\)"):
+            both.run("bvlc", "load_weights", args)
+    report.record("files", "weights of float16: read by the engine, refused by BVLC Caffe")

@@ -28,6 +28,20 @@ def device():
         pytest.skip(WHY)
 
 
+def pytest_collection_modifyitems(items):
+    """The nets take the longest, so they come last: a run that is cut off has had the rest."""
+    items.sort(key=lambda item: item.path.name == "test_on_gpu_nets.py")
+
+
+def pytest_runtest_logreport(report):
+    """A test that failed is in CONFORMANCE_GPU_REPORT too, whatever it failed of."""
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        told = str(crash.message if crash else report.longrepr).strip()
+        first = (told.splitlines() or [""])[0]
+        sides.report(f"failed: {first[:300]}", float("inf"), test=report.nodeid)
+
+
 def pytest_terminal_summary(terminalreporter):
     if NO_GPU:
         terminalreporter.write_line(f"make conformance-gpu: {WHY}")

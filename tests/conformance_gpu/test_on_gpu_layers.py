@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from net_texts import data, layer
 from scenarios.nets import one_net
-from sides import WHOLE, assert_agree, on_cpu_and_gpu
+from sides import CASES as NUMBER
+from sides import assert_agree, on_cpu_and_gpu
 from small import FLOOR, tolerance
 from test_layers_on_gpu import CASES, run_layer
 
@@ -18,7 +19,6 @@ import caffe
 from caffe.engine import InputError
 
 case_tools.load_strategies()
-NUMBER = 50 if WHOLE else 3
 FIXED = [case for case in CASES if case[0] not in case_tools.STRATEGIES]
 BY_HAND = {"HDF5Output", "MemoryData", "Python"}
 

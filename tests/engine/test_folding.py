@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from emulated_gpu import emulated_gpus, waits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from net_texts import data, fill, layer, params
 
 import caffe
-from caffe.folding import Fold, FoldedAxis, fold_gradient, folded_shape, unfold
+from caffe import fold_index
+from caffe.folding import Fold, FoldedAxis, _pieces, fold_gradient, folded_shape, select, unfold
 
 # -- folds of a tensor -----------------------------------------------------------------------
 
@@ -69,6 +71,31 @@ def test_the_gradient_of_unfolding_is_its_adjoint(case):
 
 
 # -- nets --------------------------------------------------------------------------------------
+
+
+@given(two_folds())
+@settings(max_examples=100, deadline=None)
+def test_a_gpu_gathers_by_index_what_the_cpu_copies_piece_by_piece(case):
+    more, less, whole = case
+    for layout in (torch.contiguous_format, torch.channels_last):
+        wanted = whole.contiguous(memory_format=layout)
+        small = select(wanted, more)
+        for found, copied in (
+            (fold_index.gather(small, more, None), unfold(small, more)),
+            (fold_index.gather(small, more, less), unfold(small, more, less)),
+            (fold_index.gather(wanted, None, more), small),
+        ):
+            assert torch.equal(found, copied) and found.stride() == copied.stride()
+        rows, columns = whole.shape[-2:]
+        part = (rows // 2, rows - rows // 2), (columns // 3, 1)
+        cut = whole.narrow(-2, *part[0]).narrow(-1, *part[1])
+        assert torch.equal(fold_index.gather(small, more, None, part), cut)
+        for kept in (None, less):
+            gradient = wanted if kept is None else select(wanted, less)
+            others = (None, None) if kept is None else kept.axes
+            pieces = [_pieces(*axes) for axes in zip(more.axes, others)]
+            found = fold_index.add_up(gradient, kept, more, pieces)
+            torch.testing.assert_close(found, fold_gradient(gradient, kept, more))
 
 
 def conv(name, bottom, more, outputs=3):
@@ -234,3 +261,63 @@ def test_training_folded_and_lean_is_training_as_caffe_does(make_solver):
         trained.append(params(solver.net))
     for plain, folded in zip(*trained):
         np.testing.assert_allclose(folded, plain, rtol=1e-4, atol=1e-6)
+
+
+def cropped(offset):
+    text = "force_backward: true " + data(1, 2, 8, 8) + conv("c1", "data", "kernel_size: 3 pad: 9")
+    text += relu("c1") + layer("cut", "Crop", ["c1", "data"], more=f"crop_param {{ {offset} }}")
+    sum_of_squares = "loss_weight: 1 reduction_param { operation: SUMSQ }"
+    return text + layer("loss", "Reduction", "cut", more=sum_of_squares)
+
+
+@pytest.mark.parametrize("offset, told", [("8, 8", True), ("8, 3", False), ("0", False)])
+def test_a_crop_reads_and_gives_folded_blobs(make, offset, told):
+    text, found = cropped(f"axis: 2 offset: [{offset}]"), []
+    for folding in (False, True):
+        caffe.engine.set_folding(folding)
+        caffe.engine.set_lean(True)
+        net = make(text, caffe.TRAIN)
+        caffe.engine.keep(net, "c1", "cut")
+        fill(net)
+        net.blobs["data"].data[...] = np.random.RandomState(0).standard_normal((1, 2, 8, 8))
+        net.clear_param_diffs()
+        net.forward()
+        crop = net.layer_dict["cut"]
+        if folding:
+            assert net.blobs["c1"].fold is not None  # still, though it was cropped
+            assert (crop._folded_parts() is not None) == told
+        gradient = net.backward()["data"].copy()
+        found.append([net.blobs["cut"].data.copy(), gradient])
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4, atol=1e-5)
+    assert found[0][1].any()
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_gpu_has_the_cpus_numbers_and_waits_for_nothing(make, lean):
+    text = (
+        "force_backward: true " + data(1, 1, 4, 4, name="one") + data(1, 2, 8, 8)
+        + conv("c1", "data", "kernel_size: 3 pad: 12")
+        + relu("c1") + pool("p1", "c1") + conv("c2", "p1", "kernel_size: 3 pad: 1") + relu("c2")
+        + pool("p2", "c2") + conv("s2", "p2", "kernel_size: 1")
+        + layer("cut", "Crop", ["s2", "one"], more="crop_param { axis: 2 offset: 2 }")
+        + layer("loss", "Reduction", "cut", more="loss_weight: 1")
+    )  # fmt: skip
+    caffe.engine.set_lean(lean)
+    found = []
+    with emulated_gpus(1):
+        for set_mode in (caffe.set_mode_cpu, caffe.set_mode_gpu):
+            set_mode()
+            net = make(text, caffe.TRAIN)
+            fill(net)
+            net.blobs["data"].data[...] = np.random.RandomState(0).standard_normal((1, 2, 8, 8))
+            for _ in range(2):
+                net.clear_param_diffs()
+                waits.clear()
+                net._forward_unread(0, len(net.layers) - 1)
+                net._backward(len(net.layers) - 1, 0)
+            assert not waits and left_out(net)
+            diffs = [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+            found.append([net.blobs["data"].diff.copy(), *diffs])
+    for mine, wanted in zip(found[1], found[0]):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from emulated_gpu import emulated_gpus, waits
+from emulated_gpu import copies, emulated_gpus, waits
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -82,6 +82,47 @@ class TwoBlobs(RuleBasedStateMachine):
         self.expected(part, i).reshape(-1)[-1:] += np.float32(number)
 
     @rule(part=PARTS, i=WHICH)
+    def overwrite_on_the_device(self, part, i):
+        if self.expected(part, i).size < self.model[part][i].flat.size:
+            return  # what lies beyond is lost
+        number = self.next_number()
+        blob = self.blobs[i]
+        (blob.overwrite if part == "data" else blob.overwrite_diff)().fill_(number)
+        self.expected(part, i)[...] = number
+
+    @rule(i=WHICH)
+    def overwrite_on_the_host(self, i):
+        if self.expected("data", i).size < self.model["data"][i].flat.size:
+            return
+        number = self.next_number()
+        self.blobs[i].overwrite(torch.device("cpu")).fill_(number)
+        self.expected("data", i)[...] = number
+
+    @rule(part=PARTS, i=WHICH)
+    def give(self, part, i):
+        if self.expected(part, i).size < self.model[part][i].flat.size:
+            return
+        number, blob = self.next_number(), self.blobs[i]
+        tensor = torch.zeros(blob.shape, device=caffe.device.current()).fill_(number)
+        (blob.give if part == "data" else blob.give_diff)(tensor)
+        self.expected(part, i)[...] = number
+
+    @rule(part=PARTS, i=WHICH)
+    def send(self, part, i):
+        (self.blobs[i].send if part == "data" else self.blobs[i].send_diff)()
+
+    @rule(i=WHICH)
+    def clear_the_diff(self, i):
+        self.blobs[i].clear_diff()
+        self.model["diff"][i].flat[...] = 0
+
+    @rule(part=PARTS, i=WHICH)
+    def look_on_the_host(self, part, i):
+        seen = self.blobs[i].peek() if part == "data" else self.blobs[i].peek_diff()
+        np.testing.assert_array_equal(seen, self.expected(part, i))
+        assert not seen.flags.writeable
+
+    @rule(part=PARTS, i=WHICH)
     def write_on_the_host_in_part(self, part, i):
         number = self.next_number()
         getattr(self.blobs[i], part).reshape(-1)[:1] = number
@@ -155,3 +196,58 @@ def test_a_view_that_is_taken_anew_is_current_after_a_write_on_the_device(gpu):
     assert old.tolist() == [0, 0, 0]  # as in Caffe: a view is as old as its taking
     assert blob.data.tolist() == [4, 4, 4]
     assert old.tolist() == [4, 4, 4]
+
+
+def test_what_is_overwritten_on_the_device_is_not_sent_there_first(gpu):
+    blob = Blob(3)
+    blob.data[...] = 1
+    blob.diff[...] = 1
+    waits.clear()
+    blob.overwrite().fill_(2)
+    blob.overwrite_diff().fill_(3)
+    assert not waits
+    assert blob.data.tolist() == [2, 2, 2] and blob.diff.tolist() == [3, 3, 3]
+
+
+def test_what_a_layer_gives_is_not_mixed_with_what_the_host_held(gpu):
+    blob = Blob(3)
+    blob.data[...] = 1
+    waits.clear()
+    blob.give(torch.ones(3, device=caffe.device.current()).mul_(4))
+    assert not waits
+    assert blob.data.tolist() == [4, 4, 4]
+
+
+def test_a_diff_that_somebody_holds_is_cleared_where_it_is(gpu):
+    blob = Blob(3)
+    held = blob.diff
+    blob.write_diff().fill_(2)
+    waits.clear()
+    blob.clear_diff()
+    blob.write_diff().add_(1)
+    assert not waits
+    assert blob.diff.tolist() == [1, 1, 1] == held.tolist()
+
+
+def test_to_look_on_the_host_copies_down_once_and_never_up(gpu):
+    blob = Blob(3)
+    blob.write().fill_(2)
+    waits.clear()
+    for _ in range(2):
+        assert blob.peek().tolist() == [2, 2, 2]
+        blob.read()
+    assert [wait.bytes for wait in waits] == [12]
+    blob.write().fill_(3)
+    assert blob.peek().tolist() == [3, 3, 3]
+
+
+def test_what_is_sent_is_on_the_device_without_a_wait(gpu):
+    blob = Blob(3)
+    blob.data[...] = 1
+    waits.clear()
+    blob.send()
+    blob.send()
+    assert blob.read().is_cuda and not waits
+    assert [copy.bytes for copy in copies] == [12]
+    blob.data[...] = 2  # stale on the device now
+    assert blob.read().cpu().tolist() == [2, 2, 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,19 +13,23 @@ from net_texts import data, fill, layer
 import caffe
 from caffe.engine import InputError
 
+NEWER = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+"""Whether PyTorch has its newer way to say that factors may be rounded (from 2.9 on)."""
+
 
 @pytest.fixture(autouse=True)
 def flags():
     """PyTorch's own, as they were."""
-    places = [(torch.backends.cudnn, "allow_tf32"), (torch.backends.cudnn, "benchmark"),
-              (torch.backends.cuda.matmul, "allow_tf32")]  # fmt: skip
-    kept = [getattr(*place) for place in places]
+    benchmark = torch.backends.cudnn.benchmark
     yield
-    for place, value in zip(places, kept):
-        setattr(*place, value)
+    torch.backends.cudnn.benchmark = benchmark
+    if NEWER:
+        torch.backends.fp32_precision = torch.backends.cudnn.fp32_precision = "none"
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = True
 
 
-CONV = 'convolution_param { num_output: 3 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
+CONV = 'convolution_param { num_output: 64 kernel_size: 3 pad: 1 bias_filler { type: "constant" } }'
 UP = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 }"
 SUM = "reduction_param { operation: SUMSQ } loss_weight: 0.1"
 
@@ -66,6 +72,38 @@ def test_bfloat16_leaves_upsampling_as_it_is(make):
         assert error(passes(make, up, "gpu"), true) < 1e-5
 
 
+def test_bfloat16_leaves_layers_of_few_outputs_as_they_are(make):
+    scores = layer("made", "Convolution", "data", more=CONV.replace("64", "21"))
+    with emulated_gpus(1):
+        true = passes(make, scores, "cpu")
+        caffe.engine.set_precision("bfloat16")
+        assert error(passes(make, scores, "gpu"), true) < 1e-5
+
+
+def test_bfloat16_products_are_of_tensors_with_their_channels_last(make, monkeypatch):
+    seen = []
+
+    def convolution(x, weight, bias, *geometry):
+        seen.append((x.dtype, bias, *(t.stride()[1] == 1 for t in (x, weight))))
+        return convolve(x, weight, bias, *geometry)
+
+    convolve = torch.convolution
+    monkeypatch.setattr(torch, "convolution", convolution)
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        passes(make, CONVOLUTION, "gpu")
+    assert seen == [(torch.bfloat16, None, True, True)]
+
+
+def test_a_bias_is_added_in_float32(make):
+    with emulated_gpus(1):
+        caffe.engine.set_precision("bfloat16")
+        caffe.set_mode_gpu()
+        net = make(data(1, 2, 4, 4) + CONVOLUTION)
+        net.params["made"][1].data[...] = 1 + 2.0**-12  # bfloat16 would round it to 1
+        assert (net.forward()["made"] == np.float32(1 + 2.0**-12)).all()
+
+
 def test_the_gradient_of_a_bias_is_summed_in_float32(make):
     with emulated_gpus(1):
         caffe.engine.set_precision("bfloat16")
@@ -84,6 +122,41 @@ def test_the_libraries_round_factors_only_where_tf32_is_chosen(name, tf32, befor
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == tf32
 
 
+def everywhere(value):
+    backends = torch.backends
+    backends.fp32_precision = backends.cudnn.fp32_precision = value
+    backends.cuda.matmul.fp32_precision = value
+    backends.cudnn.conv.fp32_precision = backends.cudnn.rnn.fp32_precision = value
+
+
+def of_convolutions(value):
+    torch.backends.cudnn.conv.fp32_precision = value
+
+
+def of_all(value):
+    torch.backends.fp32_precision = value
+
+
+def of_products(value):
+    torch.backends.cuda.matmul.fp32_precision = value
+
+
+@pytest.mark.skipif(not NEWER, reason="PyTorch before 2.9")
+@pytest.mark.parametrize("script", [everywhere, of_convolutions, of_all, of_products])
+@pytest.mark.parametrize("name", ["float32", "tf32"])
+def test_what_a_script_said_in_pytorchs_newer_way_does_not_win(script, name):
+    script("tf32" if name == "float32" else "ieee")
+    with emulated_gpus(1):
+        caffe.engine.set_precision(name)
+        caffe.set_mode_gpu()
+        wanted = "tf32" if name == "tf32" else "ieee"
+        backends = torch.backends
+        assert backends.cudnn.conv.fp32_precision == wanted
+        assert backends.cuda.matmul.fp32_precision == wanted
+        # PyTorch refuses to multiply where its two ways contradict each other.
+        assert backends.cudnn.allow_tf32 == backends.cuda.matmul.allow_tf32 == (name == "tf32")
+
+
 def test_nothing_is_rounded_where_nothing_was_chosen():
     torch.backends.cudnn.allow_tf32 = True
     with emulated_gpus(1):
@@ -100,6 +173,17 @@ def test_cudnn_tries_its_algorithms_where_that_is_chosen_and_else_as_the_user_se
         assert not torch.backends.cudnn.benchmark
         caffe.engine.set_autotuning(True)
         assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("given, told", [(None, "512"), ("64", "64")])
+def test_autotuning_bounds_cudnns_workspace_unless_the_user_did(monkeypatch, given, told):
+    monkeypatch.setenv("CUDNN_CONV_WSCAP_DBG", "64")  # put back as it was at the end
+    if given is None:
+        monkeypatch.delenv("CUDNN_CONV_WSCAP_DBG")
+    caffe.engine.set_autotuning(False)
+    assert os.environ.get("CUDNN_CONV_WSCAP_DBG") == given
+    caffe.engine.set_autotuning(True)
+    assert os.environ["CUDNN_CONV_WSCAP_DBG"] == told
 
 
 def test_another_precision_is_refused_by_name():

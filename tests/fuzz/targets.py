@@ -122,7 +122,8 @@ def _caffemodel_seeds(folder) -> list[bytes]:
     blob = unpacked + encoding.encode_bytes(7, encoding.encode_bytes(1, b"\x05\x08"))
     plain = encoding.encode_bytes(100, encoding.encode_bytes(7, blob))
     write = _made("m", lambda path: wire.write_net(path, net, blobs, blobs))
-    return [write(folder), old.SerializeToString(), plain]
+    halves = _made("h", lambda path: wire.write_float16(path, {"fc": _ARRAYS}))
+    return [write(folder), old.SerializeToString(), plain, halves(folder)]
 
 
 def _read_caffemodel(path: str) -> None:

@@ -278,6 +278,21 @@ def test_no_such_gpu_is_one_line(folder):
     one_error(tiny_run.solve(folder, *INIT, "--gpu", "7"), 2, "7")
 
 
+def test_precision_and_determinism_are_told_to_the_engine(call, monkeypatch):
+    told = []
+    monkeypatch.setattr(caffe.engine, "set_precision", told.append)
+    monkeypatch.setattr(caffe.engine, "set_deterministic", told.append)
+    assert call(*INIT, "--iterations", "1", "--precision", "tf32", "--deterministic")[0] == 0
+    assert told == ["tf32", True]
+
+
+def test_a_precision_that_is_not_there_is_one_line(call, monkeypatch):
+    one_error(call(*INIT, "--precision", "float7"), 2, "float7", "tf32")
+    monkeypatch.delattr(caffe, "engine")
+    one_error(call(*INIT, "--precision", "tf32"), 2, "--precision")
+    one_error(call(*INIT, "--deterministic"), 2, "--deterministic")
+
+
 def test_each_parameter_is_updated_as_soon_as_its_gradient_is_there(call, monkeypatch):
     asked, decide = [], Solver._updates_early
     monkeypatch.setattr(

@@ -153,6 +153,15 @@ BOTH = [
 ]  # fmt: skip
 
 
+def test_how_a_gpu_computes_is_passed_on_to_the_training(folder, quick, monkeypatch):
+    given, command = [], steps.Steps.command
+    monkeypatch.setattr(
+        steps.Steps, "command", lambda self, *words: given.append(words) or command(self, *words)
+    )
+    assert run("fcn32s-vgg16", "--no-score", "--precision", "tf32", "--deterministic") == 0
+    assert given[-1][-3:] == ("--precision", "tf32", "--deterministic")
+
+
 def place(folder, net="fcn16s-vgg16"):
     return folder / "runs" / "tiny" / net
 

@@ -309,6 +309,13 @@ def test_a_side_that_dies_drops_out_and_the_others_go_on(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_worker_that_gives_no_answer_in_time_is_ended():
+    with bench_sides.Worker("ceiling", 1, patience=0.0) as worker:
+        with pytest.raises(bench_sides.SideFailed, match="^ceiling: about: no answer in 0 s$"):
+            worker.call("about")
+        assert worker.process.poll() is not None
+
+
 def test_what_a_worker_cannot_do_is_one_line():
     said = "^ceiling: open: KeyError: 'product'$"
     with bench_sides.Worker("ceiling", 1) as worker:

@@ -126,6 +126,33 @@ def test_gpu_that_is_not_there_is_refused(number):
     assert number in str(caught.value)
 
 
+TROUBLE = "GPU 0 (GTX 1060) has compute capability 6.1, for which PyTorch has no code"
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_gpu_that_nobody_asked_for_and_that_cannot_be_used_is_left_with_a_warning(
+    monkeypatch, capsys, there
+):
+    import caffe
+
+    monkeypatch.setattr(caffe.engine, "cuda_device_count", lambda: there)
+    monkeypatch.setattr(caffe.engine, "gpu_trouble", lambda number=0: TROUBLE)
+    assert cli.select_device(arguments()) == "CPU"
+    assert capsys.readouterr().err == f"warning: {TROUBLE}; running on the CPU\n"
+    assert cli.select_device(arguments("--cpu")) == "CPU"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_that_is_out_of_memory_is_one_line_with_a_remedy(capsys):
+    import caffe
+
+    assert caffe.engine
+    code, line = outcome(capsys, RuntimeError("CUDA error: out of memory"))
+    assert code == 1
+    assert line.startswith("error: the GPU is out of memory: take smaller images (a crop)")
+    assert line.count("\n") == 1 and "TRACEBACK" not in line
+
+
 def test_progress_in_a_pipe_is_plain_lines_with_rate_and_total():
     out = io.StringIO()
     assert list(progress(range(50), "reading", "files", file=out)) == list(range(50))

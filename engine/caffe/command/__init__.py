@@ -24,6 +24,7 @@ flags, with one dash or two, as -flag=value or -flag value:
   -sigint_effect        train: what Ctrl-C does: stop (with a snapshot; the default), snapshot,
                         none
   -sighup_effect        train: the same for the signal HUP (default snapshot)
+  -deterministic        train: on GPUs, the same bits each time (slower)
   -minloglevel N        leave out log lines below 0 info, 1 warning, 2 error
 
 The log goes to standard error in the form that Caffe's log parsers read. Exit codes: 0 done, 1
@@ -37,6 +38,7 @@ import sys
 import traceback
 
 from ..errors import InputError
+from ..gpu_errors import gpu_error
 from .flags import parse
 
 COMMANDS = {
@@ -99,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
         print("interrupted", file=sys.stderr)
         code = 130
     except Exception as error:
+        error = gpu_error(error) or error
         print("error: " + _line(error), file=sys.stderr)
         code = getattr(error, "exit_code", 2 if isinstance(error, _WRONG_INPUT) else 1)
     sys.exit(code)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .. import device
+from .. import device, gpu_support
 from ..errors import InputError
-from ..log import log
+from ..log import WARNING, log
 
 FLAGS = ("gpu",)
 WHERE = "caffe.py:1"
@@ -24,19 +24,21 @@ _FACTS = (
 )
 
 
-def gpus(text: str) -> list[int]:
-    """The GPUs that -gpu names: numbers with commas, `all`, or none. Raises InputError."""
+def gpus(text: str, usable: bool = True) -> list[int]:
+    """The GPUs that -gpu names: numbers with commas, `all`, or none. Raises InputError for those
+    that are not there or, if they are to be `usable`, not of use."""
     found = device.cuda_device_count()
     if text == "all":
         if not found:
             raise InputError("this machine has no CUDA device that PyTorch can use")
         return list(range(found))
-    numbers = []
+    numbers: list[int] = []
     for part in text.split(",") if text else []:
         if not part.strip().isdigit():
             raise InputError(f"-gpu: '{part}' is no GPU's number; give numbers with commas, or all")
         numbers.append(int(part))
-        device._check(numbers[-1])
+        if usable or numbers[-1] >= found:
+            device._check(numbers[-1])
     if len(set(numbers)) != len(numbers):
         raise InputError(f"-gpu {text}: a GPU is named twice")
     return numbers
@@ -49,14 +51,14 @@ def use_first(numbers: list[int]) -> None:
         device.set_mode_cpu()
         return
     log(f"Use GPU with device ID {numbers[0]}", where=WHERE)
-    log(f"GPU device name: {torch.cuda.get_device_name(numbers[0])}", where=WHERE)
     device.set_device(numbers[0])
     device.set_mode_gpu()
+    log(f"GPU device name: {torch.cuda.get_device_name(numbers[0])}", where=WHERE)
 
 
 def main(flags) -> None:
-    """Show the GPUs that -gpu names, or all."""
-    numbers = gpus(flags.gpu or "all")
+    """Show the GPUs that -gpu names, or all, and what keeps PyTorch from using one."""
+    numbers = gpus(flags.gpu or "all", usable=False)
     log(f"Querying GPUs {','.join(map(str, numbers))}", where=WHERE)
     for number in numbers:
         facts = torch.cuda.get_device_properties(number)
@@ -64,3 +66,6 @@ def main(flags) -> None:
         for text, name in _FACTS:
             if hasattr(facts, name):
                 log(f"{text + ':':<40}{getattr(facts, name)}", where=WHERE)
+        trouble = gpu_support.trouble(number)
+        if trouble:
+            log(trouble, WARNING, WHERE)

@@ -28,6 +28,7 @@ class Flags:
     sigint_effect: str = "stop"
     sighup_effect: str = "snapshot"
     minloglevel: int | None = None
+    deterministic: bool = False
     help: bool = False
     given: list[str] = field(default_factory=list)
 
@@ -93,10 +94,13 @@ def parse(argv: list[str]) -> tuple[list[str], Flags]:
             words.append(word)
             continue
         name, given, value = word.lstrip("-").partition("=")
-        if name in ("help", "h", *_LOG):
+        if name in ("help", "h", "deterministic", *_LOG):
             wanted = _is_true(name, value) if given else True
             if name in ("help", "h"):
                 flags.help = wanted
+            elif name == "deterministic":
+                flags.deterministic = wanted
+                flags.given.append(name)
             continue
         if name == "log_dir":
             raise InputError("there are no log files; send standard error to one: 2> train.log")

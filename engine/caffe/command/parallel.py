@@ -12,7 +12,8 @@ import sys
 import threading
 from multiprocessing import connection
 
-from .. import device, log, ranks
+from .. import determinism, device, log, ranks
+from ..gpu_errors import gpu_error
 from ..nccl import NCCL
 from ..settings import set_lean
 
@@ -41,6 +42,7 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
     for one in _IGNORED:
         signal.signal(one, signal.SIG_IGN)
     log.set_min_level(log.ERROR)
+    determinism.set_deterministic(flags.deterministic)
     if number is not None:
         device.set_device(number)
         device.set_mode_gpu()
@@ -55,6 +57,7 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
         _tie(solver, uid)
         solver.step(solver.param.max_iter - solver.iter)
     except Exception as error:
+        error = gpu_error(error) or error
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"error: solver {rank}: {text}", file=sys.stderr, flush=True)
         sys.exit(getattr(error, "exit_code", 1))

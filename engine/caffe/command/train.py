@@ -6,7 +6,7 @@ import signal
 
 import torch
 
-from .. import device
+from .. import determinism, device
 from ..errors import InputError
 from ..log import log
 from ..proto import caffe_pb2, text
@@ -18,6 +18,7 @@ from .devices import WHERE, gpus
 
 FLAGS = (
     "solver", "snapshot", "weights", "gpu", "level", "stage", "sigint_effect", "sighup_effect",
+    "deterministic",
 )  # fmt: skip
 
 
@@ -99,13 +100,14 @@ def main(flags) -> None:
         raise InputError(
             "give -snapshot to go on with a training, or -weights to finetune, but not both"
         )
+    determinism.set_deterministic(flags.deterministic)
     numbers = _devices(flags)
     if numbers:
         log(f"Using GPUs {', '.join(map(str, numbers))}", where=WHERE)
-        for number in numbers:
-            log(f"GPU {number}: {torch.cuda.get_device_name(number)}", where=WHERE)
         device.set_device(numbers[0])
         device.set_mode_gpu()
+        for number in numbers:
+            log(f"GPU {number}: {torch.cuda.get_device_name(number)}", where=WHERE)
     else:
         log("Use CPU.", where=WHERE)
         device.set_mode_cpu()

@@ -3,6 +3,7 @@
 On the CPU, convolutions with 3×3 weights of many channels are computed by Winograd's minimal
 filtering, and their results have the channels last in memory, which pooling is several times
 faster with. All others are the library's, whose gradient of weights wants the channels first.
+In bfloat16, GPUs multiply with the channels last; the others' order is left to cuDNN.
 """
 
 from __future__ import annotations
@@ -56,11 +57,24 @@ def _channels_first(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return x.contiguous() if weight.shape[0] >= _FEWEST_OUTPUTS else x
 
 
+def _rounds(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry) -> bool:
+    """Whether this one is computed in bfloat16: scores, for one, are few outputs, whose rounding
+    the loss would see and whose products take little time."""
+    return precision.rounds(x) and not geometry.transposed and weight.shape[0] >= _FEWEST_OUTPUTS
+
+
+def _rough(tensor: torch.Tensor) -> torch.Tensor:
+    last = torch.channels_last if tensor.dim() == 4 else torch.preserve_format
+    return tensor.to(torch.bfloat16, memory_format=last)
+
+
 def convolve(x, weight, bias, geometry: Geometry) -> torch.Tensor:
     """Cross-correlation of x (N, C, spatial axes) with weight, plus a bias (K) or None."""
-    if precision.rounds(x) and not geometry.transposed:
-        rough = [t if t is None else t.bfloat16() for t in (x, weight, bias)]
-        return torch.convolution(*rough, *geometry).float()
+    if _rounds(x, weight, geometry):
+        y = torch.convolution(_rough(x), _rough(weight), None, *geometry)
+        if bias is None:
+            return y.float()
+        return torch.add(y, bias.view(-1, *[1] * (y.dim() - 2)))  # in float32, as the bias is
     if not _channels_last(x, weight, geometry):
         return torch.convolution(_channels_first(x, weight), weight, bias, *geometry)
     if _by_winograd(weight):
@@ -73,10 +87,13 @@ def gradients(dy, x, weight, geometry: Geometry, wants: list[bool]):
     """The gradients of x, weight and bias from that of the result, None for those that `wants`
     leaves out. Where only x's is wanted, x's values do not matter."""
     outputs = [weight.shape[1] * geometry.groups if geometry.transposed else weight.shape[0]]
-    if precision.rounds(x) and not geometry.transposed:
-        rough = [t.bfloat16() for t in (dy, x, weight)]
-        products = _convolution_backward(*rough, outputs, *geometry, [*wants[:2], False])
-        dx, dweight = (None if t is None else t.float() for t in products[:2])
+    if _rounds(x, weight, geometry):
+        rough = [_rough(t) for t in (dy, x, weight)]
+        dx, dweight, _ = _convolution_backward(*rough, outputs, *geometry, [*wants[:2], False])
+        dx = dx.float() if wants[0] else None
+        # As the weights lie, so that it becomes their diff as it is.
+        first = torch.contiguous_format
+        dweight = dweight.to(torch.float32, memory_format=first) if wants[1] else None
         return dx, dweight, dy.sum([i for i in range(dy.dim()) if i != 1]) if wants[2] else None
     if not _channels_last(x, weight, geometry):
         x, dy = _channels_first(x, weight), _channels_first(dy, weight)

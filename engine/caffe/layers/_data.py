@@ -138,7 +138,7 @@ class Prefetching(Layer):
         tensors, self._state = self._ahead.next()
         for blob, tensor in zip(top, tensors):
             blob.reshape(*tensor.shape)
-            blob.write().copy_(tensor, non_blocking=True)
+            blob.overwrite().copy_(tensor, non_blocking=True)
 
     def state(self) -> dict:
         """Where the next batch begins, for JSON."""

@@ -49,7 +49,10 @@ class Accuracy(Layer):
             hits, labels = torch.zeros(2, self.classes, device=scores.device)
             hits.scatter_add_(0, index.flatten(), right.flatten().float())
             labels.scatter_add_(0, index.flatten(), counted.flatten().float())
-            top[1].write().copy_(hits / labels.clamp_(min=1))
+            shares = hits / labels.clamp_(min=1)
+            if wrong is not None:
+                shares.masked_fill_(wrong, float("nan"))
+            top[1].write().copy_(shares)
 
     def backward(self, top, propagate_down, bottom):
         if any(propagate_down):

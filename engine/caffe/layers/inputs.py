@@ -63,6 +63,7 @@ class DummyData(Layer):
         for blob, filler in zip(top, self.fillers):
             if filler.type != "constant":
                 self._fill(blob, filler)
+                blob.send()
 
     def _fill(self, blob, filler):
         try:

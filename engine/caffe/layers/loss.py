@@ -45,10 +45,11 @@ def divisor(normalization: str, full: int, batch: int, valid):
     return max({"BATCH_SIZE": batch, "NONE": 1}.get(normalization, full), 1)
 
 
-def nan_where(wrong, loss: torch.Tensor) -> torch.Tensor:
-    """`loss`, or NaN where a label was `wrong`: asking a GPU whether to raise would stall it at
-    each pass."""
-    return loss if wrong is None else loss.masked_fill(wrong, float("nan"))
+def nan_where(wrong, number: torch.Tensor) -> torch.Tensor:
+    """`number`, a loss or what its gradient is multiplied by, or NaN where a label was `wrong`:
+    asking a GPU whether to raise would stall it at each pass, and a finite gradient would be
+    learned from."""
+    return number if wrong is None else number.masked_fill(wrong, float("nan"))
 
 
 @register("SoftmaxWithLoss")
@@ -96,7 +97,7 @@ class SoftmaxWithLoss(Loss):
         return divisor(self.normalization, self.outer * self.inner, self.outer, valid)
 
     def forward(self, bottom, top):
-        p = self.prob.write()
+        p = self.prob.overwrite()
         _aten._softmax.out(bottom[0].read(), self.axis, False, out=p)
         index, valid, wrong = self._labels(bottom)
         folded = p.view(self.outer, self.classes, self.inner)
@@ -114,8 +115,8 @@ class SoftmaxWithLoss(Loss):
             raise self.fail("cannot backpropagate to its labels")
         if not propagate_down[0]:
             return
-        index, valid, _ = self._labels(bottom)
-        scale = top[0].read_diff() / self._normalizer(valid)
+        index, valid, wrong = self._labels(bottom)
+        scale = nan_where(wrong, top[0].read_diff() / self._normalizer(valid))
         scale = scale.expand(index.shape) if valid is None else valid * scale
         folded = (self.outer, self.classes, self.inner)
         p = self.prob.read()

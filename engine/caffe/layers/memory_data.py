@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .. import transfers
 from ..layer import Layer
 from ..log import WARNING, log
 from . import register
@@ -63,7 +64,8 @@ class MemoryData(Layer):
         part = slice(self.at, self.at + self.shape[0])
         for blob, array in zip(top, self.arrays):
             blob.reshape(*array[part].shape)
-            blob.write().copy_(torch.from_numpy(np.require(array[part], requirements="W")))
+            values = torch.from_numpy(np.require(array[part], requirements="W"))
+            transfers.send(values, blob.overwrite())
         self.at = (self.at + self.shape[0]) % len(self.arrays[0])
 
     def state(self) -> dict:

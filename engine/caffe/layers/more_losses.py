@@ -150,9 +150,9 @@ class HingeLoss(_LabelledLoss):
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
             return
-        index, _, _ = self.labels_of_items(bottom)
+        index, _, wrong = self.labels_of_items(bottom)
         short, dx = self.short.tensor, bottom[0].write_diff().view(self.short.tensor.shape)
-        scale = top[0].read_diff() / bottom[0].shape[0]
+        scale = nan_where(wrong, top[0].read_diff() / bottom[0].shape[0])
         if self.squared:
             torch.mul(short, scale * 2, out=dx)
         else:
@@ -180,9 +180,10 @@ class MultinomialLogisticLoss(_LabelledLoss):
     def backward(self, top, propagate_down, bottom):
         if not self.wants_gradient(propagate_down):
             return
-        p, index, _ = self._probabilities(bottom)
+        p, index, wrong = self._probabilities(bottom)
         dx = bottom[0].write_diff().zero_().view(p.shape[0], -1)
-        dx.scatter_(1, index, p.reciprocal_().mul_(top[0].read_diff() / -p.shape[0]))
+        scale = nan_where(wrong, top[0].read_diff() / -p.shape[0])
+        dx.scatter_(1, index, p.reciprocal_().mul_(scale))
 
 
 @register("SigmoidCrossEntropyLoss")
@@ -329,10 +330,10 @@ class InfogainLoss(_LabelledLoss):
         """(p Σ_k H[label, k] - H[label]) · loss weight / divisor; 0 where the label is ignored."""
         if not self.wants_gradient(propagate_down):
             return
-        rows, valid, _, sums = self._rows(bottom)
+        rows, valid, wrong, sums = self._rows(bottom)
         folded = (self.outer, self.classes, self.inner)
         dx = bottom[0].write_diff().view(folded)
         torch.mul(self.prob.read().view(folded), sums, out=dx)
-        dx.sub_(rows).mul_(top[0].read_diff() / self._divisor(valid))
+        dx.sub_(rows).mul_(nan_where(wrong, top[0].read_diff() / self._divisor(valid)))
         if valid is not None:
             dx.masked_fill_(~valid, 0)

@@ -7,8 +7,9 @@ import math
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from .. import rng
+from .. import fold_index, rng
 from ..blob import MAX_COUNT
+from ..fold_index import is_channels_last
 from ..folding import Window, folded_shape, like, unfold
 from ..layer import TRAIN, Layer
 from . import register
@@ -203,15 +204,17 @@ class Pooling(Layer):
         if self.relu is not None:
             y = top[0].take(fold.top if fold else None)
             dy, self.relu.masked = _aten.threshold_backward(dy, y, 0), True
-        # Its numbers do not matter, and may be forgotten.
-        shape = folded_shape(bottom[0].shape, fold.bottom if fold else None)
-        x = like(dy, shape)
+        # PyTorch asks for the bottom's numbers, and looks at their shape alone.
+        dx = like(dy, folded_shape(bottom[0].shape, fold.bottom if fold else None))
         if self.max:
-            dx = _aten.max_pool2d_with_indices_backward(
-                dy, x, *self._torch_geometry(), self.index.tensor
+            # CUDA's kernel takes the places to lie in the bottom's order, whether they do or not.
+            order = torch.channels_last if is_channels_last(dx) else torch.contiguous_format
+            index = self.index.tensor.contiguous(memory_format=order)
+            _aten.max_pool2d_with_indices_backward.grad_input(
+                dy, dx, *self._torch_geometry(), index, grad_input=dx
             )
         else:
-            dx = _aten.avg_pool2d_backward(dy, x, *self._average_geometry())
+            _aten.avg_pool2d_backward.grad_input(dy, dx, *self._average_geometry(), grad_input=dx)
         if self._lean:
             self.index.release()
         bottom[0].give_diff(dx, fold.bottom if fold else None)
@@ -219,18 +222,21 @@ class Pooling(Layer):
     def _whole_places(self, index: torch.Tensor, fold, shape) -> torch.Tensor:
         """Where in the whole bottom the maxima lie whose places in the folded one are `index`:
         windows that are equal have them at the same place within."""
-        width = folded_shape(shape, fold.bottom)[-1]
-        inside = []
-        rows = index.div(width, rounding_mode="floor")
-        for axis, places in ((0, rows), (1, index - rows * width)):
-            within = unfold(places - self._starts(places, axis), fold.top)
-            inside.append(within + self._starts(within, axis))
-        return inside[0] * shape[-1] + inside[1]
+        width, whole = folded_shape(shape, fold.bottom)[-1], shape[-1]
+        down, right = (
+            self._moved(axis, index.device) * stride
+            for axis, stride in zip(fold.top.axes, self.stride)
+        )
+        places = unfold(index, fold.top)
+        rows = places.div(width, rounding_mode="floor")
+        moved = (down * whole).unsqueeze(1) + right
+        return places.add_(rows, alpha=whole - width).add_(moved)
 
-    def _starts(self, top: torch.Tensor, axis: int) -> torch.Tensor:
-        """The first row (axis 0) or column (1) of the bottom that each of top's windows sees."""
-        starts = torch.arange(top.shape[2 + axis], device=top.device) * self.stride[axis]
-        return (starts - self.pad[axis]).view((-1, 1) if axis == 0 else (1, -1))
+    @staticmethod
+    def _moved(axis, device) -> torch.Tensor:
+        """By how much each of the top's windows along an axis lies behind the one that stands for
+        it where that is folded."""
+        return torch.arange(axis.size, device=device) - fold_index.stand_ins(axis, device)
 
     def _torch_geometry(self):
         return self.kernel, self.stride, self.pad, [1, 1], self.ceil

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .. import transfers
 from ..blob import Blob
 from ..layer import Layer
 from . import register
@@ -16,7 +17,8 @@ def row_numbers(layer: Layer, which: int, blob: Blob, rows: int):
     numbers, within 0 to rows - 1; and which were out of that range (None: none was).
 
     Raises InputError on the CPU for numbers out of range. A GPU is not asked, which would stall
-    it at each pass: what is read through such a number becomes NaN there.
+    it at each pass: what is read through such a number becomes NaN there, and so does what its
+    gradient is added to.
     """
     given = blob.read().view(-1)
     inside = (given >= 0) & (given < rows)
@@ -37,6 +39,13 @@ def read_rows(table: torch.Tensor, index: torch.Tensor, outside, out: torch.Tens
     torch.index_select(table, 0, index, out=out)
     if outside is not None:
         out.masked_fill_(outside.view(-1, *[1] * (out.dim() - 1)), float("nan"))
+
+
+def add_rows(table: torch.Tensor, index: torch.Tensor, outside, rows: torch.Tensor) -> None:
+    """table[index[i]] += rows[i], NaN where `outside`: the gradient of `read_rows`."""
+    if outside is not None:
+        rows = rows.masked_fill(outside.view(-1, *[1] * (rows.dim() - 1)), float("nan"))
+    table.index_add_(0, index, rows)
 
 
 @register("BatchReindex")
@@ -67,8 +76,8 @@ class BatchReindex(Layer):
         if propagate_down[1]:
             raise self.fail("cannot backpropagate to its row numbers; do without force_backward")
         if propagate_down[0]:
-            index, _ = row_numbers(self, 1, bottom[1], bottom[0].shape[0])
-            bottom[0].write_diff().zero_().index_add_(0, index, top[0].read_diff())
+            index, outside = row_numbers(self, 1, bottom[1], bottom[0].shape[0])
+            add_rows(bottom[0].write_diff().zero_(), index, outside, top[0].read_diff())
 
 
 @register("Embed")
@@ -106,8 +115,8 @@ class Embed(Layer):
             raise self.fail("cannot backpropagate to its numbers; do without force_backward")
         dy = top[0].read_diff().view(-1, self.outputs)
         if adds_to(self, 0):
-            index, _ = row_numbers(self, 0, bottom[0], self.inputs)
-            self.blobs[0].write_diff().index_add_(0, index, dy)
+            index, outside = row_numbers(self, 0, bottom[0], self.inputs)
+            add_rows(self.blobs[0].write_diff(), index, outside, dy)
         if adds_to(self, 1):
             self.blobs[1].write_diff().add_(dy.sum(0))
 
@@ -147,14 +156,14 @@ class Filter(Layer):
                     f"'{name}' and the selector '{names[-1]}' must have the same first axis; "
                     f"their shapes are {blob.shape} and {selector.shape}"
                 )
-        self.chosen = np.flatnonzero(selector.data).tolist()
+        self.chosen = np.flatnonzero(selector.peek()).tolist()
         rows = selector.shape[0] if self.first else len(self.chosen)
         self.first = False
         for blob, made in zip(bottom, top):
             made.reshape(rows, *blob.shape[1:])
 
     def _index(self, device) -> torch.Tensor:
-        return torch.tensor(self.chosen, dtype=torch.int64, device=device)
+        return transfers.sent(torch.tensor(self.chosen, dtype=torch.int64), device)
 
     def forward(self, bottom, top):
         for blob, made in zip(bottom, top):

@@ -7,7 +7,8 @@ import math
 
 import torch
 
-from ..folding import POINTWISE
+from .. import fold_index
+from ..folding import POINTWISE, Fold, folded_shape
 from ..layer import Layer
 from . import register
 
@@ -61,18 +62,69 @@ class Crop(Mover):
             self.parts.append((dim, offset, wanted[dim]))
         top[0].reshape(*shape[:axis], *wanted[axis : len(shape)])
 
-    def _part(self, whole: torch.Tensor) -> torch.Tensor:
-        for part in self.parts:
-            whole = whole.narrow(*part)
-        return whole
+    def setup(self, bottom, top):
+        self.under: Fold | None = None
 
     def forward(self, bottom, top):
-        top[0].write().copy_(self._part(bottom[0].read()))
+        x, fold = bottom[0].inner()
+        self.under = fold if self._lean else None
+        if fold is None:
+            top[0].overwrite().copy_(_part(x, self.parts))
+            return
+        part = [(0, n) for n in bottom[0].shape[-2:]]
+        for dim, first, count in self.parts:
+            if dim < 2:
+                x = x.narrow(dim, first, count)
+            else:
+                part[dim - 2] = first, count
+        top[0].give(fold_index.gather(x, fold, None, part))
 
     def backward(self, top, propagate_down, bottom):
         # The second bottom gives no more than its shape: its diff is left as it is.
-        if propagate_down[0]:
-            self._part(bottom[0].write_diff().zero_()).copy_(top[0].read_diff())
+        if not propagate_down[0]:
+            return
+        dy = top[0].read_diff()
+        parts = None if self.under is None else self._folded_parts()
+        if parts is None:
+            _put(dy, bottom[0].overwrite_diff(), self.parts)
+            return
+        dx = torch.empty(folded_shape(bottom[0].shape, self.under), device=dy.device)
+        _put(dy, dx, parts)
+        bottom[0].give_diff(dx, self.under)
+
+    def _folded_parts(self) -> list[tuple[int, int, int]] | None:
+        """The part within a folded bottom, if no two of its elements have one stand-in there."""
+        found = []
+        for dim, first, count in self.parts:
+            if dim >= 2 and count:
+                axis = self.under.axes[dim - 2]
+                last, first = axis.folded(first + count - 1), axis.folded(first)
+                if last - first != count - 1:
+                    return None
+            found.append((dim, first, count))
+        return found
+
+
+def _part(whole: torch.Tensor, parts) -> torch.Tensor:
+    """What is left of a tensor by `parts`: (axis, first element, number of elements) each."""
+    for part in parts:
+        whole = whole.narrow(*part)
+    return whole
+
+
+_SMALL = 2**20  # elements that a GPU zeroes in about the time of a launch
+
+
+def _put(part: torch.Tensor, whole: torch.Tensor, parts) -> None:
+    """Make `whole` zeros but for its part `parts`, which is `part`."""
+    _part(whole if whole.numel() > _SMALL else whole.zero_(), parts).copy_(part)
+    if whole.numel() <= _SMALL:
+        return
+    for dim, first, count in parts:  # around the part, of what is left each time
+        for start, end in ((0, first), (first + count, whole.shape[dim])):
+            if end > start:
+                whole.narrow(dim, start, end - start).zero_()
+        whole = whole.narrow(dim, first, count)
 
 
 @register("Concat")

@@ -208,6 +208,56 @@ class _Numbers:
         return array
 
 
+# NVIDIA Caffe's `Type`: what numbers a blob's raw bytes are (INT, UINT and BOOL hold none).
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+FLOAT16 = 2
+
+
+def raw_numbers(buf, kind: int | None, start: int, end: int) -> np.ndarray:
+    """The numbers that NVIDIA Caffe stores as bytes, ``buf[start:end]``, as float32.
+
+    ``kind``: the blob's raw_data_type, DOUBLE 0, FLOAT 1 or FLOAT16 2. float16 is widened
+    exactly, subnormal numbers too. Raises Damaged for another type, and where the bytes are no
+    whole count of numbers.
+    """
+    if kind not in _RAW_TYPES:
+        named = "no type" if kind is None else f"the unknown type {kind}"
+        raise Damaged(f"it has raw numbers of {named} (known: 0 double, 1 float, 2 float16)")
+    dtype = np.dtype(_RAW_TYPES[kind])
+    if (end - start) % dtype.itemsize:
+        raise Damaged(f"{end - start} bytes of raw numbers are no whole count of {dtype}")
+    values = np.frombuffer(buf, dtype, (end - start) // dtype.itemsize, start)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32, copy=False)
+    values.flags.writeable = False
+    return values
+
+
+class _Raw:
+    """Numbers that NVIDIA Caffe (0.16 and later) stores as bytes; its `data` is then empty."""
+
+    def __init__(self, kind_number: int, number: int):
+        self.kind_number, self.number = kind_number, number
+        self.kind: int | None = None
+        self.span: Field | None = None
+
+    def take(self, field: Field) -> bool:
+        """Whether the field was one of this store's."""
+        if field.number == self.kind_number:
+            self.kind = expect(field, VARINT).value
+        elif field.number == self.number:
+            self.span = expect(field, BYTES)
+        else:
+            return False
+        return True
+
+    def numbers(self, buf) -> np.ndarray | None:
+        """The numbers, float32; None where there are none."""
+        if self.span is None or self.span.start == self.span.end:
+            return None
+        return raw_numbers(buf, self.kind, self.span.start, self.span.end)
+
+
 class Blob(NamedTuple):
     """A stored blob: shape, numbers (float32, read-only), and gradient where it is stored."""
 
@@ -226,12 +276,16 @@ def _count_of(shape: tuple) -> int:
 
 
 def read_blob(buf, start: int, end: int) -> Blob:
-    """The BlobProto in ``buf[start:end]``. Raises Damaged where shape and numbers disagree."""
+    """The BlobProto in ``buf[start:end]``; the raw numbers of NVIDIA Caffe's schema are read too.
+
+    Raises Damaged where shape and numbers disagree.
+    """
     legacy: dict[int, int] = {}
     dims: list[int] = []
     data, diff = _Numbers(5, "<f4"), _Numbers(6, "<f4")
     double_data, double_diff = _Numbers(8, "<f8"), _Numbers(9, "<f8")
     numbers = {store.number: store for store in (data, diff, double_data, double_diff)}
+    raw_data, raw_diff = _Raw(10, 12), _Raw(11, 13)
     pos = start
     while pos < end:
         field, pos = field_at(buf, pos, end)
@@ -245,20 +299,26 @@ def read_blob(buf, start: int, end: int) -> Blob:
                     dims += _integers(buf, part, MAX_AXES)
                 if len(dims) > MAX_AXES:
                     raise Damaged(f"it has a blob of more than {MAX_AXES} axes")
+        elif not raw_data.take(field):
+            raw_diff.take(field)
     shape = LegacyShape(legacy.get(i, 0) for i in range(1, 5)) if legacy else tuple(dims)
     count = _count_of(shape)
-    stored = double_data if double_data.count() else data
-    if stored.count() != count:
-        raise Damaged(f"it has a blob of shape {tuple(shape)} with {stored.count()} numbers")
-    gradient = double_diff if double_diff.count() else diff
-    if gradient.count() not in (0, count):
-        raise Damaged(f"it has a blob of {count} numbers with {gradient.count()} gradients")
-    has_diff = count and gradient.count()
-    return Blob(
-        shape,
-        stored.array().reshape(shape),
-        gradient.array().reshape(shape) if has_diff else None,
-    )
+    values = _chosen(buf, raw_data, double_data, data)
+    if values.size != count:
+        raise Damaged(f"it has a blob of shape {tuple(shape)} with {values.size} numbers")
+    gradient = _chosen(buf, raw_diff, double_diff, diff)
+    if gradient.size not in (0, count):
+        raise Damaged(f"it has a blob of {count} numbers with {gradient.size} gradients")
+    has_diff = count and gradient.size
+    return Blob(shape, values.reshape(shape), gradient.reshape(shape) if has_diff else None)
+
+
+def _chosen(buf, raw: _Raw, doubles: _Numbers, floats: _Numbers) -> np.ndarray:
+    """The numbers that a Caffe which knows all three would take: raw bytes, doubles, floats."""
+    values = raw.numbers(buf)
+    if values is not None:
+        return values
+    return (doubles if doubles.count() else floats).array()
 
 
 def open_message(path, what: str) -> tuple[memoryview, str]:
@@ -301,6 +361,26 @@ def blob_parts(array: np.ndarray, diff: np.ndarray | None = None) -> list:
     dims = b"".join(encode_varint(dim) for dim in shape)
     parts.append(encode_bytes(7, encode_bytes(1, dims) if dims else b""))
     return parts
+
+
+def float16_parts(array: np.ndarray) -> list:
+    """A BlobProto's bytes in pieces, its numbers in NVIDIA Caffe's raw form, rounded to float16.
+
+    Half the size. Rounding is to nearest: the error of a number is at most 2^-11 of it, or 2^-25
+    where it is below 2^-14. Raises Error where a finite number is beyond float16's 65504.
+    """
+    values = np.asarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        half = np.ascontiguousarray(values, dtype="<f2").reshape(-1)
+    lost = np.isfinite(values).reshape(-1) & ~np.isfinite(half)
+    if lost.any():
+        raise Error(f"{values.reshape(-1)[lost][0]:g} is beyond float16's largest number, 65504")
+    parts = [encode_varint(10 << 3 | VARINT), encode_varint(FLOAT16)]
+    if half.size:
+        head = encode_varint(12 << 3 | BYTES) + encode_varint(half.nbytes)
+        parts += [head, memoryview(half).cast("B")]
+    dims = b"".join(encode_varint(dim) for dim in values.shape)
+    return [*parts, encode_bytes(7, encode_bytes(1, dims) if dims else b"")]
 
 
 def parts_size(parts: list) -> int:

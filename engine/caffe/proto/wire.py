@@ -155,6 +155,27 @@ def write_net(path, net, blobs: Sequence[Sequence], diffs: Sequence[Sequence] | 
     _write_parts(path, parts)
 
 
+def write_float16(path, weights: dict) -> None:
+    """Write a caffemodel whose numbers are float16, in the form of NVIDIA Caffe: half the size.
+
+    ``weights``: layer name -> arrays of any float type, such as ``encoding.float16_parts`` takes.
+    The file holds names and numbers, no layer types; copying goes by name. BVLC Caffe does not
+    know the form. Atomic, as ``write_net`` is; Error, naming the layer, where a number is too
+    large for float16.
+    """
+    number, _, blobs_number = _NUMBERS["LayerParameter"]
+    parts: list = []
+    for name, arrays in weights.items():
+        layer: list = [encoding.encode_bytes(number, name.encode())]
+        for i, array in enumerate(arrays):
+            try:
+                layer += _framed(blobs_number, encoding.float16_parts(array))
+            except Error as err:
+                raise Error(f"cannot write {path}: layer '{name}', blob {i}: {err}") from None
+        parts += _framed(_NET["layer"], layer)
+    _write_parts(path, parts)
+
+
 def _framed(number: int, parts: list) -> list:
     """A message field's tag and length before its bytes."""
     tag = encoding.encode_varint(number << 3 | encoding.BYTES)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from caffe.proto import caffe_pb2
@@ -51,14 +53,27 @@ def encoded_datum(data, label=0):
     return caffe_pb2.Datum(data=data, label=label, encoded=True)
 
 
-def write_lmdb(path, values):
-    """An LMDB of these Datums (or bytes), under the keys 00000000, 00000001, ..."""
-    import lmdb
+def need_lmdb():
+    """The package lmdb; the test is skipped where it is not installed."""
+    return pytest.importorskip("lmdb", reason="LMDB databases need the package lmdb")
 
+
+def write_lmdb(path, values):
+    """An LMDB of these Datums (or bytes), under the keys 00000000, 00000001, ... A test that
+    asks for it is skipped where the package lmdb is not installed."""
+    lmdb = need_lmdb()
     with lmdb.open(str(path), map_size=2**24) as env, env.begin(write=True) as transaction:
         for i, value in enumerate(values):
             data = value if isinstance(value, bytes) else value.SerializeToString()
             transaction.put(b"%08d" % i, data)
+    return str(path)
+
+
+def lmdb_for_later(path, values):
+    """`write_lmdb` for tables that are made when a test's file is imported: without the package
+    lmdb nothing is there, and who reads it calls `need_lmdb` first."""
+    with contextlib.suppress(pytest.skip.Exception):
+        write_lmdb(path, values)
     return str(path)
 
 

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import data_files
 import numpy as np
 from layer_runs import Run, distinct
 from net_texts import CLASSIFIER
@@ -50,6 +51,8 @@ class OneLayer(NamedTuple):
 
     def outcome(self) -> list:
         """All arrays after two passes forward and one backward, log, names of files."""
+        if self.kind == "Data":
+            data_files.need_lmdb()
         caffe.set_random_seed(1)
         before = set(os.listdir())
         arrays = [b if isinstance(b, np.ndarray) else distinct(*b) for b in self.bottoms]

@@ -22,13 +22,13 @@ LIST = files.write_pictures(_FOLDER, _PICTURES)
 (_FOLDER / "bare.txt").write_text("0.png 0\n1.png 1\n")
 (_FOLDER / "half").mkdir()
 files.write_pictures(_FOLDER / "half", _PICTURES[2:])
-DB = files.write_lmdb(_FOLDER / "db", [files.datum(a, i) for i, a in enumerate(_PLANES)])
-OTHER_DB = files.write_lmdb(_FOLDER / "other_db", [files.datum(a, 7) for a in _PLANES])
+DB = files.lmdb_for_later(_FOLDER / "db", [files.datum(a, i) for i, a in enumerate(_PLANES)])
+OTHER_DB = files.lmdb_for_later(_FOLDER / "other_db", [files.datum(a, 7) for a in _PLANES])
 GRAY = files.pixels(9, 12, 14, 1)
-ENCODED_DB = files.write_lmdb(_FOLDER / "encoded_db", [
+ENCODED_DB = files.lmdb_for_later(_FOLDER / "encoded_db", [
     files.encoded_datum(files.encoded(GRAY + i)) for i in range(6)
 ])  # fmt: skip
-COLOR_DB = files.write_lmdb(
+COLOR_DB = files.lmdb_for_later(
     _FOLDER / "color_db", [files.encoded_datum(files.encoded(a)) for a in _PICTURES]
 )
 _SIZE = (12, 14)

@@ -16,7 +16,7 @@ _FOLDER = Path(tempfile.mkdtemp(prefix="gpu-cases-"))
 atexit.register(shutil.rmtree, _FOLDER, True)
 _PICTURES = [files.pixels(i, 12, 14) for i in range(3)]
 _LIST = files.write_pictures(_FOLDER, _PICTURES)
-_DB = files.write_lmdb(
+_DB = files.lmdb_for_later(
     _FOLDER / "db", [files.datum(a.transpose(2, 0, 1).copy(), i) for i, a in enumerate(_PICTURES)]
 )
 _WINDOWS = files.write_windows(

@@ -157,6 +157,7 @@ def test_a_file_where_the_database_should_be_is_reported(make, tmp_path):
 
 
 def test_a_folder_that_is_no_lmdb_is_reported(make, tmp_path):
+    files.need_lmdb()
     (tmp_path / "db").mkdir()
     refused(make, "db as LMDB")
     (tmp_path / "db" / "data.mdb").write_bytes(bytes(8192))

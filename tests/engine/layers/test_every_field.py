@@ -50,8 +50,14 @@ def test_every_field_of_the_schema_is_in_the_table():
 def test_a_field_has_its_effect_or_is_refused(field, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert TABLE[field]
+    left_out = None
     for row in TABLE[field]:
-        row.check(field.partition(".")[2])
+        try:
+            row.check(field.partition(".")[2])
+        except pytest.skip.Exception as reason:  # a package is missing: the other rows are checked
+            left_out = reason
+    if left_out is not None:
+        raise left_out
 
 
 def test_device_id_is_the_gpu_of_the_command(write, monkeypatch, capfd):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import data_files
 import numpy as np
 import pytest
 from emulated_gpu import emulated_gpus, waits
 from layer_runs import Run, distinct
 
 import caffe
+from caffe import passes
 
 IMAGE = (2, 4, 5, 6)
 LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4
@@ -85,8 +87,20 @@ LABELLED = {"BatchReindex", "Filter", "SoftmaxWithLoss"}
 """Whose further bottoms hold numbers of classes, rows or pairs."""
 
 
-def run_layer(kind, body, bottoms, more):
-    """Everything that a forward and a backward pass leave behind: tops, gradients, parameters."""
+def spoil(blobs, part):
+    """Leave what the host holds current there, and NaN on the device, as `Passes` may."""
+    for blob in blobs:
+        getattr(blob, part)[...]  # looked at
+        memory = getattr(blob, f"_{part}")
+        if memory._device is not None:
+            memory._device.fill_(np.nan)
+
+
+def run_layer(kind, body, bottoms, more, spoiled=False):
+    """Everything that a forward and a backward pass leave behind: tops, gradients, parameters. If
+    `spoiled`, as in a net whose blobs somebody has looked at on the host."""
+    if kind == "Data":
+        data_files.need_lmdb()
     arrays = [
         b if isinstance(b, np.ndarray) else distinct(*b, seed=i) for i, b in enumerate(bottoms)
     ]
@@ -101,11 +115,19 @@ def run_layer(kind, body, bottoms, more):
         blob.diff[...] = diff
     for blob in (*run.bottom, *run.top, *run.layer.blobs):
         blob.read(), blob.read_diff()
+    if spoiled:
+        spoil([b for b in run.top if b not in run.bottom], "data")
+        spoil([b for b in run.bottom if b not in run.top], "diff")
     waits.clear()
     run.layer.reshape(run.bottom, run.top)
+    stale = passes._overwritten(run.layer, run.top, run.bottom, "_data") if spoiled else []
     run.layer.forward(run.bottom, run.top)
+    passes._settle(stale)
     tops = [blob.read().clone() for blob in run.top]
+    needed = [blob for blob, needs in zip(run.bottom, down) if needs]
+    stale = passes._overwritten(run.layer, needed, run.top, "_diff") if spoiled else []
     run.layer.backward(run.top, down, run.bottom)
+    passes._settle(stale)
     waited = list(waits)
     blobs = (*run.bottom, *run.top, *run.layer.blobs)
     found = [top.cpu().numpy() for top in tops]
@@ -128,3 +150,15 @@ def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bo
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
     assert len(expected) == len(got)
     assert waited == []
+
+
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+def test_a_layer_overwrites_all_of_what_it_makes_or_nothing(kind, body, bottoms, more):
+    caffe.set_random_seed(1)
+    expected, _ = run_layer(kind, body, bottoms, more)
+    with emulated_gpus():
+        caffe.set_random_seed(1)
+        caffe.set_mode_gpu()
+        got, _ = run_layer(kind, body, bottoms, more, spoiled=True)
+    for a, b in zip(expected, got):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)

@@ -1,14 +1,21 @@
 """Pooling. The numbers marked so are BVLC Caffe 1.0's."""
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
+from caffe.blob import Blob
 from caffe.errors import InputError
+from caffe.layers import create, pooling
 from caffe.layers.pooling import pooled_size
+from caffe.proto import caffe_pb2
 
 # (size, kernel, stride, pad): windows rounded up, rounded down; BVLC Caffe's
 SIZES = {
@@ -198,3 +205,33 @@ def test_stochastic_pooling_of_windows_without_positive_elements():
     found = [run.forward()[1].item() for _ in range(50)]
     assert np.isnan(found).any()
     assert {value for value in found if not np.isnan(value)} <= {-4, -1}
+
+
+def test_maxima_are_placed_in_the_order_in_memory_of_the_gradient(monkeypatch):
+    """CUDA's kernel does not look at the order that the places lie in."""
+    param = caffe_pb2.LayerParameter(name="pool", type="Pooling")
+    param.pooling_param.kernel_size = param.pooling_param.stride = 2
+    pool, bottom, top = create(param, caffe.TRAIN), Blob(1, 3, 4, 6), Blob()
+    pool.setup([bottom], [top])
+    pool.reshape([bottom], [top])
+    seen, wrapped = [], pooling._aten
+    backward = SimpleNamespace(
+        grad_input=lambda *args, grad_input: (
+            seen.append([args[-1].stride(), args[1].stride()]),
+            wrapped.max_pool2d_with_indices_backward.grad_input(*args, grad_input=grad_input),
+        )
+    )
+    aten = SimpleNamespace(
+        max_pool2d_with_indices=wrapped.max_pool2d_with_indices,
+        max_pool2d_with_indices_backward=backward,
+    )
+    monkeypatch.setattr(pooling, "_aten", aten)
+    orders = torch.contiguous_format, torch.channels_last
+    for first, second in itertools.product(orders, repeat=2):
+        bottom.give(torch.randn(1, 3, 4, 6).contiguous(memory_format=first))
+        pool.forward([bottom], [top])
+        top.give_diff(torch.ones(1, 3, 2, 3).contiguous(memory_format=second))
+        pool.backward([top], [True], [bottom])
+        places, gradient = seen[-1]
+        assert (places[1] == 1) == (gradient[1] == 1) == (second == torch.channels_last)
+        assert bottom.diff.sum() == 18

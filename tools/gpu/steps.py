@@ -1,0 +1,102 @@
+"""The toolkit's own commands as processes of a stage: followed line by line, ended with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = (ROOT, ROOT / "engine", ROOT / "data_layers")
+
+
+class StepFailed(RuntimeError):
+    """A command ended with an error; its own words."""
+
+    exit_code = 1
+
+
+class Step:
+    """A started command of the checkout, `python WORDS…`; its lines go to `job.say` at once."""
+
+    def __init__(self, job, *words):
+        self.words = [str(word) for word in words]
+        self.asked = False
+        self.lines = []  # (seconds, line)
+        self._told = 0
+        self._job = job
+        places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(places), GLOG_minloglevel="0")
+        env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes may keep the cores busy
+        job.say("$ python " + " ".join(self.words))
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / self.words[0]), *self.words[1:]],
+            cwd=job.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.lines.append((time.monotonic(), line.rstrip("\n")))
+            self._job.say(line.rstrip("\n"))
+
+    def ended(self, wait=0.0):
+        """Whether the process has ended; waits so many seconds for it at most."""
+        try:
+            self._process.wait(wait)
+        except subprocess.TimeoutExpired:
+            return False
+        self._reader.join(5)
+        return True
+
+    @property
+    def code(self):
+        """The exit code once it has ended; 128 and the signal's number where one ended it."""
+        code = self._process.returncode
+        return 128 - code if code is not None and code < 0 else code
+
+    def new_lines(self):
+        """The lines that have come since the last call."""
+        new = [line for _, line in self.lines[self._told :]]
+        self._told += len(new)
+        return new
+
+    def finish(self):
+        """Wait for its end. Raises StepFailed where that is no success."""
+        while not self.ended(wait=1.0):
+            pass
+        if self.code:
+            raise StepFailed(self.failure())
+
+    def failure(self):
+        """One line: the command, and the last that it said."""
+        said = [line for _, line in self.lines if line.strip()]
+        errors = [line for line in said if line.startswith("error:")]
+        return f"{self.words[0]} ended with exit code {self.code}: {(errors or said or ['-'])[-1]}"
+
+    def seconds_between(self, one, other):
+        """Seconds from the first line that holds `one` to the next that holds `other`."""
+        begin = next(at for at, line in self.lines if one in line)
+        return next(at for at, line in self.lines if at >= begin and other in line) - begin
+
+    def ask(self, number):
+        """Send the signal once."""
+        if not self.asked:
+            self.asked = True
+            self._process.send_signal(number)
+
+    def kill(self):
+        """End it at once, if it runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
