@@ -6,11 +6,11 @@ layers and scripts. What it adds lives in `caffe.engine`.
 
 from . import coord_map, engine, io, log, net_spec, proto
 from .classifier import Classifier
+from .compute.device import set_device, set_mode_cpu, set_mode_gpu
+from .compute.rng import set_random_seed
+from .core.layer import TEST, TRAIN, Layer
 from .detector import Detector
-from .device import set_device, set_mode_cpu, set_mode_gpu
-from .layer import TEST, TRAIN, Layer
 from .layers import layer_type_list
-from .nccl import NCCL, has_nccl
 from .net import Net
 from .net_spec import NetSpec, to_proto
 from .net_spec import layers as layers
@@ -23,8 +23,8 @@ from .ranks import (
     solver_count,
     solver_rank,
 )
-from .rng import set_random_seed
-from .solver_updates import (
+from .training.nccl import NCCL, has_nccl
+from .training.solver_updates import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,

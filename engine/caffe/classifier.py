@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import io
+from .core.layer import TEST
 from .errors import InputError
-from .layer import TEST
 from .net import Net
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from . import io
 from .classifier import first_output, input_transformer
+from .core.layer import TEST
 from .errors import InputError
-from .layer import TEST
 from .net import Net
 
 

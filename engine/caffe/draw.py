@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
+from .core.layer import TEST, TRAIN
 from .errors import Error, InputError
-from .layer import TEST, TRAIN
 from .proto import caffe_pb2
 from .proto.files import atomic_write
 

@@ -5,19 +5,19 @@ Scripts that should also run under BVLC Caffe ask `hasattr(caffe, "engine")` fir
 
 from __future__ import annotations
 
-from . import python_path
-from .allocator import keep_memory
-from .determinism import set_deterministic
-from .device import cuda_device_count, synchronize
+from .compute.allocator import keep_memory
+from .compute.determinism import set_deterministic
+from .compute.device import cuda_device_count, synchronize
+from .compute.gpu_errors import gpu_error
+from .compute.gpu_support import trouble as gpu_trouble
+from .compute.precision import set_autotuning, set_precision
+from .core import python_path
 from .errors import Error, InputError
-from .gpu_errors import gpu_error
-from .gpu_support import trouble as gpu_trouble
-from .lean import keep, recompute
-from .precision import set_autotuning, set_precision
 from .proto.wire import read_weights
-from .segmenting import start_segmenting
+from .run.lean import keep, recompute
+from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
-from .snapshots import position_path
+from .training.snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",

@@ -7,10 +7,10 @@ import os
 
 import numpy as np
 
-from . import interpolation
 from .errors import FileError, InputError
 from .proto import caffe_pb2
 from .proto.encoding import MAX_AXES, Damaged, read_blob
+from .reading import interpolation
 
 
 class WrongArray(InputError, ValueError):

@@ -9,20 +9,20 @@ from collections import OrderedDict
 import numpy as np
 
 from . import settings
-from .batches import Batches
-from .blob import Blob
-from .debug_info import set_debug_info
+from .core.blob import Blob
+from .core.graph import filter_layers, insert_splits
+from .core.internals import Internals
+from .core.layer import TEST, TRAIN
+from .core.learnable import Learnable
+from .core.weights import WeightFiles
 from .errors import InputError
-from .fold_choice import FoldChoice
-from .fold_plan import find_roots
-from .graph import filter_layers, insert_splits
-from .internals import Internals
-from .layer import TEST, TRAIN
 from .layers import create
-from .learnable import Learnable
-from .passes import Passes
 from .proto import text
-from .weights import WeightFiles
+from .run.batches import Batches
+from .run.debug_info import set_debug_info
+from .run.fold_choice import FoldChoice
+from .run.fold_plan import find_roots
+from .run.passes import Passes
 
 ANONYMOUS = "(automatic)"
 

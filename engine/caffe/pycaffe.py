@@ -7,7 +7,7 @@ import time
 import types
 
 from . import log as _log
-from .device import synchronize
+from .compute.device import synchronize
 
 
 class Timer:

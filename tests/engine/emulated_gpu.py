@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 import caffe
-from caffe import device, gpu_support, rng, transfers
+from caffe.compute import device, gpu_support, rng, transfers
 
 _FACTORIES = {
     torch.arange, torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.tensor,

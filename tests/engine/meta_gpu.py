@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 import caffe
-from caffe import device, rng
+from caffe.compute import device, rng
 from caffe.proto import caffe_pb2
 
 NETS = Path(__file__).resolve().parents[2] / "prototxt/nets/voc"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from net_texts import data, ip
 
-from caffe.blob import Blob
+from caffe.core.blob import Blob
 from caffe.engine import InputError
 
 SHAPES = st.lists(st.integers(0, 5), min_size=0, max_size=5).map(tuple)

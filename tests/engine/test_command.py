@@ -276,7 +276,7 @@ def test_wrong_calls_are_one_line_and_exit_2(run, words, message):
 
 
 def test_a_solver_that_asks_for_a_missing_gpu_is_named(run, write, monkeypatch):
-    monkeypatch.setattr("caffe.device.cuda_device_count", lambda: 0)
+    monkeypatch.setattr("caffe.compute.device.cuda_device_count", lambda: 0)
     write(SOLVER + "solver_mode: GPU", "solver.prototxt")
     code, lines, _ = run("train", "-solver", "solver.prototxt")
     assert code == 2 and "solver.prototxt: solver_mode: GPU: no such GPU: 0" in lines[-1]
@@ -335,7 +335,7 @@ def test_device_query_shows_devices_or_says_that_there_are_none(run):
 def test_a_gpu_named_twice_is_refused(monkeypatch):
     from caffe.command import devices
 
-    monkeypatch.setattr("caffe.device.cuda_device_count", lambda: 2)
+    monkeypatch.setattr("caffe.compute.device.cuda_device_count", lambda: 2)
     assert (
         devices.gpus("all") == [0, 1] and devices.gpus("1,0") == [1, 0] and devices.gpus("") == []
     )

@@ -12,9 +12,9 @@ import pytest
 from net_texts import CLASSIFIER, SNAPSHOTS, data, fill, ip, losses, params
 
 import caffe
-from caffe import rng
+from caffe.compute import rng
 from caffe.engine import Error, InputError, position_path
-from caffe.snapshots import layer_states
+from caffe.training.snapshots import layer_states
 
 
 def damage_cut(path):

@@ -12,10 +12,10 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe.data_transformer import Transformer, read_mean
+from caffe.core.layer import TEST, TRAIN
 from caffe.engine import InputError
-from caffe.layer import TEST, TRAIN
 from caffe.proto import caffe_pb2
+from caffe.reading.data_transformer import Transformer, read_mean
 
 sys.path.insert(0, str(Path(__file__).parent / "layers"))
 import data_files as files  # noqa: E402

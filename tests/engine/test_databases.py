@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from caffe import databases
-from caffe.databases import LMDB, Database
+from caffe.reading import databases
+from caffe.reading.databases import LMDB, Database
 
 sys.path.insert(0, str(Path(__file__).parent / "layers"))
 import data_files as files  # noqa: E402

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from net_texts import data, layer
 
-from caffe import debug_info, ranks
-from caffe.debug_info import log_parameters, set_debug_info
+from caffe import ranks
+from caffe.run import debug_info
+from caffe.run.debug_info import log_parameters, set_debug_info
 
 NET = (
     data(1, 2)

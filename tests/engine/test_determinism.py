@@ -9,7 +9,8 @@ import torch
 from net_texts import data, ip, losses
 
 import caffe
-from caffe import command, determinism
+from caffe import command
+from caffe.compute import determinism
 from caffe.engine import InputError
 
 VARIABLE = "CUBLAS_WORKSPACE_CONFIG"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from caffe import rng
-from caffe.blob import Blob
+from caffe.compute import rng
+from caffe.core.blob import Blob
+from caffe.core.fillers import fill
 from caffe.errors import InputError
-from caffe.fillers import fill
 from caffe.proto import caffe_pb2
 
 SHAPE = (40, 30, 5, 5)

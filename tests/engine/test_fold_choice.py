@@ -9,8 +9,8 @@ from emulated_gpu import emulated_gpus, waits
 from net_texts import data, fill, layer
 
 import caffe
-from caffe import fold_choice
 from caffe.engine import InputError
+from caffe.run import fold_choice
 
 FILL = 'weight_filler {{ type: "xavier" }}'
 CONV = f"convolution_param {{{{ num_output: 2 kernel_size: 3 pad: {{}} {FILL} }}}}"

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from net_texts import data, fill, layer, params
 
 import caffe
-from caffe import fold_index
-from caffe.folding import Fold, FoldedAxis, _pieces, fold_gradient, folded_shape, select, unfold
+from caffe.compute import fold_index
+from caffe.compute.folding import (
+    Fold,
+    FoldedAxis,
+    _pieces,
+    fold_gradient,
+    folded_shape,
+    select,
+    unfold,
+)
 
 # -- folds of a tensor -----------------------------------------------------------------------
 

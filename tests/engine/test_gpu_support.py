@@ -11,9 +11,9 @@ import torch
 from emulated_gpu import emulated_gpus
 
 import caffe
-from caffe import device, gpu_support, precision
 from caffe.command import devices
 from caffe.command.flags import Flags
+from caffe.compute import device, gpu_support, precision
 from caffe.engine import InputError
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]

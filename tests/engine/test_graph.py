@@ -5,8 +5,8 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caffe.core.graph import filter_layers, insert_splits, meets_rule
 from caffe.engine import InputError
-from caffe.graph import filter_layers, insert_splits, meets_rule
 from caffe.proto import caffe_pb2
 
 

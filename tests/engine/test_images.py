@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from caffe import images
 from caffe.engine import InputError
+from caffe.reading import images
 
 sys.path.insert(0, str(Path(__file__).parent / "layers"))
 from data_files import bilinear, encoded, pixels, scene  # noqa: E402

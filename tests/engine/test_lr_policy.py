@@ -7,9 +7,9 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe import lr_policy
 from caffe.engine import InputError
 from caffe.proto import caffe_pb2
+from caffe.training import lr_policy
 
 
 def settings(text):

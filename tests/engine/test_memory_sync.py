@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import caffe
-from caffe.blob import Blob
+from caffe.compute import device
+from caffe.core.blob import Blob
 
 SIDES = st.sampled_from(["cpu", 0, 1])
 PARTS = st.sampled_from(["data", "diff"])
@@ -103,7 +104,7 @@ class TwoBlobs(RuleBasedStateMachine):
         if self.expected(part, i).size < self.model[part][i].flat.size:
             return
         number, blob = self.next_number(), self.blobs[i]
-        tensor = torch.zeros(blob.shape, device=caffe.device.current()).fill_(number)
+        tensor = torch.zeros(blob.shape, device=device.current()).fill_(number)
         (blob.give if part == "data" else blob.give_diff)(tensor)
         self.expected(part, i)[...] = number
 
@@ -131,7 +132,7 @@ class TwoBlobs(RuleBasedStateMachine):
     @rule(part=PARTS, i=WHICH)
     def read_on_the_device(self, part, i):
         tensor = self.blobs[i].read() if part == "data" else self.blobs[i].read_diff()
-        assert tensor.device == caffe.device.current()
+        assert tensor.device == device.current()
         np.testing.assert_array_equal(tensor.cpu().numpy(), self.expected(part, i))
 
     @rule(part=PARTS, i=WHICH)
@@ -213,7 +214,7 @@ def test_what_a_layer_gives_is_not_mixed_with_what_the_host_held(gpu):
     blob = Blob(3)
     blob.data[...] = 1
     waits.clear()
-    blob.give(torch.ones(3, device=caffe.device.current()).mul_(4))
+    blob.give(torch.ones(3, device=device.current()).mul_(4))
     assert not waits
     assert blob.data.tolist() == [4, 4, 4]
 

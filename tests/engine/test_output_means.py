@@ -6,7 +6,7 @@ import numpy as np
 from net_texts import data
 
 from caffe import log
-from caffe.output_means import OutputMeans
+from caffe.training.output_means import OutputMeans
 
 
 def test_an_outputs_mean_is_over_the_batches(make):

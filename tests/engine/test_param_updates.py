@@ -13,7 +13,7 @@ from net_texts import CLASSIFIER, data, ip, losses, params
 from test_solver_updates import BASE, FIELDS, give_gradients
 
 import caffe
-from caffe import fused_updates
+from caffe.training import fused_updates
 
 TWO = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
 REST = "param { lr_mult: 0 } param { lr_mult: 0 }"

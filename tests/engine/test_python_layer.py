@@ -8,7 +8,7 @@ import pytest
 from net_texts import data, layer
 
 import caffe
-from caffe import python_path
+from caffe.core import python_path
 from caffe.engine import InputError
 
 MODULE = '''

@@ -10,7 +10,8 @@ import pytest
 from net_texts import CLASSIFIER, SNAPSHOTS, ip, layer, losses, params
 
 import caffe
-from caffe import ranks, rng
+from caffe import ranks
+from caffe.compute import rng
 from caffe.engine import position_path
 from caffe.proto import caffe_pb2
 

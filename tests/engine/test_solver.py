@@ -8,7 +8,8 @@ from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 
 import caffe
 from caffe import log as log_module
-from caffe import ranks, rng
+from caffe import ranks
+from caffe.compute import rng
 from caffe.engine import Error, InputError
 
 FIXED = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s" '

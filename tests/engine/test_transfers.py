@@ -8,7 +8,7 @@ import pytest
 import torch
 from emulated_gpu import copies, emulated_gpus, waits
 
-from caffe import transfers
+from caffe.compute import transfers
 from caffe.engine import Error
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)

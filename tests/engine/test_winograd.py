@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from net_texts import data, fill, layer
 
 import caffe
-from caffe import winograd
-from caffe.layers._convolve import Geometry, convolve, gradients
+from caffe.compute import winograd
+from caffe.compute.convolve import Geometry, convolve, gradients
 
 sizes = st.integers(1, 23)
 channels = st.integers(1, 40)

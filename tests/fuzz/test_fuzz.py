@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe import databases, io
-from caffe.data_transformer import read_mean
+from caffe import io
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2, encoding, hdf5, text, wire
+from caffe.reading import databases
+from caffe.reading.data_transformer import read_mean
 
 RUN = Path(__file__).with_name("run.py")
 

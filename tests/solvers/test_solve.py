@@ -16,7 +16,7 @@ import tiny_run
 from PIL import Image
 
 import caffe
-from caffe.solver import Solver
+from caffe.training.solver import Solver
 from tools import score
 
 INIT = ("--weights", "init.caffemodel")

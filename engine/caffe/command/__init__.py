@@ -37,8 +37,8 @@ import os
 import sys
 import traceback
 
+from ..compute.gpu_errors import gpu_error
 from ..errors import InputError
-from ..gpu_errors import gpu_error
 from .flags import parse
 
 COMMANDS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.layer import TEST, TRAIN
 from ..errors import InputError
-from ..layer import TEST, TRAIN
 from ..log import log
 from ..net import Net
 from ..pycaffe import Timer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .. import device, gpu_support
+from ..compute import device, gpu_support
 from ..errors import InputError
 from ..log import WARNING, log
 

@@ -12,10 +12,11 @@ import sys
 import threading
 from multiprocessing import connection
 
-from .. import determinism, device, log, ranks
-from ..gpu_errors import gpu_error
-from ..nccl import NCCL
+from .. import log, ranks
+from ..compute import determinism, device
+from ..compute.gpu_errors import gpu_error
 from ..settings import set_lean
+from ..training.nccl import NCCL
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP)  # the first solver acts on them
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..layer import TEST
+from ..core.layer import TEST
 from ..log import log
 from ..net import Net
-from ..output_means import OutputMeans
 from ..settings import set_lean
+from ..training.output_means import OutputMeans
 from .devices import WHERE, gpus, use_first
 
 FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")

@@ -6,13 +6,13 @@ import signal
 
 import torch
 
-from .. import determinism, device
+from ..compute import determinism, device
 from ..errors import InputError
 from ..log import log
 from ..proto import caffe_pb2, text
 from ..settings import set_lean
-from ..solver import SNAPSHOT, STOP
-from ..solver_updates import solver_class
+from ..training.solver import SNAPSHOT, STOP
+from ..training.solver_updates import solver_class
 from . import parallel
 from .devices import WHERE, gpus
 

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from ..blob import Blob
+from ..core.blob import Blob
+from ..core.fillers import fill
+from ..core.layer import Layer
 from ..errors import InputError
-from ..fillers import fill
-from ..layer import Layer
 
 
 def add_params(layer: Layer, *wanted: tuple[str, tuple[int, ...], object]) -> None:

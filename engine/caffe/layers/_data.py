@@ -19,11 +19,11 @@ import os
 
 import numpy as np
 
-from .. import rng
+from ..compute import rng
+from ..core.layer import TRAIN, Layer
 from ..errors import InputError
-from ..layer import TRAIN, Layer
 from ..ranks import solver_count, solver_rank
-from ..read_ahead import ReadAhead
+from ..reading.read_ahead import ReadAhead
 
 ORDER, ITEM = 0, 1  # what a random number is for
 

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ..blob import Blob
-from ..layer import Layer
+from ..core.blob import Blob
+from ..core.layer import Layer
 
 
 def require_label_per_score(layer: Layer, scores: Blob, labels: Blob, axis: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..layer import Layer
+from ..core.layer import Layer
 from . import register
 from ._common import outer_inner
 from ._labels import class_numbers, require_label_per_score

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from ..folding import Window, folded_shape
-from ..layer import Layer
+from ..compute.convolve import Geometry, convolve, gradients
+from ..compute.folding import Window, folded_shape
+from ..core.layer import Layer
 from . import register
 from ._common import add_gradient, add_params, adds_to, require_same_shape
-from ._convolve import Geometry, convolve, gradients
 
 _AXES = ("h", "w")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import rng
-from ..data_transformer import Transformer
-from ..databases import Database
+from ..compute import rng
 from ..errors import InputError
 from ..log import ERROR, log
 from ..proto import caffe_pb2
+from ..reading.data_transformer import Transformer
+from ..reading.databases import Database
 from . import register
 from ._data import (
     ITEM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..layer import Layer
+from ..core.layer import Layer
 from . import register
 from ._common import Scratch, require_own_top, require_same_shape
 

@@ -9,9 +9,9 @@ import os
 
 import numpy as np
 
-from .. import rng
+from ..compute import rng
+from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
-from ..layer import TRAIN, Layer
 from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
 from ..proto.hdf5 import check_storage, h5py_package

@@ -6,10 +6,11 @@ import os
 
 import numpy as np
 
-from .. import images, rng
-from ..data_transformer import Transformer
+from ..compute import rng
 from ..errors import InputError
 from ..proto.files import check_regular, reason
+from ..reading import images
+from ..reading.data_transformer import Transformer
 from . import register
 from ._data import (
     ITEM,

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..layer import Layer
+from ..core.layer import Layer
 from . import register
 from ._common import add_params, adds_to
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..core.fillers import fill
+from ..core.layer import Layer
 from ..errors import InputError
-from ..fillers import fill
-from ..layer import Layer
 from ..proto import caffe_pb2
 from . import register
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..blob import Blob
-from ..layer import Layer
+from ..core.blob import Blob
+from ..core.layer import Layer
 from . import register
 from ._common import Scratch, outer_inner, require_same_shape
 from ._labels import class_numbers, require_label_per_score

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .. import transfers
-from ..layer import Layer
+from ..compute import transfers
+from ..core.layer import Layer
 from ..log import WARNING, log
 from . import register
 from ._data import whole

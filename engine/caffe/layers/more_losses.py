@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ..blob import Blob
+from ..core.blob import Blob
 from ..errors import InputError
 from ..proto.encoding import Damaged, open_message, read_blob
 from . import register

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from .. import rng
-from ..folding import POINTWISE
-from ..layer import TRAIN, Layer
+from ..compute import rng
+from ..compute.folding import POINTWISE
+from ..core.layer import TRAIN, Layer
 from . import register
 from ._common import Scratch, same_memory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import avg_pool2d
 
-from ..layer import TEST, Layer
+from ..core.layer import TEST, Layer
 from ..proto import caffe_pb2
 from . import register
 from ._common import Scratch, add_params

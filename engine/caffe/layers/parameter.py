@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layer import Layer
+from ..core.layer import Layer
 from ..proto import caffe_pb2
 from . import register
 from ._common import add_params

@@ -7,11 +7,11 @@ import math
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from .. import fold_index, rng
-from ..blob import MAX_COUNT
-from ..fold_index import is_channels_last
-from ..folding import Window, folded_shape, like, unfold
-from ..layer import TRAIN, Layer
+from ..compute import fold_index, rng
+from ..compute.fold_index import is_channels_last
+from ..compute.folding import Window, folded_shape, like, unfold
+from ..core.blob import MAX_COUNT
+from ..core.layer import TRAIN, Layer
 from . import register
 from ._common import Scratch
 

@@ -7,9 +7,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from .. import python_path
+from ..core import python_path
+from ..core.layer import Layer
 from ..errors import InputError
-from ..layer import Layer
 from . import register
 
 

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import torch
 
-from ..blob import Blob
-from ..layer import Layer
+from ..core.blob import Blob
+from ..core.layer import Layer
 from ..log import log
 from . import register
 from ._common import Scratch, add_params

@@ -10,8 +10,8 @@ import math
 
 import torch
 
-from ..folding import POINTWISE
-from ..layer import Layer
+from ..compute.folding import POINTWISE
+from ..core.layer import Layer
 from ..proto import caffe_pb2
 from . import register
 from ._common import Scratch, add_params, adds_to, same_memory

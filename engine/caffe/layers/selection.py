@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .. import transfers
-from ..blob import Blob
-from ..layer import Layer
+from ..compute import transfers
+from ..core.blob import Blob
+from ..core.layer import Layer
 from . import register
 from ._common import add_params, adds_to, outer_inner, require_own_top
 

@@ -7,9 +7,9 @@ import math
 
 import torch
 
-from .. import fold_index
-from ..folding import POINTWISE, Fold, folded_shape
-from ..layer import Layer
+from ..compute import fold_index
+from ..compute.folding import POINTWISE, Fold, folded_shape
+from ..core.layer import Layer
 from . import register
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..layer import Layer
+from ..core.layer import Layer
 from . import register
 
 _aten = torch.ops.aten

@@ -8,8 +8,8 @@ import math
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from ..blob import MAX_COUNT, Blob
-from ..layer import Layer
+from ..core.blob import MAX_COUNT, Blob
+from ..core.layer import Layer
 from ..proto import caffe_pb2
 from . import create, register
 from ._common import require_own_top

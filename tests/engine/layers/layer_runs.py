@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from google.protobuf import text_format
 
-from caffe.blob import Blob
-from caffe.layer import TEST
+from caffe.core.blob import Blob
+from caffe.core.layer import TEST
 from caffe.layers import create
 from caffe.proto import caffe_pb2
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe import databases, ranks
+from caffe import ranks
 from caffe.engine import InputError
+from caffe.reading import databases
 
 
 def counted(count, height=4, width=5):

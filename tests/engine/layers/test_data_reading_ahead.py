@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from caffe.errors import Error, InputError
-from caffe.read_ahead import ReadAhead
+from caffe.reading.read_ahead import ReadAhead
 
 ENGINE = Path(__file__).resolve().parents[3] / "engine"
 

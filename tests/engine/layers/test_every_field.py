@@ -61,7 +61,7 @@ def test_a_field_has_its_effect_or_is_refused(field, tmp_path, monkeypatch):
 
 
 def test_device_id_is_the_gpu_of_the_command(write, monkeypatch, capfd):
-    monkeypatch.setattr("caffe.device.cuda_device_count", lambda: 1)
+    monkeypatch.setattr("caffe.compute.device.cuda_device_count", lambda: 1)
     write(f"{fields_nets.BASE} solver_mode: GPU device_id: 3", "solver.prototxt")
     with pytest.raises(SystemExit):
         command.main(["train", "-solver", "solver.prototxt"])

@@ -12,7 +12,7 @@ from emulated_gpu import emulated_gpus, waits
 from layer_runs import Run, distinct
 
 import caffe
-from caffe import passes
+from caffe.run import passes
 
 IMAGE = (2, 4, 5, 6)
 LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4

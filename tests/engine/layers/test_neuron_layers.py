@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from layer_runs import Run, check_gradients, distinct, pattern
 
-from caffe import rng
+from caffe.compute import rng
+from caffe.core.layer import TRAIN
 from caffe.errors import InputError
-from caffe.layer import TRAIN
 
 BODIES = [
     ("ReLU", ""),

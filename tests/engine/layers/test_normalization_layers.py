@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from layer_runs import Run, check_gradients, distinct, pattern
 
+from caffe.core.layer import TRAIN
 from caffe.errors import InputError
-from caffe.layer import TRAIN
 
 # lrn_param: the first two channels' first row, and their gradient; BVLC Caffe's
 NORMALIZED = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
-from caffe.blob import Blob
+from caffe.core.blob import Blob
 from caffe.errors import InputError
 from caffe.layers import create, pooling
 from caffe.layers.pooling import pooled_size

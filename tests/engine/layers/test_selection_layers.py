@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
-from caffe.blob import Blob
+from caffe.core.blob import Blob
 from caffe.errors import InputError
 from caffe.layers import create
 from caffe.proto import caffe_pb2

@@ -1,0 +1,1 @@
+"""How numbers are computed: devices, precision, random numbers, convolution, folds."""

@@ -1,0 +1,1 @@
+"""What a net is: blobs, layers, the graph, fillers, weights."""

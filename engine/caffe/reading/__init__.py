@@ -1,0 +1,1 @@
+"""Where data comes from: pictures, databases, transformations, reading ahead."""

@@ -1,0 +1,156 @@
+"""Pictures as Caffe's data layers see them: what OpenCV's decoders and its resize give.
+
+A picture is a uint8 array (height, width, channels), colours in the order blue, green, red.
+JPEG decoders may differ by a few grey levels; everything else agrees to the bit.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..proto.files import reason
+
+COLOR, GRAY, AS_STORED = "color", "gray", "as stored"
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_MOST_PIXELS = 2**30  # as OpenCV's readers
+_UPRIGHT = {  # what undoes each value of the EXIF tag
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def _luma(rgb: np.ndarray, weights, bits: int, rounding: int) -> np.ndarray:
+    red, green, blue = (rgb[..., i].astype(np.int32) * w for i, w in enumerate(weights))
+    return ((red + green + blue + rounding) >> bits).astype(np.uint8)
+
+
+def _gray(image: Image.Image) -> np.ndarray:
+    """Luminance; each of OpenCV's readers has a rounding of its own."""
+    if image.format == "JPEG":
+        image.draft("L", image.size)  # the decoder's own luminance
+    if image.mode in ("1", "L", "LA"):
+        # LA's alpha is left out, not multiplied in.
+        return np.asarray(image.convert("L") if image.mode == "1" else image.getchannel(0))
+    rgb = np.asarray(image.convert("RGB"))
+    if image.format == "PNG":  # libpng cuts off, but leaves greys alone
+        gray = _luma(rgb, (9797, 19234, 3737), 15, 0)
+        return np.where((rgb == rgb[..., :1]).all(axis=2), rgb[..., 0], gray)
+    return _luma(rgb, (4899, 9617, 1868), 14, 1 << 13)
+
+
+def _as_stored(image: Image.Image) -> np.ndarray:
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    alpha = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
+    array = np.asarray(image.convert("RGBA" if alpha else "RGB"))
+    return array[..., [2, 1, 0, 3][: array.shape[2]]]
+
+
+def _decode(file, channels: str) -> np.ndarray:
+    with Image.open(file) as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(f"{image.width} × {image.height} pixels are too many")
+        orientation = 1
+        if image.format == "JPEG" and channels != AS_STORED:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        if image.mode.startswith("I"):  # one channel of 16 bits
+            if channels == AS_STORED:
+                raise ValueError("it has 16 bits per channel, not 8")
+            array = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            array = array if channels == GRAY else np.repeat(array[..., None], 3, axis=2)
+        elif channels == GRAY:
+            array = _gray(image)
+        elif channels == COLOR:
+            array = np.asarray(image.convert("RGB"))[..., ::-1]
+        else:
+            array = _as_stored(image)
+    array = array if array.ndim == 3 else array[..., None]
+    return np.ascontiguousarray(_UPRIGHT.get(orientation, lambda a: a)(array))
+
+
+def decode(data: bytes, channels: str) -> np.ndarray:
+    """The picture in an encoded file's bytes, with `channels` COLOR, GRAY or AS_STORED.
+
+    COLOR and GRAY follow a photograph's orientation, AS_STORED does not, and keeps transparency
+    as a fourth channel. Raises InputError, in one line without a name, for a broken picture.
+    """
+    return _decoded(io.BytesIO(data), channels)
+
+
+def read(path, channels: str) -> np.ndarray:
+    """As `decode`, of a file. The InputError names it."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            return _decoded(file, channels)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise InputError(f"cannot read {name!r}: {reason(error)}") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _decoded(file, channels: str) -> np.ndarray:
+    try:
+        return _decode(file, channels)
+    except Image.UnidentifiedImageError:
+        raise InputError("it is no picture in a format that Pillow reads") from None
+    except Exception as error:  # Pillow's plugins raise many kinds for a broken file
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"the picture is broken or truncated: {text}") from None
+
+
+_BITS = 11  # of OpenCV's fixed point weights
+
+
+def _weights(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Along one axis, per wanted place: the first of two neighbours (unclipped), and their
+    weights in fixed point."""
+    scale = 1.0 / (wanted / given)
+    at = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
+    first = np.floor(at).astype(np.int64)
+    part = at - first.astype(np.float32)
+    one = np.float32(1 << _BITS)
+    low = np.rint((np.float32(1) - part) * one).astype(np.int32)
+    return first, low, np.rint(part * one).astype(np.int32)
+
+
+def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`picture` (uint8, height × width × channels) at another size, bilinearly, to the bit as
+    OpenCV's cv::resize (INTER_LINEAR, 8 bits): fixed point of 11 bits, no smoothing; exactly
+    half the size both ways is the mean of 2 × 2 pixels."""
+    rows, columns = picture.shape[:2]
+    if (rows, columns) == (height, width):
+        return picture
+    if (rows, columns) == (2 * height, 2 * width):
+        wide = picture.astype(np.int32)
+        pairs = wide[0::2] + wide[1::2]
+        return ((pairs[:, 0::2] + pairs[:, 1::2] + 2) >> 2).astype(np.uint8)
+    x, low, high = _weights(columns, width)
+    # Beyond the border across, the border's own pixel has all the weight; down, its two equal
+    # neighbours keep their weights, whose sum rounds otherwise.
+    outside = (x < 0) | (x >= columns - 1)
+    low, high = np.where(outside, 1 << _BITS, low), np.where(outside, 0, high)
+    left = x.clip(0, columns - 1)
+    right = (left + 1).clip(0, columns - 1)
+    y, upper, lower = _weights(rows, height)
+    above, below = y.clip(0, rows - 1), (y + 1).clip(0, rows - 1)
+    used, place = np.unique(np.concatenate([above, below]), return_inverse=True)
+    source = picture[used].astype(np.int32)
+    across = source[:, left] * low[:, None] + source[:, right] * high[:, None]
+    across >>= 4
+    first, second = across[place[:height]], across[place[height:]]
+    first *= upper[:, None, None]
+    second *= lower[:, None, None]
+    total = (first >> 16) + (second >> 16) + 2 >> 2
+    return total.clip(0, 255).astype(np.uint8)

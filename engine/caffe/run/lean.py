@@ -1,0 +1,193 @@
+"""When the memory of a lean net's blobs is given back: after the last layer that needs it.
+
+Blobs that share memory (a Split's tops and its bottom, a Reshape's) are given back together.
+"""
+
+from __future__ import annotations
+
+from ..core.blob import Blob
+from ..core.layer import TRAIN
+from ..errors import InputError
+
+
+class Releases:
+    """What to give back after each layer's forward and backward pass, and which layers to run
+    again before its backward pass, by layer number.
+
+    Blobs of the names `kept` stay. Those of the names `remade` are given back after the forward
+    pass, and made again before the first layer that needs them in backward, for which what they
+    are made of stays, or is made again too.
+    """
+
+    def __init__(self, net, kept: set[str], remade: set[str]):
+        count = len(net.layers)
+        self.before_backward: list[list[int]] = [[] for _ in range(count)]
+        self.after_forward: list[list[Blob]] = [[] for _ in range(count)]
+        self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
+        self.diffs_after_backward: list[list[Blob]] = [[] for _ in range(count)]
+        untouched = self._untouched(net, kept)
+        # Diffs of inputs can be asked for; users write those of outputs, and of their own layers.
+        own = set(net._outputs)
+        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+            if layer.type == "Python":
+                own.update(bottoms, tops)
+            elif layer._keeps_tops or not bottoms:
+                own.update(tops)
+        remakers = [[] for _ in net._blobs]  # layers before whose backward a blob is read again
+        # From the top down: what is made again says until when it needs its bottoms.
+        for group in sorted(_sharing(net, "_data"), key=lambda g: -_makers(net, g)[-1]):
+            again = any(net._blob_names[i] in remade for i in group)
+            if group.isdisjoint(untouched):
+                self._release_data(net, group, again, remakers)
+        weighted = {
+            i
+            for layer, ids in zip(net.layers, net._top_ids)
+            for i, weight in zip(ids, layer.loss_weights)
+            if weight
+        }
+        for group in _sharing(net, "_diff"):
+            if group.isdisjoint(weighted | own):
+                blobs = [net._blobs[i] for i in group]
+                self.diffs_after_backward[_makers(net, group)[0]] += blobs
+
+    @staticmethod
+    def _untouched(net, kept: set[str]) -> set[int]:
+        """Blobs that stay: inputs, outputs, what users' layers hold views of, what layers share
+        with what they keep, and what was named."""
+        found = set(net._outputs)
+        found.update(i for i, name in enumerate(net._blob_names) if name in kept)
+        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+            if not bottoms:
+                found.update(tops)
+            if layer.type == "Python":
+                found.update(bottoms, tops)
+            elif layer._keeps_tops:
+                found.update(tops)
+        return found
+
+    def _release_data(self, net, group: set[int], again: bool, remakers: list[list[int]]) -> None:
+        readers = [k for k, ids in enumerate(net._bottom_ids) if not group.isdisjoint(ids)]
+        makers = _makers(net, group)
+        blobs = [net._blobs[i] for i in group]
+        later = [k for k in range(len(net.layers)) if _reads_backward(net, k, group)]
+        later += [k for i in group for k in remakers[i]]
+        trained = net.phase == TRAIN and later
+        if trained:
+            self.after_backward[min(later)] += blobs
+        if trained and again:
+            self.before_backward[max(later)] = sorted({*self.before_backward[max(later)], *makers})
+            for i in {i for k in makers for i in net._bottom_ids[k]} - group:
+                remakers[i].append(max(later))
+        if again or not trained:
+            self.after_forward[max(readers + makers)] += blobs
+
+
+def _makers(net, group: set[int]) -> list[int]:
+    """The layers that make any of these blobs, in order."""
+    return [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
+
+
+def _reads_backward(net, k: int, group: set[int]) -> bool:
+    if not net._layer_needs[k]:
+        return False
+    read = net.layers[k]._read_backward(net._bottoms[k], net._tops[k])
+    return any(blob is net._blobs[i] for blob in read for i in group)
+
+
+def _sharing(net, memory: str) -> list[set[int]]:
+    """The blobs' numbers, those that share their data or diff memory together."""
+    groups: dict[int, set[int]] = {}
+    for i, blob in enumerate(net._blobs):
+        groups.setdefault(id(getattr(blob, memory)), set()).add(i)
+    return list(groups.values())
+
+
+def join_relus(net) -> None:
+    """Where a ReLU in place is followed by max pooling alone, let pooling do the ReLU's backward
+    pass before its own, on the maxima, which stay for the next layer: a diff goes only where a
+    maximum is, and passes the ReLU if that is above 0. The large blob between can go."""
+    for k, layer in enumerate(net.layers):
+        ids = net._bottom_ids[k]
+        if not layer._passes_positive or ids != net._top_ids[k]:
+            continue
+        readers = [m for m in range(k + 1, len(net.layers)) if ids[0] in net._bottom_ids[m]]
+        if len(readers) == 1 and _can_mask(net, readers[0]):
+            above = net.layers[readers[0]]
+            above.relu, layer.masked_by = layer, above
+
+
+def part_relus(net) -> None:
+    """Undo `join_relus`."""
+    for layer in net.layers:
+        if layer._passes_positive and layer.masked_by is not None:
+            layer.masked_by.relu = layer.masked_by = None
+
+
+def _can_mask(net, k: int) -> bool:
+    """Whether layer k can mask a ReLU's diff with what it makes: nobody changes that in place."""
+    if not net.layers[k]._can_mask or not all(net._bottom_needs[k]):
+        return False
+    memory = net._blobs[net._top_ids[k][0]]._data
+    return not any(
+        net._blobs[i]._data is memory and i in net._bottom_ids[m]
+        for m in range(k + 1, len(net.layers))
+        for i in net._top_ids[m]
+    )
+
+
+def keep(net, *names: str) -> None:
+    """Let the data of blobs of a lean `net` be readable after its passes too. InputError for other
+    names."""
+    _require_blobs(net, names, "keep")
+    net._plan_releases(kept=names)
+
+
+def recompute(net, *names: str) -> None:
+    """Let blobs of a lean `net` take no memory between the forward pass and the layer that needs
+    them in the backward pass: they are made again then, from what they were made of, which stays.
+    Give blobs that are large and cheap to make: those of early convolutions, not of the poolings
+    behind. What is kept or an output stays, and what backward does not need is gone anyway.
+
+    InputError for names of no blob, for a net that is not lean, and for blobs that would not be
+    the same again: those of data layers, of layers written in Python, of Dropout and others that
+    draw random numbers or count.
+    """
+    if not net._lean:
+        raise InputError(
+            f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True), without "
+            "debug_info"
+        )
+    _require_blobs(net, names, "make again")
+    for name in names:
+        problem = _why_not_again(net, name)
+        if problem:
+            raise InputError(
+                f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
+            )
+    net._plan_releases(remade=names)
+
+
+def _require_blobs(net, names, purpose: str) -> None:
+    for name in names:
+        if name not in net.blobs:
+            raise InputError(f"{net._where}: no blob '{name}' to {purpose}")
+
+
+def _why_not_again(net, name: str) -> str | None:
+    group = _group(net, net.blobs[name])
+    for k in _makers(net, group):
+        layer = net.layers[k]
+        if not layer._repeats:
+            return f"layer '{layer.name}' ({layer.type}) might not give the same"
+        for blob in net._bottoms[k]:
+            source = _group(net, blob)
+            changer = _makers(net, source)[-1]
+            if source != group and changer > k:
+                name = net.layers[changer].name
+                return f"layer '{name}' changes what layer '{layer.name}' reads"
+    return None
+
+
+def _group(net, blob: Blob) -> set[int]:
+    """The numbers of the blobs that share `blob`'s data memory."""
+    return {i for i, other in enumerate(net._blobs) if other._data is blob._data}

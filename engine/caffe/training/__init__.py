@@ -1,0 +1,1 @@
+"""How parameters change: solvers, updates, policies, snapshots, several solvers at once."""

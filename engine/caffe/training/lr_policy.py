@@ -1,0 +1,74 @@
+"""The seven learning rate policies of Caffe's solver."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+
+from ..errors import InputError
+
+_NEEDS = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma",),
+    "poly": ("power", "max_iter"),
+    "sigmoid": ("gamma", "stepsize"),
+}
+
+
+def check(param) -> None:
+    """Raise InputError when the policy of a SolverParameter is unknown or lacks a field."""
+    policy = param.lr_policy
+    if policy not in _NEEDS:
+        near = get_close_matches(policy, _NEEDS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(_NEEDS)}"
+        raise InputError(f"lr_policy '{policy}' is unknown; {hint}")
+    for field in _NEEDS[policy]:
+        if not param.HasField(field):
+            raise InputError(f"lr_policy '{policy}' needs the field {field}")
+    for field in ("stepsize", "max_iter"):
+        if field in _NEEDS[policy] and getattr(param, field) <= 0:
+            value = getattr(param, field)
+            raise InputError(f"lr_policy '{policy}' needs a {field} above 0, not {value}")
+
+
+def multistep_index(param, iteration: int, current: int) -> int:
+    """How many of the policy's step values `iteration` has reached, not less than `current`."""
+    while current < len(param.stepvalue) and iteration >= param.stepvalue[current]:
+        current += 1
+    return current
+
+
+def _power(base: float, exponent: float) -> float:
+    """pow as C has it: a result beyond all numbers is infinite, an undefined one NaN."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
+
+
+def learning_rate(param, iteration: int, current_step: int = 0) -> float:
+    """The rate at an iteration, as the comments of SolverParameter.lr_policy define it.
+
+    `current_step`: for `multistep`, the number of step values reached.
+    """
+    base, gamma, power = param.base_lr, param.gamma, param.power
+    policy = param.lr_policy
+    if policy == "fixed":
+        return base
+    if policy == "step":
+        return base * _power(gamma, iteration // param.stepsize)
+    if policy == "exp":
+        return base * _power(gamma, iteration)
+    if policy == "inv":
+        return base * _power(1 + gamma * iteration, -power)
+    if policy == "multistep":
+        return base * _power(gamma, current_step)
+    if policy == "poly":
+        return base * _power(max(0.0, 1 - iteration / param.max_iter), power)
+    exponent = -gamma * (iteration - param.stepsize)
+    return base / (1 + math.exp(exponent)) if exponent < 700 else 0.0

@@ -1,0 +1,333 @@
+"""Solver: the training loop that all six solvers share."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+
+import numpy as np
+
+from ..compute import rng
+from ..compute.gpu_errors import named_gpu_errors
+from ..core.blob import Blob
+from ..errors import Error, InputError
+from ..log import log
+from ..net import Net
+from ..proto import text
+from ..ranks import solver_rank
+from ..run.debug_info import log_parameters, set_debug_info
+from . import lr_policy, snapshots, solver_nets
+from .early_updates import updated_after
+from .loss_watch import LossWatch
+from .output_means import OutputMeans
+from .param_updates import ParamUpdates
+from .smoothed_loss import SmoothedLoss
+
+STOP, SNAPSHOT = "stop", "snapshot"
+NOTHING = np.empty(0)  # the results of a test of no iterations
+
+
+class Solver(ParamUpdates):
+    """What all solvers share: nets, the loop, display, tests, snapshots.
+
+    A subclass says how many history blobs a parameter has (`histories`) and how they and the
+    gradient make an update (`update_value`).
+    """
+
+    type = ""
+
+    def __init__(self, param_file):
+        path = os.fspath(param_file)
+        self.param = text.read_solver(path)
+        try:
+            self._check()
+            if self.param.random_seed >= 0:  # no two solvers draw the same dropout masks
+                rng.set_random_seed(self.param.random_seed + solver_rank())
+            self.net = solver_nets.training_net(self.param, path)
+            self.test_nets = solver_nets.test_nets(self.param, path)
+        except InputError as error:
+            message = str(error)
+            raise InputError(message if path in message else f"{path}: {message}") from None
+        solver_nets.load_weights(self.param, [self.net, *self.test_nets])
+        for net in self.test_nets:
+            set_debug_info(net, self.param.debug_info)
+        self.iter = 0
+        self._current_step = 0
+        self._step_reached_at = -1  # the iteration that raised _current_step
+        self._losses = SmoothedLoss(self.param.average_loss)
+        self._restored_losses = False  # the losses are of the run that was just restored
+        self._stopped_early = False
+        self._announced = False
+        self._callbacks: list = []
+        self._action = None
+        self._watches: list[LossWatch] = []
+        self._guard = None
+        self._norms = deque()
+        self._held: dict | None = None  # what a snapshot holds until the next iteration begins
+        self._timer = (0, time.perf_counter())
+        learnable = self.net._learnable
+        self._history = [
+            Blob(*blob.shape) for _ in range(self.histories) for blob in learnable.blobs
+        ]
+
+    def _check(self) -> None:
+        param = self.param
+        lr_policy.check(param)
+        if param.gamma < 0 and param.lr_policy not in ("fixed", "poly"):
+            raise InputError(f"lr_policy '{param.lr_policy}' needs a gamma of at least 0")
+        if param.regularization_type not in ("L1", "L2"):
+            raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
+        if param.iter_size < 1 or param.average_loss < 1:
+            raise InputError("iter_size and average_loss must be at least 1")
+        if param.snapshot and not solver_rank():
+            snapshots.check_place(param.snapshot_prefix)
+
+    def share_weights(self, net: Net) -> None:
+        """Make `net` use the training net's parameters."""
+        net.share_with(self.net)
+
+    # -- the loop -------------------------------------------------------------------------
+
+    def add_callback(self, on_start, on_gradients_ready=None) -> None:
+        """Call `on_start()` before each iteration and `on_gradients_ready()` before its update."""
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def set_action_function(self, function) -> None:
+        """`function()` is asked after each iteration, and before each batch of a test, for "stop",
+        "snapshot" or None. The first of several solvers alone writes snapshots."""
+        self._action = function
+
+    def watch_losses(self, function) -> None:
+        """Call `function(iteration, {output: array})` with the loss outputs of every iteration,
+        without a wait for a GPU: there some iterations later, at the latest before a snapshot and
+        at the end of `step`. A loss that is not finite ends the training, by what `function` raises
+        or else by Error; no parameter and no history has then changed by it or since."""
+        self._watches.append(LossWatch(self, function))
+
+    def _see_losses(self) -> None:
+        """Wait for the losses that are watched, and for gradients' norms that are to be logged."""
+        for watch in self._watches:
+            watch.flush()
+        self._log_clippings(wait=True)
+        self._guard = None
+
+    def _heed(self, due: bool = False) -> None:
+        """Do what the action function asks for; a snapshot also where one is `due`."""
+        action = self._action() if self._action else None
+        if (action == SNAPSHOT or due) and not solver_rank():
+            self.snapshot()
+        self._stopped_early = action == STOP
+
+    def learning_rate(self) -> float:
+        """The learning rate of the present iteration."""
+        if self.param.lr_policy == "step":  # a solverstate holds it, as Caffe's does
+            self._current_step = self.iter // self.param.stepsize
+        elif self.param.lr_policy == "multistep":
+            self._reach_step()
+        return lr_policy.learning_rate(self.param, self.iter, self._current_step)
+
+    def _reach_step(self) -> None:
+        """As Caffe does, at most one step value further in an iteration."""
+        reached = lr_policy.multistep_index(self.param, self.iter, self._current_step)
+        if reached > self._current_step and self.iter != self._step_reached_at:
+            self._current_step += 1
+            self._step_reached_at = self.iter
+            log(f"MultiStep Status: Iteration {self.iter}, step = {self._current_step}")
+
+    lr = property(learning_rate)
+
+    def _displays(self) -> bool:
+        shown = self.param.display != 0 and self.iter % self.param.display == 0
+        return shown and not solver_rank()
+
+    @named_gpu_errors
+    def step(self, iterations: int) -> None:
+        """Run `iterations` updates (fewer when the action function says "stop"). Of several solvers
+        the first one tests, shows and writes snapshots, the others do not."""
+        stop = self.iter + int(iterations)
+        self._stopped_early = False
+        self._announce()
+        if not self._restored_losses:
+            self._losses.replace(())
+        self._restored_losses = False
+        self._timer = (self.iter, time.perf_counter())
+        while self.iter < stop:
+            self.net.clear_param_diffs()
+            interval = self.param.test_interval
+            if (
+                interval
+                and self.iter % interval == 0
+                and (self.iter > 0 or self.param.test_initialization)
+            ):
+                self._test_all()
+                if self._stopped_early:
+                    break
+            self._held = None
+            for on_start, _ in self._callbacks:
+                on_start()
+            set_debug_info(self.net, self.param.debug_info and self._displays())
+            self._iterate()
+            every = self.param.snapshot
+            self._heed(bool(every) and self.iter % every == 0)
+            if self._stopped_early:
+                break
+        self._see_losses()
+
+    def _iterate(self) -> None:
+        last = len(self.net.layers) - 1
+        if self._updates_early():
+            self._show(self.net._forward_unread(0, last))
+            rate, ready = self._announced_rate(), updated_after(self.net)
+            self.net._backward(last, 0, lambda k: self._update(ready.get(k, ()), rate))
+            self.iter += 1
+            return
+        loss = 0.0
+        for _ in range(self.param.iter_size):
+            loss += self.net._forward_unread(0, last)
+            self.net._backward(last, 0)
+            log_parameters(self.net)
+        self._show(loss / self.param.iter_size)
+        for _, on_gradients_ready in self._callbacks:
+            if on_gradients_ready is not None:
+                on_gradients_ready()
+        self.apply_update()
+
+    def _updates_early(self) -> bool:
+        """Whether nothing needs all gradients at once, or after their update."""
+        if self._keeps_diffs() or self.param.iter_size > 1 or self.param.clip_gradients >= 0:
+            return False
+        return not self.net._callbacks["after_backward"] and not any(
+            ready for _, ready in self._callbacks
+        )
+
+    def _keeps_diffs(self) -> bool:
+        """Whether the parameters' diffs stay, and hold what was subtracted, as in Caffe."""
+        return not self.net._lean or self.param.snapshot_diff
+
+    def _show(self, loss) -> None:
+        self._losses.add(loss)
+        if self._displays():
+            self._display()
+
+    def _display(self) -> None:
+        since, then = self._timer
+        now = time.perf_counter()
+        done, seconds = self.iter - since, now - then
+        rate = done / seconds if seconds > 0 and done else 0.0
+        self._timer = (self.iter, now)
+        blobs = [self.net._blobs[index] for index in self.net._outputs]
+        values = self._losses.read(*(blob.read() for blob in blobs))
+        log(
+            f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
+            f"iters), loss = {self._losses.mean():.6g}"
+        )
+        self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
+
+    def _display_outputs(self, net: Net, what: str, values: dict[str, np.ndarray]) -> None:
+        number = 0
+        for name in net.outputs:
+            weight = net.blob_loss_weights[name]
+            for value in values.get(name, NOTHING).flat:
+                of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
+                log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
+                number += 1
+
+    def _announce(self) -> None:
+        """Caffe's first lines of a training log, which log parsers take the start time from."""
+        if not self._announced:
+            log(f"Solving {self.net.name}")
+            log(f"Learning Rate Policy: {self.param.lr_policy}")
+        self._announced = True
+
+    @named_gpu_errors
+    def solve(self, resume_file=None) -> None:
+        """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
+        if self.param.snapshot_after_train and not solver_rank():
+            snapshots.check_place(self.param.snapshot_prefix)
+        self._announce()
+        if resume_file is not None:
+            log(f"Restoring previous solver status from {resume_file}")
+            self.restore(resume_file)
+        self.step(self.param.max_iter - self.iter)
+        every = self.param.snapshot
+        due = self.param.snapshot_after_train and (not every or self.iter % every)
+        if due and not solver_rank():
+            self.snapshot()
+        if self._stopped_early:
+            log("Optimization stopped early.")
+            return
+        self._hold()
+        if self._displays():
+            self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
+            log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+        self._see_losses()
+        if self.param.test_interval and self.iter % self.param.test_interval == 0:
+            self._test_all()
+        log("Optimization Done.")
+
+    def _hold(self) -> None:
+        """Snapshots until the next iteration are of now: a resumed run repeats the test, and the
+        pass for the last display is none of the training's."""
+        if self._held is None:
+            self._held = snapshots.position(self)
+
+    def _test_all(self) -> None:
+        """Test all test nets, up to where the action function says "stop"."""
+        if solver_rank() or not self.test_nets:
+            return
+        self._hold()
+        for index, net in enumerate(self.test_nets):
+            self._test(index, net)
+            if self._stopped_early:
+                log("Test interrupted.")
+                snapshots.restore_tests(self, self._held)
+                rng.set_state(self._held["generators"])
+                break
+
+    def _test(self, index: int, net: Net) -> None:
+        log(f"Iteration {self.iter}, Testing net (#{index})")
+        net.share_with(self.net)
+        outputs = OutputMeans(net)
+        loss, rounds = 0.0, self.param.test_iter[index]
+        for _ in range(rounds):
+            self._heed()
+            if self._stopped_early:
+                return
+            loss += net._forward_unread(0, len(net.layers) - 1)
+            outputs.add()
+        if self.param.test_compute_loss:
+            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
+        self._display_outputs(net, "Test", outputs.means())
+
+    # -- the update -----------------------------------------------------------------------
+
+    def apply_update(self) -> None:
+        """Turn the parameters' diffs into updates and subtract them; count the iteration."""
+        rate = self._announced_rate()
+        self._clip(self.net._learnable.blobs)
+        self._update(range(len(self.net._learnable.blobs)), rate)
+        self.iter += 1
+
+    def _announced_rate(self) -> float:
+        rate = self.learning_rate()
+        if self._displays():
+            log(f"Iteration {self.iter}, lr = {rate:.6g}")
+        return rate
+
+    # -- snapshots ------------------------------------------------------------------------
+
+    def snapshot(self) -> str:
+        """Write caffemodel, solverstate and the engine's side file; return the solverstate's
+        path. Each file is complete or not there. Error where this is not the first of several
+        solvers: they would write the same files."""
+        if solver_rank():
+            raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
+        self._see_losses()
+        return snapshots.save(self)
+
+    def restore(self, filename) -> None:
+        """Go on from a solverstate and the caffemodel that it names."""
+        self._resting = None
+        snapshots.restore(self, os.fspath(filename))
