@@ -18,8 +18,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from segmentation import COMMON, SegmentationLayer, Source
-from segmentation_files import (
+from segmentation.files import (
     MAX_PIXELS,
     find,
     read_bgr,
@@ -28,8 +27,9 @@ from segmentation_files import (
     read_split,
     split_file,
 )
-from segmentation_mat import read_mat
-from segmentation_params import REQUIRED, DataError, folder, integer, mean
+from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.mat import read_mat
+from segmentation.params import REQUIRED, DataError, folder, integer, mean
 
 CLASS_COUNT = 40
 

@@ -16,10 +16,10 @@ import os
 import re
 
 import numpy as np
-from segmentation import COMMON, SegmentationLayer, Source
-from segmentation_files import find, read_bgr, read_lines, read_split, split_file
-from segmentation_mat import read_mat
-from segmentation_params import REQUIRED, DataError, folder, integer, mean
+from segmentation.files import find, read_bgr, read_lines, read_split, split_file
+from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.mat import read_mat
+from segmentation.params import REQUIRED, DataError, folder, integer, mean
 
 CLASS_COUNT = 60
 """59 and background."""

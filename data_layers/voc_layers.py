@@ -13,17 +13,10 @@ from __future__ import annotations
 
 import os
 
-from segmentation import COMMON, SegmentationLayer, Source
-from segmentation_files import (
-    IMAGE_EXTENSIONS,
-    find,
-    read_bgr,
-    read_label,
-    read_split,
-    split_file,
-)
-from segmentation_mat import read_mat
-from segmentation_params import REQUIRED, folder, integer, literal, mean
+from segmentation.files import IMAGE_EXTENSIONS, find, read_bgr, read_label, read_split, split_file
+from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.mat import read_mat
+from segmentation.params import REQUIRED, folder, integer, literal, mean
 
 VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
 

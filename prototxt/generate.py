@@ -16,8 +16,8 @@ import sys
 
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from tools.cli import error_line
-from tools.files import write_atomic
+from tools.common.cli import error_line
+from tools.common.files import write_atomic
 
 NETS_FOLDER = "prototxt/nets"
 

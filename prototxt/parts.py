@@ -7,8 +7,7 @@ name that the published nets give it, so that published weights load.
 from __future__ import annotations
 
 import caffe
-from caffe import layers as L
-from caffe import params as P
+from caffe import layers as L, params as P
 from caffe.coord_map import crop
 
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 def add_arguments(parser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from tools.cli import UserError, error_line, warn
+from tools.common.cli import UserError, error_line, warn
 
 
 def snapshots(prefix):

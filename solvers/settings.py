@@ -11,9 +11,9 @@ from google.protobuf import text_format
 import caffe
 import prototxt.text
 from caffe.proto import caffe_pb2
-from tools import nets
-from tools.cli import UserError
-from tools.files import write_atomic
+from tools.common import nets
+from tools.common.cli import UserError
+from tools.common.files import write_atomic
 
 
 def read_solver(path, changes=()):

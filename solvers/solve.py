@@ -25,7 +25,7 @@ import caffe
 from solvers import computing, resume, settings
 from surgery.fillers import dead_layers
 from tools import score
-from tools.cli import (
+from tools.common.cli import (
     Progress,
     UserError,
     add_device_arguments,
@@ -33,7 +33,7 @@ from tools.cli import (
     run,
     select_device,
 )
-from tools.nets import check_weights, lean, zero_layers
+from tools.common.nets import check_weights, lean, zero_layers
 
 
 class Diverged(RuntimeError):

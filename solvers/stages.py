@@ -14,8 +14,8 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from prototxt import generate
 from solvers import resume, settings
-from tools.cli import UserError
-from tools.files import make_folder, write_atomic
+from tools.common.cli import UserError
+from tools.common.files import make_folder, write_atomic
 
 Stage = namedtuple("Stage", "task net files solver param sources")
 Stage.__doc__ = """One net to train.

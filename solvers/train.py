@@ -26,13 +26,13 @@ import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from solvers import computing, settings
-from solvers import stages as st
+from solvers import computing, settings, stages as st
 from surgery import fc6
-from tools import nets, summary
-from tools.cli import UserError, add_device_arguments, run
-from tools.steps import Steps
-from tools.tables import table
+from tools import summary
+from tools.common import nets
+from tools.common.cli import UserError, add_device_arguments, run
+from tools.common.steps import Steps
+from tools.common.tables import table
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
 """Solver fields that a recipe sets itself."""

@@ -14,14 +14,14 @@ import shutil
 import sys
 
 import caffe
+from prototxt.skeleton import build, data_mean, read_prototxt
 from prototxt.tasks import VOC_MEAN
 from surgery import fc6
 from surgery.importers import FORMATS, read_source
 from surgery.initial import initialise
-from surgery.skeleton import build, data_mean, read_prototxt
-from tools.cli import UserError, run
-from tools.files import replacing
-from tools.tables import table
+from tools.common.cli import UserError, run
+from tools.common.files import replacing
+from tools.common.tables import table
 
 
 def arguments(argv):

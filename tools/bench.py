@@ -21,12 +21,17 @@ import shlex
 import tempfile
 import time
 
-from tools import bench_chart, bench_data, bench_report, bench_sides
-from tools.bench_measures import MEASURES, Setup
-from tools.bench_nets import NETS
-from tools.bench_worker import SIDES
-from tools.cli import UserError, processors, run, warn
-from tools.files import check_target, make_folder, write_atomic
+from tools.benchmark import (
+    chart as bench_chart,
+    data as bench_data,
+    report as bench_report,
+    sides as bench_sides,
+)
+from tools.benchmark.measures import MEASURES, Setup
+from tools.benchmark.nets import NETS
+from tools.benchmark.worker import SIDES
+from tools.common.cli import UserError, processors, run, warn
+from tools.common.files import check_target, make_folder, write_atomic
 from tools.summary import side_lengths
 
 SIZES = "500x500,375x500"

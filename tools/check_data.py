@@ -20,16 +20,16 @@ import json
 import os
 from dataclasses import dataclass, field
 
-from segmentation import COMMON
+from segmentation.layer import COMMON
 
 import caffe
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from tools import nets
-from tools.cli import Progress, UserError, processors, run, warn
-from tools.data_report import problems, report, report_json, unlisted
-from tools.data_walk import Item, class_count, problem, walk
-from tools.files import check_target, write_atomic
+from tools.common import nets
+from tools.common.cli import Progress, UserError, processors, run, warn
+from tools.common.files import check_target, write_atomic
+from tools.datasets.data_report import problems, report, report_json, unlisted
+from tools.datasets.data_walk import Item, class_count, problem, walk
 
 NEEDED = ("parse", "open_source", "top_names")
 READ_ALIKE = {*COMMON, "mean"} - {"split"}

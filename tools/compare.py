@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 
-from tools.cli import UserError, run
-from tools.score_tables import COLUMNS, class_table, comparison, distinct
+from tools.common.cli import UserError, run
+from tools.common.score_tables import COLUMNS, class_table, comparison, distinct
 
 MAX_BYTES = 1 << 28
 """Of a file: a confusion matrix of 459 classes takes 2 MB."""

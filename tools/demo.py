@@ -23,13 +23,13 @@ from PIL import Image
 
 from prototxt import build
 from prototxt.tasks import TASKS, VOC_MEAN, Schedule, Source
-from tools import demo_data
-from tools.cli import UserError, add_device_arguments, run
-from tools.files import write_atomic
-from tools.pictures import indexed, legend, overlay, panel, save_png
+from tools.common.cli import UserError, add_device_arguments, run
+from tools.common.files import write_atomic
+from tools.common.pictures import indexed, legend, overlay, panel, save_png
+from tools.common.steps import Steps
+from tools.common.tables import table
+from tools.datasets import demo_data
 from tools.plot_log import plot
-from tools.steps import Steps
-from tools.tables import table
 
 NET = "dilated-fcn2s-vgg16"
 CROPS = 60

@@ -16,7 +16,7 @@ import sys
 import caffe
 from prototxt.tasks import VOC_MEAN
 from surgery.importers import FORMATS, read_source
-from tools.cli import UserError, run
+from tools.common.cli import UserError, run
 
 
 def write(path, weights):

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 
-from tools.cli import UserError, run, warn  # noqa: E402
-from tools.files import check_target  # noqa: E402
+from tools.common.cli import UserError, run, warn  # noqa: E402
+from tools.common.files import check_target  # noqa: E402
 from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
 
 NEEDED = {

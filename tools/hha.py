@@ -34,15 +34,15 @@ from collections import namedtuple
 
 import numpy as np
 from PIL import Image
-from segmentation_files import read_millimetres, read_rgb
-from segmentation_params import DataError
+from segmentation.files import read_millimetres, read_rgb
+from segmentation.params import DataError
 
-from tools import depth_geometry as geometry
-from tools import workers
-from tools.cli import Progress, UserError, error_line, processors, run, warn
-from tools.depth_geometry import DepthError, camera_for, parse_camera
-from tools.files import make_folder
-from tools.pictures import panel, save_png
+from tools.common import workers
+from tools.common.cli import Progress, UserError, error_line, processors, run, warn
+from tools.common.files import make_folder
+from tools.common.pictures import panel, save_png
+from tools.datasets import depth_geometry as geometry
+from tools.datasets.depth_geometry import DepthError, camera_for, parse_camera
 
 DETAIL, COARSE = 3, 10  # window radius of the normals that are encoded; of those for gravity
 MAX_PIXELS = 10_000_000  # beyond any depth camera; encoding takes about 300 bytes a pixel

@@ -16,12 +16,12 @@ from collections import namedtuple
 
 import numpy as np
 from nyud_layers import read_hha
-from segmentation import prepare, shrink_image
-from segmentation_files import read_rgb
+from segmentation.files import read_rgb
+from segmentation.layer import prepare, shrink_image
 
-from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
-from tools.files import make_folder
-from tools.nets import (
+from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
+from tools.common.files import make_folder
+from tools.common.nets import (
     class_count,
     class_names,
     find_task,
@@ -31,8 +31,8 @@ from tools.nets import (
     load,
     read_net,
 )
-from tools.pictures import legend, overlay, save_indexed, save_png
-from tools.predictions import segment_once
+from tools.common.pictures import legend, overlay, save_indexed, save_png
+from tools.common.predictions import segment_once
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

@@ -13,9 +13,9 @@ Written are, for id = 5001 ... 6449 as in the release of Gupta et al. (2013):
     train.txt, val.txt           copies of --train and --val, lists of ids (Gupta's: 381 and 414)
 
 All are cut to rows 46-470 and columns 41-600, Gupta's frame, where the depth camera sees
-(--no-crop: all of 480 x 640). The 894 classes become 40 by tools/nyud_classes.tsv, name by name,
-or by --mapping, Gupta's classMapping40.mat. Gupta's own release differs a little: its labels had
-their double outlines removed.
+(--no-crop: all of 480 x 640). The 894 classes become 40 by tools/datasets/nyud_classes.tsv, name by
+name, or by --mapping, Gupta's classMapping40.mat. Gupta's own release differs a little: its labels
+had their double outlines removed.
 
 Files that are there and whole are kept, so that a call that was cut short goes on where it
 stopped; --overwrite makes all anew. Label files made otherwise, with another --mapping, are
@@ -33,13 +33,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
-from segmentation_files import read_split
-from segmentation_mat import read_mat
+from segmentation.files import read_split
+from segmentation.mat import read_mat
 
 from prototxt.tasks import NYUD_CLASSES
-from tools.cli import Progress, UserError, processors, run
-from tools.files import make_folder, write_atomic
-from tools.nyud_file import (
+from tools.common.cli import Progress, UserError, processors, run
+from tools.common.files import make_folder, write_atomic
+from tools.common.tables import table
+from tools.datasets.nyud_file import (
     HEIGHT,
     WIDTH,
     frame_count,
@@ -48,9 +49,8 @@ from tools.nyud_file import (
     read_labels,
     read_names,
 )
-from tools.tables import table
 
-TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nyud_classes.tsv")
+TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "datasets", "nyud_classes.tsv")
 CLASSES = len(NYUD_CLASSES)
 FIRST_ID = 5001
 ROWS, COLUMNS = slice(45, 470), slice(40, 600)
@@ -82,7 +82,7 @@ def by_name(path, names):
     strange = [name for name in names if key(name) not in known]
     if strange:
         raise UserError(
-            f"{path}: names {len(strange)} classes that tools/nyud_classes.tsv lacks: "
+            f"{path}: names {len(strange)} classes that tools/datasets/nyud_classes.tsv lacks: "
             f"{', '.join(repr(name) for name in strange[:5])}{', ...' * (len(strange) > 5)}; give "
             "--mapping classMapping40.mat"
         )

@@ -10,8 +10,8 @@ import io
 import os
 import re
 
-from tools.cli import UserError, run
-from tools.files import write_atomic
+from tools.common.cli import UserError, run
+from tools.common.files import write_atomic
 
 _LOSS = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
 _RATE = re.compile(r"\] Iteration (\d+), lr = (\S+)")

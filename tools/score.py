@@ -20,9 +20,9 @@ from datetime import datetime
 
 import numpy as np
 
-from tools.cli import Progress, UserError, add_device_arguments, run, select_device, warn
-from tools.files import check_target, make_folder, write_atomic
-from tools.nets import (
+from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
+from tools.common.files import check_target, make_folder, write_atomic
+from tools.common.nets import (
     check_weights,
     class_count,
     class_names,
@@ -32,9 +32,16 @@ from tools.nets import (
     lean,
     load,
 )
-from tools.pictures import save_indexed
-from tools.predictions import Diverged, segmented
-from tools.score_tables import class_table, comparison, distinct, percent, report, snapshot_table
+from tools.common.pictures import save_indexed
+from tools.common.predictions import Diverged, segmented
+from tools.common.score_tables import (
+    class_table,
+    comparison,
+    distinct,
+    percent,
+    report,
+    snapshot_table,
+)
 
 
 def fast_hist(a, b, n):

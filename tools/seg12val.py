@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 
-from segmentation_files import read_split, split_file
+from segmentation.files import read_split, split_file
 
 from prototxt.tasks import TASKS
-from tools.cli import UserError, run, warn
-from tools.files import check_target, write_atomic
-from tools.tables import table
+from tools.common.cli import UserError, run, warn
+from tools.common.files import check_target, write_atomic
+from tools.common.tables import table
 
 VAL = 1449
 """Images of VOC2012's segmentation val."""

@@ -19,11 +19,11 @@ import re
 from collections import namedtuple
 
 import prototxt
-from surgery import skeleton
-from tools import fields, shapes
-from tools.cli import UserError, run
-from tools.fields import decimal, per_axis
-from tools.tables import table
+from prototxt import skeleton
+from tools.arithmetic import fields, shapes
+from tools.arithmetic.fields import decimal, per_axis
+from tools.common.cli import UserError, run
+from tools.common.tables import table
 
 NETS = os.path.join(os.path.dirname(os.path.abspath(prototxt.__file__)), "nets")
 SIZE = (500, 500)

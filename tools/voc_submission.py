@@ -26,7 +26,7 @@ from collections import Counter
 
 import numpy as np
 from PIL import Image
-from segmentation_files import (
+from segmentation.files import (
     IMAGE_EXTENSIONS,
     IMAGE_FORMATS,
     MAX_PIXELS,
@@ -36,13 +36,13 @@ from segmentation_files import (
     read_split,
     split_file,
 )
-from segmentation_params import DataError
+from segmentation.params import DataError
 
 from prototxt.tasks import VOC_CLASSES
-from tools.cli import Progress, UserError, run, warn
-from tools.files import check_target, replacing
-from tools.pictures import indexed, voc_palette
-from tools.tables import table
+from tools.common.cli import Progress, UserError, run, warn
+from tools.common.files import check_target, replacing
+from tools.common.pictures import indexed, voc_palette
+from tools.common.tables import table
 
 TEST_IMAGES = 1456
 SUFFIXES = (".tar", ".tgz", ".tar.gz")

@@ -12,9 +12,7 @@ from .core.layer import TEST, TRAIN, Layer
 from .detector import Detector
 from .layers import layer_type_list
 from .net import Net
-from .net_spec import NetSpec, to_proto
-from .net_spec import layers as layers
-from .net_spec import params as params
+from .net_spec import NetSpec, layers as layers, params as params, to_proto
 from .pycaffe import Timer, init_log
 from .ranks import (
     set_multiprocess,

@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 
 import caffe
 from caffe.proto import caffe_pb2
+from prototxt.skeleton import parse
 from surgery.errors import SurgeryError
 from surgery.importers.hdf5 import open_hdf5
-from surgery.skeleton import parse
 from surgery.weights import by_x
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5

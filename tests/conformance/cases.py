@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from case_tools import case, ints, layer, maybe, message, shape
-from hypothesis import assume
-from hypothesis import strategies as st
+from hypothesis import assume, strategies as st
 
 
 def per_axis(draw, name, axes, low, high, both_words):

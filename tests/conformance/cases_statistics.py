@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from case_tools import case, ints, layer, maybe, message, shape
-from hypothesis import assume
-from hypothesis import strategies as st
+from hypothesis import assume, strategies as st
 
 
 @layer("MVN")

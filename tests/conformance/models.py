@@ -8,8 +8,7 @@ Both sides build every net with their own caffe: only `import caffe`, Python >= 
 from __future__ import annotations
 
 import caffe
-from caffe import layers as L
-from caffe import params as P
+from caffe import layers as L, params as P
 from caffe.coord_map import crop
 
 BATCH = 2

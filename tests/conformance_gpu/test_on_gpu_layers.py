@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from net_texts import data, layer
 from scenarios.nets import one_net
-from sides import CASES as NUMBER
-from sides import assert_agree, on_cpu_and_gpu
+from sides import CASES as NUMBER, assert_agree, on_cpu_and_gpu
 from small import FLOOR, tolerance
 from test_layers_on_gpu import CASES, run_layer
 

@@ -7,12 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layouts import refused, write_palette
 from PIL import Image
-from segmentation_files import read_label, read_rgb
-from segmentation_params import boolean
+from segmentation.files import read_label, read_rgb
+from segmentation.params import boolean
 from voc_layers import VOCSegDataLayer
 
 VOC = "VOCSegDataLayer"

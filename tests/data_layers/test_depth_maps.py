@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from layouts import refused
 from PIL import Image
-from segmentation_files import read_millimetres
+from segmentation.files import read_millimetres
 
 VALUES = np.array([[0, 1, 255], [256, 40000, 65535]], np.uint16)
 

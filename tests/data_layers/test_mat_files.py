@@ -11,15 +11,14 @@ import zlib
 import h5py
 import numpy as np
 import pytest
-import segmentation_mat
-import segmentation_mat73
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+import segmentation.mat as segmentation_mat
+import segmentation.mat73 as segmentation_mat73
+from hypothesis import HealthCheck, given, settings, strategies as st
 from layouts import mark_as_mat73, refused, write_mat73, write_sbd_label
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
-from segmentation_mat import read_mat
-from segmentation_params import DataError
+from segmentation.mat import read_mat
+from segmentation.params import DataError
 from voc_layers import SBDDSegDataLayer
 
 SBD = "SBDDSegDataLayer"

@@ -9,8 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layouts import refused, write_mat73
 from nyud_layers import CLASS_COUNT, MEANS, NYUDSegDataLayer, tops
 from PIL import Image

@@ -5,12 +5,11 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from layouts import refused, write_list, write_mat73
 from pascalcontext_layers import CLASS_COUNT, PASCALContextSegDataLayer, class_table, read_names
 from scipy.io import savemat
-from segmentation_params import DataError
+from segmentation.params import DataError
 
 import caffe
 

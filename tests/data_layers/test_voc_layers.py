@@ -11,11 +11,10 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from segmentation import prepare, shrink_image, shrink_label
-from segmentation_order import Ahead, Ended, Order
-from segmentation_params import DataError
+from hypothesis import HealthCheck, given, settings, strategies as st
+from segmentation.layer import prepare, shrink_image, shrink_label
+from segmentation.order import Ahead, Ended, Order
+from segmentation.params import DataError
 from voc_layers import SBDDSegDataLayer, VOCSegDataLayer
 
 import caffe
@@ -274,7 +273,7 @@ def test_solvers_in_a_group_share_one_order(voc, build, take, monkeypatch):
 def test_interpreter_ends_at_once_with_a_thread_reading_ahead(root):
     code = (
         "import numpy\n"
-        "from segmentation_order import Ahead\n"
+        "from segmentation.order import Ahead\n"
         "ahead = Ahead(lambda k: numpy.ones((500, 500)).sum(), 0, 1, 2)\n"
         "busy = Ahead(lambda k: sum(range(10**6)), 0, 1, 64)\n"
         "ahead.take()\n"

@@ -23,8 +23,8 @@ from PIL import Image
 import caffe
 from solvers import solve
 from tools import score
-from tools.cli import Progress
-from tools.nets import lean
+from tools.common.cli import Progress
+from tools.common.nets import lean
 
 SIZE, CLASSES = (500, 375), 21
 NET = """

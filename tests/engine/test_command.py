@@ -13,8 +13,7 @@ import pytest
 from net_texts import ip, layer
 
 import caffe
-from caffe import command
-from caffe import log as log_module
+from caffe import command, log as log_module
 from caffe.command import flags, parallel, train
 from caffe.engine import InputError
 from caffe.proto import text

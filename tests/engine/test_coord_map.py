@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import caffe
-from caffe import coord_map
-from caffe import layers as L
+from caffe import coord_map, layers as L
 
 
 def close(found, expected) -> None:

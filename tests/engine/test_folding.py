@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from emulated_gpu import emulated_gpus, waits
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from net_texts import data, fill, layer, params
 
 import caffe

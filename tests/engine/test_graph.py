@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from caffe.core.graph import filter_layers, insert_splits, meets_rule
 from caffe.engine import InputError

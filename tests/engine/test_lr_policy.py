@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from caffe.engine import InputError
 from caffe.proto import caffe_pb2

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from emulated_gpu import copies, emulated_gpus, waits
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import caffe

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import caffe
-from caffe import layers as L
-from caffe import params as P
+from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2, text
 
 

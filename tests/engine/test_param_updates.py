@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from emulated_gpu import emulated_gpus
-from meta_gpu import Counts, meta_gpu
-from meta_gpu import make_solver as make_meta_solver
+from meta_gpu import Counts, make_solver as make_meta_solver, meta_gpu
 from net_texts import CLASSIFIER, data, ip, losses, params
 from test_solver_updates import BASE, FIELDS, give_gradients
 

@@ -7,8 +7,7 @@ import pytest
 from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 
 import caffe
-from caffe import log as log_module
-from caffe import ranks
+from caffe import log as log_module, ranks
 from caffe.compute import rng
 from caffe.engine import Error, InputError
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from caffe.proto import caffe_pb2
 from prototxt import generate

@@ -9,7 +9,7 @@ import tiny_run
 
 import caffe
 from solvers import solve as solve_module
-from tools.cli import run as run_main
+from tools.common.cli import run as run_main
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from solvers import settings
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 @pytest.fixture

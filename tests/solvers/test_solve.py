@@ -396,7 +396,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1800, 1800))
 from solvers.solve import main
-from tools.cli import run
+from tools.common.cli import run
 run(main, sys.argv[1:])
 """
 

@@ -12,10 +12,9 @@ import tiny_run
 import caffe
 from prototxt import build, own, parts
 from prototxt.tasks import TASKS
-from solvers import stages as st
-from solvers import train
-from tools import steps
-from tools.cli import UserError
+from solvers import stages as st, train
+from tools.common import steps
+from tools.common.cli import UserError
 
 TOML = """\
 name = "tiny"

@@ -4,8 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from surgery_nets import caffemodel, small_vgg, v1_caffemodel
 
 from caffe.proto import caffe_pb2

@@ -12,7 +12,7 @@ from surgery_nets import caffemodel, small_train_net, small_vgg, v1_caffemodel
 from surgery import upsample_filt
 from surgery.importers.caffemodel import read
 from surgery.make_init import main
-from tools import cli
+from tools.common import cli
 
 Place = namedtuple("Place", "net source out")
 

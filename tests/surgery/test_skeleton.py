@@ -6,7 +6,7 @@ from surgery_nets import small_train_net
 
 import caffe
 from caffe.proto import caffe_pb2
-from surgery.skeleton import build, read_prototxt, without_data
+from prototxt.skeleton import build, read_prototxt, without_data
 
 
 def inputs(text):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools import cli, nyud
+from tools import nyud
+from tools.common import cli
 
 NAMES = ["book", "wall", "stacked bins / boxes", "floor", "bag"]  # classes 40, 1, 40, 2, 37
 ROWS, COLUMNS = np.mgrid[:480, :640]

@@ -6,7 +6,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from tools.depth_geometry import KINECT, Camera
+from tools.datasets.depth_geometry import KINECT, Camera
 
 SHAPE = (240, 320)
 CAMERA = Camera(*(value / 2 for value in KINECT))

@@ -12,20 +12,20 @@ import pytest
 from processes import environment
 
 import caffe
-from tools import (
-    bench,
-    bench_caffe,
-    bench_chart,
-    bench_goals,
-    bench_measures,
-    bench_nets,
-    bench_sides,
-    cli,
+from tools import bench
+from tools.benchmark import (
+    caffe_side as bench_caffe,
+    chart as bench_chart,
+    goals as bench_goals,
+    measures as bench_measures,
+    nets as bench_nets,
+    sides as bench_sides,
 )
-from tools.bench_caffe import CaffeSide
-from tools.bench_nets import Case
-from tools.bench_torch import TorchSide
-from tools.bench_worker import peak_memory, softmax_loss
+from tools.benchmark.caffe_side import CaffeSide
+from tools.benchmark.nets import Case
+from tools.benchmark.torch_side import TorchSide
+from tools.benchmark.worker import peak_memory, softmax_loss
+from tools.common import cli
 
 SHRINK = 16
 
@@ -116,7 +116,7 @@ def test_the_module_has_the_nets_parameters(sides):
 
 def test_the_torch_side_leaves_the_engine_alone(root):
     """The engine changes how the C library allocates, which would speed the plain module up."""
-    code = "import sys; from tools import bench_torch; sys.exit('caffe' in sys.modules)"
+    code = "import sys; import tools.benchmark.torch_side; sys.exit('caffe' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=environment(root)).returncode == 0
 
 
@@ -205,7 +205,7 @@ def test_the_report_has_every_part_and_no_goal_that_was_not_measured(ran):
 def test_the_growth_is_drawn(tmp_path):
     from PIL import Image
 
-    from tools import bench_report
+    from tools.benchmark import report as bench_report
 
     results = [
         {
@@ -257,13 +257,13 @@ def test_goals_are_judged_by_the_median_of_the_rounds_and_shortfalls_stay():
         "inference memory": "missed", "small": "not measured", "overhead": "not measured",
         "score": "not measured",
     }  # fmt: skip
-    from tools.bench_report import goals
+    from tools.benchmark.report import goals
 
     assert goals(results)[3].endswith("| ≥ 1.8 | 1.50 (1.00–2.00) | missed |")
 
 
 def test_a_side_that_fails_is_named_in_the_report_and_its_columns_stay_empty():
-    from tools import bench_report
+    from tools.benchmark import report as bench_report
 
     results = [
         result("forward", engine=side(1.0, 3.0), bvlc=side(4.0, 4.0)),
@@ -284,7 +284,7 @@ def test_a_side_that_fails_is_named_in_the_report_and_its_columns_stay_empty():
 
 
 def test_the_papers_tables_stand_beside_what_was_measured():
-    from tools import bench_report
+    from tools.benchmark import report as bench_report
 
     results = [result(mode, engine=side(0.5, driver=2e9)) for mode in ("forward", "step", "both")]
     row = bench_report.paper(results, ["engine"])[2]
@@ -359,7 +359,7 @@ def test_a_data_set_without_a_list_is_refused_before_anything_is_measured(capsys
 
 
 def test_the_first_photographs_of_a_data_set_are_taken(data, tmp_path):
-    from tools import bench_data
+    from tools.benchmark import data as bench_data
 
     params, count = bench_data.score_source(str(tmp_path), str(data), 2)
     assert count == 2 and params["voc_dir"] == str(data)

@@ -27,12 +27,11 @@ from data_sets import (
     write_toml,
     write_voc,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from segmentation_files import read_label
+from hypothesis import HealthCheck, given, settings, strategies as st
+from segmentation.files import read_label
 
 from tools import check_data
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 def check(root, *arguments, jobs=1):

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from tools import cli, files
-from tools.progress import Progress, duration, progress
+from tools.common import cli, files
+from tools.common.progress import Progress, duration, progress
 
 
 def outcome(capsys, error):
@@ -83,7 +83,7 @@ def test_result_of_main_is_the_exit_code(result, code):
 
 def test_a_reader_that_goes_away_leaves_no_message(root):
     code = (
-        "from tools.cli import run\n"
+        "from tools.common.cli import run\n"
         "def main(argv):\n"
         "    for i in range(100000): print(i)\n"
         "run(main)\n"

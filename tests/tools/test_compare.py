@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from tools import cli, compare, score, score_tables, tables
+from tools import compare, score
+from tools.common import cli, score_tables, tables
 
 NAMES = ["background", "person|cat"]
 

@@ -22,11 +22,12 @@ from data_sets import (
 )
 from PIL import Image
 from processes import environment, gone, wait_until
-from segmentation import COMMON, SegmentationLayer, Source
-from segmentation_files import find, read_label, read_rgb, read_split
-from segmentation_params import REQUIRED, folder
+from segmentation.files import find, read_label, read_rgb, read_split
+from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.params import REQUIRED, folder
 
-from tools import check_data, data_walk
+from tools import check_data
+from tools.datasets import data_walk
 
 
 class ThreeTopsLayer(SegmentationLayer):

@@ -12,8 +12,9 @@ from voc_layers import VOCSegDataLayer
 
 from caffe.proto import caffe_pb2
 from prototxt.tasks import VOC_MEAN
-from tools import demo, demo_data
-from tools.cli import UserError
+from tools import demo
+from tools.common.cli import UserError
+from tools.datasets import demo_data
 
 pytest.importorskip("imgviz")
 

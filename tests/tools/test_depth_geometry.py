@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rooms
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tools import depth_geometry as geometry
-from tools.cli import UserError
+from tools.common.cli import UserError
+from tools.datasets import depth_geometry as geometry
 
 SMALL = st.tuples(st.integers(1, 8), st.integers(1, 8))
 

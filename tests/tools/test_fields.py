@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 
 from caffe.proto import caffe_pb2
-from tools import fields, summary
-from tools.cli import UserError
+from tools import summary
+from tools.arithmetic import fields
+from tools.common.cli import UserError
 
 WINDOW = st.fixed_dictionaries(
     dict(

@@ -9,8 +9,9 @@ from caffe.proto import wire
 from surgery.errors import SurgeryError
 from surgery.importers import read_source
 from surgery.importers.caffemodel import read
-from tools import float16, nets
-from tools.cli import UserError
+from tools import float16
+from tools.common import nets
+from tools.common.cli import UserError
 
 WEIGHTS = {"conv": [np.arange(8, dtype="f4").reshape(2, 4) / 4, np.float32([1, -1])]}
 

@@ -6,10 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
-from tools import geometry
+from tools.arithmetic import geometry
 
 KERNEL = st.integers(1, 7)
 STRIDE = st.integers(1, 4)

@@ -14,8 +14,9 @@ import rooms
 from PIL import Image
 from processes import environment, gone, wait_until
 
-from tools import cli, hha
-from tools.depth_geometry import CAMERAS
+from tools import hha
+from tools.common import cli
+from tools.datasets.depth_geometry import CAMERAS
 
 CAMERA_TEXT = ",".join(map(repr, rooms.CAMERA))
 

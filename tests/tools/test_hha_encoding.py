@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rooms
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from segmentation_files import read_millimetres
+from hypothesis import assume, given, settings, strategies as st
+from segmentation.files import read_millimetres
 
 from tools import hha
-from tools.depth_geometry import CAMERAS
+from tools.datasets.depth_geometry import CAMERAS
 
 DISPARITY, HEIGHT, ANGLE = range(3)
 

@@ -5,11 +5,10 @@ import os
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from nyud_mat import COLUMNS, ROWS, files, frame, one_error, read, stack, write_mat
 
-from tools.nyud_file import millimetres
+from tools.datasets.nyud_file import millimetres
 
 
 @pytest.mark.parametrize(

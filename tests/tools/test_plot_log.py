@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tools import plot_log
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 LOG = """\
 I1122 08:51:09.239583 15557 solver.py:1] Iteration 0 (0 iter/s, 4.1s/10 iters), loss = 3.04452

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import caffe
-from tools import predictions
-from tools.cli import UserError
+from tools.common import predictions
+from tools.common.cli import UserError
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from emulated_gpu import emulated_gpus, waits  # noqa: E402

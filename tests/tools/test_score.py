@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 import caffe
-from tools import cli, score
+from tools import score
+from tools.common import cli
 
 MEAN = (104.0, 116.0, 122.0)
 SIZES = [(7, 9), (8, 6), (5, 11)]

@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tools import seg12val
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 def write(path, ids):

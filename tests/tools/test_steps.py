@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tools.steps import StepFailed, Steps, Stopped
+from tools.common.steps import StepFailed, Steps, Stopped
 
 SELF_TERM = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
 
@@ -19,8 +19,8 @@ time.sleep(60)
 """
 
 PARENT = f"""
-from tools.cli import run
-from tools.steps import Steps
+from tools.common.cli import run
+from tools.common.steps import Steps
 run(lambda argv: Steps(1, "give the same command").command("a long step", "-c", {CHILD!r}))
 """
 

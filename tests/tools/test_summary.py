@@ -9,7 +9,8 @@ import re
 import pytest
 from summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 
-from tools import cli, summary
+from tools import summary
+from tools.common import cli
 
 NETS = sorted(
     f"{task}/{net}"

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
-from tools import cli, voc_submission
-from tools.pictures import save_indexed, voc_palette
+from tools import voc_submission
+from tools.common import cli
+from tools.common.pictures import save_indexed, voc_palette
 
 IDS = ["2008_000006", "2008_000011", "2012_004331"]
 SIZES = [(6, 9), (8, 5), (7, 7)]

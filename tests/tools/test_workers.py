@@ -12,7 +12,7 @@ import time
 import pytest
 from processes import environment, gone, wait_until
 
-from tools import workers
+from tools.common import workers
 
 _seen = []  # what `remember` was given in this process
 
@@ -99,7 +99,7 @@ def test_what_work_raises_comes_out():
 
 SLOW = """
 import os, sys, time
-from tools import cli, workers
+from tools.common import cli, workers
 
 if __name__ == "__mp_main__":
     open(sys.argv[1], "w").close()
@@ -128,7 +128,7 @@ def test_ctrl_c_while_workers_come_up_is_one_line(tmp_path, root):
 
 SCRIPT = """
 import os, time
-from tools import workers
+from tools.common import workers
 
 def sleep(folder):
     with open(os.path.join(folder, str(os.getpid())), "w"):

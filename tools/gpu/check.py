@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from tools.common.tables import table
 from tools.gpu.stage import StageFailed
-from tools.tables import table
 
 TITLE = "Check: a tiny net on the GPU and on the CPU"
 ITERATIONS = 10

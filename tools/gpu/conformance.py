@@ -10,11 +10,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 from tools.gpu import outcomes
-from tools.gpu.conformance_table import main_figure as main_figure
-from tools.gpu.conformance_table import markdown as markdown
-from tools.gpu.conformance_table import share
+from tools.gpu.conformance_table import main_figure as main_figure, markdown as markdown, share
 from tools.gpu.stage import StageFailed
 
 TITLE = "Conformance, the quick part"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tools.tables import table
+from tools.common.tables import table
 
 SHOWN = 10
 ERROR = 300  # characters of an error in the table

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tools.gpu import conformance
-from tools.gpu.conformance import main_figure as main_figure
-from tools.gpu.conformance import markdown as markdown
+from tools.gpu.conformance import main_figure as main_figure, markdown as markdown
 
 TITLE = "Conformance, the whole of it"
 WORDS = """

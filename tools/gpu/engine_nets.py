@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 import caffe
-from tools import bench_nets
+from tools.benchmark import nets as bench_nets
 
 RECOMPUTED = ("conv1_1", "conv2_1")
 

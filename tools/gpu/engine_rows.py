@@ -9,7 +9,7 @@ import gc
 
 import caffe
 from caffe import settings
-from tools import bench_nets
+from tools.benchmark import nets as bench_nets
 from tools.gpu import torch_facts
 from tools.gpu.clock import WARM, repeated
 from tools.gpu.engine_nets import EngineNets

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 
-from tools.cli import UserError, processors
+from tools.common.cli import UserError, processors
 
 OPTIONAL = {
     "lmdb": "conformance cases that read an LMDB are left out",

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from prototxt.tasks import VOC_MEAN
-from tools import workers
-from tools.cli import Progress, UserError, processors
+from tools.common import workers
+from tools.common.cli import Progress, UserError, processors
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

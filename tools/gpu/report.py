@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+from tools.common.tables import table
 from tools.gpu.stage import module_of
-from tools.tables import table
 
 FINE = ("done", "cut off", "no time")
 """States of a stage in which nothing went wrong."""

@@ -12,8 +12,8 @@ import tempfile
 import time
 from collections import deque, namedtuple
 
-from tools.cli import UserError
-from tools.files import write_atomic
+from tools.common.cli import UserError
+from tools.common.files import write_atomic
 from tools.gpu import report
 from tools.gpu.child import Child
 from tools.gpu.stage import GRACE

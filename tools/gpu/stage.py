@@ -28,14 +28,14 @@ import time
 import traceback
 from pathlib import Path
 
-from tools.cli import error_line
+from tools.common.cli import error_line
 
 GRACE = 5.0
 """Seconds from SIGTERM at a stage's deadline to SIGKILL of all its processes."""
 
 
 SHOWS_MORE = "; TRACEBACK=1 shows more)"
-"""In tools.cli's line; here the log shows more."""
+"""In tools.common.cli's line; here the log shows more."""
 
 
 class OutOfTime(BaseException):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools import paper
+from tools.benchmark import paper
+from tools.common.tables import table
 from tools.gpu import row_plan
 from tools.gpu.row_plan import ENGINE, MODULE, VGG16
-from tools.tables import table
 
 WORDS = (
     "One image, batch size 1, noise, with random weights; milliseconds, and megabytes of 10^6 "
@@ -14,8 +14,8 @@ WORDS = (
     "each other without a wait, as training runs. *Floor*: the multiplications and additions of "
     "the net's convolutions, each counted once, at the card's own rate of matrix products in that "
     "precision; folding does with fewer. The engine is lean, as `solve.py` runs it; the module is "
-    "the net as a PyTorch user would write it (`tools/bench_torch.py`; bfloat16: autocast). "
-    "*Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first passes, "
+    "the net as a PyTorch user would write it (`tools/benchmark/torch_side.py`; bfloat16: "
+    "autocast). *Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first passes, "
     "in which cuDNN may try algorithms; *driver*: what the card holds more than before the process "
     "began (all that it holds, where there is no nvidia-smi), its CUDA context and libraries "
     "included."

@@ -10,12 +10,10 @@ from __future__ import annotations
 import os
 import time
 
-from tools import bench_sides
-from tools.cli import processors
+from tools.benchmark import sides as bench_sides
+from tools.common.cli import processors
 from tools.gpu import row_plan, table_chart
-from tools.gpu.table_text import WORDS as WORDS
-from tools.gpu.table_text import main_figure as main_figure
-from tools.gpu.table_text import markdown as markdown
+from tools.gpu.table_text import WORDS as WORDS, main_figure as main_figure, markdown as markdown
 
 TITLE = "The paper's tables 1 and 6, time and memory"
 SIZE, DRY_SIZE = (500, 500), (48, 48)

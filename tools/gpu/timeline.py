@@ -9,9 +9,7 @@ import time
 from collections import namedtuple
 
 from tools.gpu.row_plan import VGG16
-from tools.gpu.timeline_text import WORDS as WORDS
-from tools.gpu.timeline_text import main_figure as main_figure
-from tools.gpu.timeline_text import markdown as markdown
+from tools.gpu.timeline_text import WORDS as WORDS, main_figure as main_figure, markdown as markdown
 
 TITLE = "Where an iteration's time goes"
 SIZE, DRY_SIZE = (500, 500), (64, 64)
@@ -170,7 +168,7 @@ def run(job):
     if job.gpu is None:  # others may be at work, and then threads that spin are slow
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import caffe
-    from tools import bench_nets
+    from tools.benchmark import nets as bench_nets
     from tools.gpu import timeline_chart
     from tools.gpu.engine_nets import EngineNets
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tools.common.tables import table
 from tools.gpu.layer_clock import PHASES
-from tools.tables import table
 
 WORDS = (
     "One training iteration of Dilated FCN-2s VGG-16, batch size 1. *In a row*: one of several "

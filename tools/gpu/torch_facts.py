@@ -8,8 +8,8 @@ import re
 
 import torch
 
-from tools.bench_worker import peak_memory
-from tools.cli import UserError
+from tools.benchmark.worker import peak_memory
+from tools.common.cli import UserError
 
 
 def count():

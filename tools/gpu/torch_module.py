@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tools.bench_torch import VOID, module_of, optimizer_of
+from tools.benchmark.torch_side import VOID, module_of, optimizer_of
 
 CLASSES, SEED = 21, 1
 # As the VOC nets' solvers have them; their values do not change how long an update takes.

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tools.files import write_atomic
+from tools.common.files import write_atomic
+from tools.common.pictures import save_indexed
 from tools.gpu.pack import DATA, TRUNK
-from tools.pictures import save_indexed
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "prototxt" / "examples" / "camvid-gpu.toml"

@@ -8,8 +8,8 @@ import os
 import numpy as np
 from PIL import Image
 
-from tools.pictures import indexed, legend, panel
-from tools.tables import table
+from tools.common.pictures import indexed, legend, panel
+from tools.common.tables import table
 
 SHOWN = 8
 """Rows of a net's losses in the report."""

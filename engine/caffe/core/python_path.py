@@ -38,6 +38,6 @@ def _is_installation(place: Path) -> bool:
 def folders() -> list[Path]:
     """The allowed folders, resolved; Python's own and site-packages are never among them."""
     on_path = [Path(entry or os.getcwd()).resolve() for entry in sys.path]
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     found = [*on_path, checkout / "data_layers", *_added]
     return [place for place in found if place.is_dir() and not _is_installation(place)]

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from emulated_gpu import emulated_gpus
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from layer_runs import Run, pattern
 
 import caffe

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emulated_gpu import emulated_gpus, waits
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from layer_runs import Run, pattern
 
 import caffe

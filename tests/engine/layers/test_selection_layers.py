@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from emulated_gpu import emulated_gpus
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe

@@ -23,7 +23,7 @@ def main_figure(results):
 BODIES = {
     "machine": 'def run(job): job.result("facts", device="a toy")',
     "refusing": (
-        "from tools.cli import UserError\n"
+        "from tools.common.cli import UserError\n"
         'def run(job): raise UserError("GPU 0: there is none; take another")'
     ),
     "good": 'def run(job): job.result("number", value=job.gpu); job.say("hello")',

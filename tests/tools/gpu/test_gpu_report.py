@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tools import cli, gpu_report
+from tools import gpu_report
+from tools.common import cli
 from tools.gpu import machine
 from tools.gpu.runner import STAGES
 

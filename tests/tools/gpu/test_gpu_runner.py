@@ -9,7 +9,7 @@ import time
 import pytest
 from processes import gone, wait_until
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 from tools.gpu import runner
 from tools.gpu.child import Child
 from tools.gpu.runner import Runner, Stage

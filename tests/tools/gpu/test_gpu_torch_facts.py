@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 from tools.gpu import torch_facts
 
 

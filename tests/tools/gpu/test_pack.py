@@ -11,7 +11,7 @@ from data_sets import TRAIN, VAL, write_voc
 from PIL import Image
 
 from surgery.importers import read_source
-from tools.cli import UserError
+from tools.common.cli import UserError
 from tools.gpu import pack as packing
 from tools.gpu.pack import check, pack
 
@@ -119,7 +119,7 @@ def test_missing_data_or_weights_are_one_line_and_leave_nothing(tmp_path, source
 def test_a_label_keeps_its_numbers_without_its_palette():
     import io
 
-    from tools.pictures import indexed
+    from tools.common.pictures import indexed
 
     labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     stream = io.BytesIO()

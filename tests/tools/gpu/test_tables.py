@@ -9,7 +9,7 @@ import pytest
 from fake_job import FakeJob, prefixes
 
 import caffe
-from tools import bench_nets, bench_sides, bench_worker
+from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
 from tools.gpu import (
     engine_rows,
     module_rows,

@@ -11,7 +11,7 @@ from fake_job import FakeJob, prefixes
 from PIL import Image
 
 import caffe
-from tools import bench_nets
+from tools.benchmark import nets as bench_nets
 from tools.gpu import layer_clock, timeline, timeline_chart, timeline_text, torch_timing, traces
 from tools.gpu.engine_nets import EngineNets
 from tools.gpu.row_plan import VGG16

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from training_job import NET, Job
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 from tools.gpu import training, training_data
 from tools.gpu.steps import Step, StepFailed
 

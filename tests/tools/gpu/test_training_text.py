@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from training_job import NET, RESULTS
 
+from tools.common.pictures import save_indexed
 from tools.gpu import training_data
 from tools.gpu.training import main_figure, markdown
 from tools.gpu.training_text import curve, masks
-from tools.pictures import save_indexed
 
 
 @pytest.mark.parametrize("count", range(len(RESULTS) + 1))

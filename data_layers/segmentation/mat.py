@@ -1,4 +1,4 @@
-"""Label maps out of MATLAB files. Version 5 to 7 is read here, 7.3 in `segmentation_mat73`.
+"""Label maps out of MATLAB files. Version 5 to 7 is read here, 7.3 in `segmentation.mat73`.
 
 Read by own code, and as little as is needed: SciPy's reader can crash the process on a damaged
 file, where these functions only raise. The format is MathWorks' "MAT-File Format", level 5.
@@ -12,8 +12,9 @@ import zlib
 from collections import namedtuple
 
 import numpy as np
-from segmentation_mat73 import is_hdf5, read_hdf5
-from segmentation_params import DataError
+
+from segmentation.mat73 import is_hdf5, read_hdf5
+from segmentation.params import DataError
 
 MAX_MAT_BYTES = 1 << 28  # of one .mat file, decompressed
 

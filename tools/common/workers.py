@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from tools.cli import warn
+from tools.common.cli import warn
 
 DIED = object()
 """The result of an item whose worker was killed or crashed."""

@@ -14,7 +14,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 class DepthError(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from tools.bench_sides import ratios, spread
+from tools.benchmark.sides import ratios, spread
 
 NET, SIZE = "dilated-fcn2s-vgg16", [500, 500]
 

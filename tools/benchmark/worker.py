@@ -1,4 +1,6 @@
-"""One side of the bench in a process of its own: `python -m tools.bench_worker SIDE THREADS [GPU]`.
+"""One side of the bench, in a process of its own.
+
+    python -m tools.benchmark.worker SIDE THREADS [GPU]
 
 Reads commands from stdin, one JSON object a line, and answers each with one on stdout:
 {"do": NAME, …} calls the method NAME of the side (TorchSide, Ceiling, CaffeSide) with the rest;
@@ -26,13 +28,13 @@ VOID = 255
 def make(side, threads, gpu):
     """The object that answers for a side."""
     if side in ("torch", "ceiling"):
-        from tools import bench_torch
+        from tools.benchmark import torch_side as bench_torch
 
         kind = bench_torch.Ceiling if side == "ceiling" else bench_torch.TorchSide
         return kind(gpu, threads)
     if side in ROW_SIDES:
         return _row_side(side, threads, gpu)
-    from tools.bench_caffe import CaffeSide
+    from tools.benchmark.caffe_side import CaffeSide
 
     return CaffeSide(gpu, folded=side != "unfolded")
 

@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from tools import geometry, shapes
+from tools.arithmetic import geometry, shapes
 
 Link = namedtuple("Link", "windows up offsets", defaults=((), False, ()))
 Link.__doc__ = """How a top's points follow from a bottom's, per spatial axis: a convolution or

@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-from segmentation_params import DataError
+
+from segmentation.params import DataError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_CHUNKS = 1 << 16  # of one array

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from prototxt.tasks import VOID
-from tools.cli import UserError
-from tools.pictures import save_indexed
+from tools.common.cli import UserError
+from tools.common.pictures import save_indexed
 
 HEIGHT, WIDTH, CLASSES = 375, 500, 21
 LISTS = os.path.join("ImageSets", "Segmentation")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools import bench_goals, bench_nets
-from tools.bench_sides import spread
-from tools.paper import MEMORY
-from tools.tables import table
+from tools.benchmark import goals as bench_goals, nets as bench_nets
+from tools.benchmark.paper import MEMORY
+from tools.benchmark.sides import spread
+from tools.common.tables import table
 
 MODES = {"forward": "Forward pass", "step": "Training step", "both": "Training and testing"}
 WORDS = {
@@ -269,7 +269,7 @@ INTRODUCTION = (
     "taken round by round.",
     "",
     "- engine: as `solve.py` and `score.py` run it. unfolded: the same with folding switched off.",
-    "- PyTorch module: the net as a PyTorch user would write it (`tools/bench_torch.py`).",
+    "- PyTorch module: the net as a PyTorch user would write it (`tools/benchmark/torch_side.py`).",
     "- product: a float32 matrix product with PyTorch. FLOP / rate: the time that the net's",
     "  convolutions, each multiplication and addition counted once, would take at that rate;",
     "  folding and Winograd's filtering do with fewer.",

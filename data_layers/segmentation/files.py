@@ -10,7 +10,8 @@ import os
 
 import numpy as np
 from PIL import Image
-from segmentation_params import DataError
+
+from segmentation.params import DataError
 
 VOID = 255
 MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from tools.tables import table
+from tools.common.tables import table
 
 COLUMNS = (
     # heading, key in the report

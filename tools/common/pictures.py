@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tools.files import write_atomic
+from tools.common.files import write_atomic
 
 VOID = 255
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from tools.bench_sides import spread
-from tools.files import write_atomic
+from tools.benchmark.sides import spread
+from tools.common.files import write_atomic
 
 MODES = {"forward": "forward", "step": "training step"}
 

@@ -10,8 +10,8 @@ import difflib
 import math
 from collections import namedtuple
 
-from tools.cli import UserError
-from tools.geometry import conv_size, deconv_size, pool_size
+from tools.arithmetic.geometry import conv_size, deconv_size, pool_size
+from tools.common.cli import UserError
 
 Made = namedtuple("Made", "tops params macs", defaults=((), 0))
 Made.__doc__ = """What a layer makes.
@@ -333,7 +333,11 @@ def apply(layer, bottoms):
     if rule is None:
         known = {name.lower(): name for name in RULES}
         near = difflib.get_close_matches(layer.type.lower(), known, 1)
-        hint = f"did you mean {known[near[0]]}?" if near else "tools/shapes.py has no rule for it"
+        hint = (
+            f"did you mean {known[near[0]]}?"
+            if near
+            else "tools/arithmetic/shapes.py has no rule for it"
+        )
         raise fail(layer, f"its output's shape is not known: {hint}")
     if not bottoms and layer.type not in ("Input", "DummyData"):
         raise fail(layer, "has no bottom")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 class Diverged(RuntimeError):

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from prototxt.tasks import VOID
-from tools.files import write_atomic
-from tools.pictures import save_indexed
+from tools.common.files import write_atomic
+from tools.common.pictures import save_indexed
 
 CUT = 330
 """First column of the photograph that is never trained on."""

@@ -14,10 +14,10 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from segmentation_files import IMAGE_EXTENSIONS, VOID, check_labels, check_sizes
-from segmentation_params import DataError
+from segmentation.files import IMAGE_EXTENSIONS, VOID, check_labels, check_sizes
+from segmentation.params import DataError
 
-from tools import workers
+from tools.common import workers
 
 BATCH = 16
 """Ids handed to a worker at a time, at most."""

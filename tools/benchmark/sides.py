@@ -12,10 +12,11 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
-from tools.cli import warn
+from tools.common.cli import warn
 
-REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+REPO = str(Path(__file__).resolve().parents[2])
 TOOL = os.path.join(REPO, "tools", "bvlc-caffe")
 SECONDS = 1800  # for one answer: a machine that swaps never ends
 ENGINES = ("engine", "unfolded", "engine-rows")  # sides that import the engine
@@ -63,7 +64,7 @@ class Worker:
         )
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [*python, "-m", "tools.bench_worker", side, str(threads), *number],
+            [*python, "-m", "tools.benchmark.worker", side, str(threads), *number],
             env=environment(side, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

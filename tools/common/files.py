@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import numpy as np
 
 from prototxt import text
 from prototxt.tasks import TASKS, VOID
-from tools import shapes, summary
+from tools import summary
+from tools.arithmetic import shapes
 
 NETS = ("dilated-fcn2s-vgg16", "dilated-fcn2s-vgg19", "fcn8s-vgg16")
 CLASSES = len(TASKS["voc"].classes)
@@ -63,7 +64,7 @@ def _resized(net, case):
 
 def val_net(case, **changes):
     """The NetParameter of a case's val net, its data layer's parameters changed."""
-    from surgery import skeleton
+    from prototxt import skeleton
 
     net = _resized(skeleton.read_prototxt(path_of(case.net, "val")), case)
     (layer,) = (layer for layer in net.layer if layer.type == "Python")

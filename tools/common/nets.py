@@ -12,7 +12,7 @@ import numpy as np
 from prototxt import text
 from prototxt.build import param_str
 from prototxt.tasks import TASKS, VOC_MEAN
-from tools.cli import UserError, warn
+from tools.common.cli import UserError, warn
 
 
 def read_net(path):

@@ -12,7 +12,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from tools.cli import UserError
+from tools.common.cli import UserError
 
 HEIGHT, WIDTH = 480, 640
 MAX_MILLIMETRES = 65535  # what a 16-bit PNG holds

@@ -11,9 +11,9 @@ import os
 import time
 from collections import namedtuple
 
-from tools import bench_data, bench_nets, bench_sides
-from tools.bench_nets import Case
-from tools.cli import Progress
+from tools.benchmark import data as bench_data, nets as bench_nets, sides as bench_sides
+from tools.benchmark.nets import Case
+from tools.common.cli import Progress
 
 Setup = namedtuple("Setup", "nets sizes sides rounds threads gpu folder shrink product quick data")
 Setup.__doc__ = """How the bench is run.

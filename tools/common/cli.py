@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 
-from tools.progress import Progress, duration, progress
+from tools.common.progress import Progress, duration, progress
 
 __all__ = [
     "Progress",

@@ -100,7 +100,7 @@ class CaffeSide:
     def memory(self):
         if self.gpu is None:
             return {}
-        from tools.bench_torch import gpu_memory
+        from tools.benchmark.torch_side import gpu_memory
 
         return gpu_memory(self.gpu)
 
@@ -122,7 +122,7 @@ class CaffeSide:
         """Write bench_nets.weights_of a Case (its values) for all sides."""
         from safetensors.numpy import save_file
 
-        from tools import bench_nets
+        from tools.benchmark import nets as bench_nets
 
         made, state = caffe.Net(net, caffe.TRAIN), {}
         for name, arrays in bench_nets.weights_of(bench_nets.Case(*case)).items():
@@ -135,7 +135,7 @@ class CaffeSide:
 
     def open_score(self, net, weights):
         """Make ready score.py on a val net, with the clock on what it calls."""
-        import segmentation
+        import segmentation.layer as segmentation
 
         from tools import score
 

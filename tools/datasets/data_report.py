@@ -6,10 +6,10 @@ import collections
 import os
 
 import numpy as np
-from segmentation_files import VOID
+from segmentation.files import VOID
 
-from tools.data_walk import class_count
-from tools.tables import table
+from tools.common.tables import table
+from tools.datasets.data_walk import class_count
 
 
 def unlisted(splits):

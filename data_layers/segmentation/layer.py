@@ -24,11 +24,11 @@ import zlib
 from collections import namedtuple
 
 import numpy as np
-from segmentation_files import check_labels, check_sizes
-from segmentation_order import Ahead, Ended, Order, flips
-from segmentation_params import REQUIRED, DataError, boolean, integer, parse, seed, string
 
 import caffe
+from segmentation.files import check_labels, check_sizes
+from segmentation.order import Ahead, Ended, Order, flips
+from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
 
 COMMON = {
     "split": (string, REQUIRED),

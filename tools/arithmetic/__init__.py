@@ -1,0 +1,1 @@
+"""Sizes, strides, receptive fields and parameters by arithmetic (equations 1 to 4)."""

@@ -1,0 +1,1 @@
+"""Data sets: their files, walked and read; NYUDv2; the demo's."""
