@@ -1,8 +1,8 @@
 """Caffe 1.0's protobuf schema (proto2, package ``caffe``), built from ``schema.tsv`` at import.
 
 It offers what protoc's module would: every message class and enum of ``caffe.proto``, the
-values of the file's own enums (``TRAIN``, ``TEST``), and ``DESCRIPTOR``. The table's last column says
-what each field means.
+values of the file's own enums (``TRAIN``, ``TEST``), and ``DESCRIPTOR``. The table's last column
+says what each field means.
 
 The descriptors live in a pool of their own: another ``caffe_pb2`` in the same process (a
 generated one, or another framework's with a different ``caffe.proto``) would clash with them in
