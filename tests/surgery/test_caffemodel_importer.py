@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from surgery_nets import caffemodel, small_vgg, v1_caffemodel
 
 from caffe.proto import caffe_pb2
-from prototxt.text import PrototxtError
+from prototxt.errors import InputError
 from surgery.errors import SurgeryError
 from surgery.importers import read_source
 from surgery.importers.caffemodel import read
@@ -81,7 +81,7 @@ def test_a_prototxt_of_another_net_is_named_with_both_shapes(tmp_path):
 def test_a_typo_in_the_prototxt_is_named_by_its_line(tmp_path):
     (tmp_path / "v.caffemodel").write_bytes(v1_caffemodel(small_vgg()))
     (tmp_path / "v.prototxt").write_text(V1_PROTOTXT.replace("OUTPUTS", "5 outputs: 1"))
-    with pytest.raises(PrototxtError, match="v.prototxt:7:.*outputs"):
+    with pytest.raises(InputError, match="v.prototxt:7:.*outputs"):
         read_source(f"{tmp_path}/v.caffemodel:{tmp_path}/v.prototxt", MEAN)
 
 

@@ -16,7 +16,7 @@ from tools.common.cli import UserError, warn
 
 
 def read_net(path):
-    """The NetParameter in a prototxt. Raises PrototxtError naming the file, and line and field."""
+    """The NetParameter in a prototxt. Raises an error that names the file, and line and field."""
     from caffe.proto import caffe_pb2
 
     return text.read(path, caffe_pb2.NetParameter())
