@@ -32,6 +32,7 @@ from tools.common.nets import (
     keep,
     lean,
     load,
+    read_net,
 )
 from tools.common.pictures import save_indexed
 from tools.common.predictions import Diverged, segmented
@@ -105,12 +106,13 @@ def do_seg_tests(net, iter, save_format, dataset, layer="score", gt="label"):
     return hist
 
 
-def ids_of(net_path):
+def ids_of(proto, net_path):
     """The ids that a net's data layer reads, each once and in order; its files all exist.
 
-    Raises UserError or the data layer's own error (exit code 2).
+    proto: the NetParameter in the prototxt `net_path`. Raises UserError or the data layer's own
+    error (exit code 2).
     """
-    layer, params = data_layer(net_path)
+    layer, params = data_layer(proto, net_path)
     missing = [m for m in ("parse", "ids", "check") if not hasattr(layer, m)]
     if missing:
         raise UserError(f"{net_path}: data layer {layer.__name__} cannot list its ids")
@@ -124,14 +126,15 @@ def ids_of(net_path):
     return layer.ids(params)
 
 
-def check_classes(net_path, net, layer):
+def check_classes(proto, net_path, net, layer):
     """Raise UserError where the labels' classes are not the channels of the score blob `layer`.
 
-    net_path: the prototxt of the caffe.Net `net`; its data layer's class says how many classes
-    its labels have (classmethod `class_count`). A data layer that does not say passes.
+    proto: the NetParameter in the prototxt `net_path`, of which the caffe.Net `net` is made; its
+    data layer's class says how many classes its labels have (classmethod `class_count`). A data
+    layer that does not say passes.
     """
     try:
-        made, params = data_layer(net_path)
+        made, params = data_layer(proto, net_path)
     except UserError:
         return  # fed by something else than a Python layer
     if not hasattr(made, "class_count") or layer not in net.blobs:
@@ -161,11 +164,11 @@ def parser():
     return p
 
 
-def prepare(args, task, weights):
+def prepare(args, proto, task, weights):
     """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
     net = load(args.net, weights)
     names = class_names(args, task, class_count(args, net), "{}")
-    check_classes(args.net, net, args.layer)
+    check_classes(proto, args.net, net, args.layer)
     return net, names
 
 
@@ -182,7 +185,7 @@ def write_json(path, data):
     write_atomic(path, json.dumps(data, indent=1) + "\n")
 
 
-def score_several(args, task, ids):
+def score_several(args, proto, task, ids):
     """Score all of `args.weights` and print the comparison; the exit code."""
     import caffe
 
@@ -192,7 +195,7 @@ def score_several(args, task, ids):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
         for weights in args.weights:  # all load, or none is scored
-            names = prepare(args, task, weights)[1]
+            names = prepare(args, proto, task, weights)[1]
             bar.update()
     labels, reports, done = distinct(args.weights), [], []
     stems = [os.path.splitext(label)[0] for label in labels]
@@ -224,16 +227,17 @@ def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
     lean()
-    ids = ids_of(args.net)
+    proto = read_net(args.net)
+    ids = ids_of(proto, args.net)
     task = find_task(args.task, args.net)
     if args.json:
         check_target(args.json)
     if args.save_dir:
         make_folder(args.save_dir)
     if len(args.weights) > 1:
-        return score_several(args, task, ids)
+        return score_several(args, proto, task, ids)
     (weights,) = args.weights
-    net, names = prepare(args, task, weights)
+    net, names = prepare(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     if args.json:
