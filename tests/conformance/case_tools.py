@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, Phase, settings, strategies as st
 STRATEGIES: dict = {}
 NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Threshold"}
 """Both sides refuse to give gradients of these; test_bvlc_row_layers.py asks in another way."""
+BEYOND_BVLC: set = set()
+"""Layer types of the engine that BVLC Caffe 1.0 does not have; nothing compares them with it."""
 
 
 def load_strategies():

@@ -1,7 +1,8 @@
 """Caffe 1.0's protobuf schema (proto2, package ``caffe``), built from ``schema.tsv`` at import.
 
 It offers what protoc's module would: every message class and enum of ``caffe.proto``, the
-values of the file's own enums (``TRAIN``, ``TEST``), and ``DESCRIPTOR``.
+values of the file's own enums (``TRAIN``, ``TEST``), and ``DESCRIPTOR``. The table's last column
+says what each field means.
 
 The descriptors live in a pool of their own: another ``caffe_pb2`` in the same process (a
 generated one, or another framework's with a different ``caffe.proto``) would clash with them in
@@ -26,13 +27,14 @@ _SCALARS = {
     name: getattr(_FIELD, "TYPE_" + name.upper())
     for name in ("bool", "bytes", "double", "float", "int32", "int64", "string", "uint32")
 }
-_COLUMNS = 8
+_COLUMNS = 9
 
 
 def _read_rows() -> list[list[str]]:
     text = (Path(__file__).parent / "schema.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.split("\n")[1:] if line]
-    assert all(len(row) == _COLUMNS for row in rows)
+    for row in rows:
+        assert len(row) == _COLUMNS, f"schema.tsv: {row} needs {_COLUMNS} columns, between tabs"
     return rows
 
 
@@ -53,7 +55,7 @@ def _default(kind: str, text: str) -> str:
 
 
 def _fill_field(field, row, enums) -> None:
-    _, _, number, name, label, kind, default, options = row
+    _, _, number, name, label, kind, default, options, _meaning = row
     field.name, field.number, field.label = name, int(number), _LABELS[label]
     if kind in _SCALARS:
         field.type = _SCALARS[kind]
