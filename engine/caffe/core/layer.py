@@ -51,6 +51,8 @@ class Layer:
     """Its forward pass can be run again in backward, and makes the same tops again."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
+    param_str: str
+    """Of a layer written in Python: what the prototxt's python_param gives it."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
         self.layer_param = layer_param

@@ -179,7 +179,7 @@ class Slice(Mover):
         elif size % len(top):
             raise self.fail(f"{len(top)} tops do not divide {size} (axis {self.axis} of {shape})")
         else:
-            cuts = range(0, size + 1, size // len(top)) if size else [0] * (len(top) + 1)
+            cuts = [i * (size // len(top)) for i in range(len(top) + 1)]
         self.parts = [(a, b - a) for a, b in zip(cuts, cuts[1:])]
         if param.slice_point and any(length <= 0 for _, length in self.parts):
             raise self.fail(f"slice_points {cuts[1:-1]} must rise within 0 to {size}")

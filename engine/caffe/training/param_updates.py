@@ -33,7 +33,8 @@ class ParamUpdates:
     def _update(self, numbers, rate: float) -> None:
         """Update the parameters of these numbers. A lean net's diffs are gone then."""
         learnable, keeps = self.net._learnable, self._keeps_diffs()
-        moving, alike = [i for i in numbers if not self._rests(i)], {}
+        moving = [i for i in numbers if not self._rests(i)]
+        alike: dict[tuple[float, float], list[int]] = {}
         for i in moving:
             alike.setdefault(learnable.multipliers(i), []).append(i)
         for (lr_mult, decay_mult), members in alike.items():
@@ -48,7 +49,8 @@ class ParamUpdates:
     def _update_one(self, i: int, rate: float, decay: float, keeps: bool) -> None:
         blob = self.net._learnable.blobs[i]
         data, diff = blob.write(), blob.write_diff()
-        before = [] if self._guard is None else [t.clone() for t in (data, *self._histories(i))]
+        guard = self._guard
+        before = [] if guard is None else [t.clone() for t in (data, *self._histories(i))]
         if self.param.iter_size > 1:
             diff.mul_(1.0 / self.param.iter_size)
         self._regularize(data, diff, decay)
@@ -57,7 +59,7 @@ class ParamUpdates:
         if update is not diff and (keeps or not blob.diff_can_go):
             diff.copy_(update)
         for tensor, old in zip((data, *self._histories(i)), before):
-            tensor.copy_(torch.where(self._guard, tensor, old))
+            tensor.copy_(torch.where(guard, tensor, old))
 
     def _histories(self, i: int) -> list[torch.Tensor]:
         """The history of parameter `i`, to be changed in place."""
@@ -87,7 +89,7 @@ class ParamUpdates:
         updates = rule(datas, diffs, histories, self._skipped(device))
         pairs = [pair for pair, show in zip(zip(diffs, updates), shown) if show]
         if pairs:
-            torch._foreach_copy_(*zip(*pairs))
+            torch._foreach_copy_([diff for diff, _ in pairs], [update for _, update in pairs])
         return True
 
     def _skipped(self, device: torch.device) -> torch.Tensor | None:

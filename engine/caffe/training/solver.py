@@ -267,23 +267,24 @@ class Solver(ParamUpdates):
             self._test_all()
         log("Optimization Done.")
 
-    def _hold(self) -> None:
+    def _hold(self) -> dict:
         """Snapshots until the next iteration are of now: a resumed run repeats the test, and the
         pass for the last display is none of the training's."""
         if self._held is None:
             self._held = snapshots.position(self)
+        return self._held
 
     def _test_all(self) -> None:
         """Test all test nets, up to where the action function says "stop"."""
         if solver_rank() or not self.test_nets:
             return
-        self._hold()
+        held = self._hold()
         for index, net in enumerate(self.test_nets):
             self._test(index, net)
             if self._stopped_early:
                 log("Test interrupted.")
-                snapshots.restore_tests(self, self._held)
-                rng.set_state(self._held["generators"])
+                snapshots.restore_tests(self, held)
+                rng.set_state(held["generators"])
                 break
 
     def _test(self, index: int, net: Net) -> None:
