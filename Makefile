@@ -90,7 +90,7 @@ bench-gpu: ## the same on a CUDA GPU, with the paper's tables 1 and 6 [PYTHON=py
 	$(ready) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
 
 gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PYTHON=python3 MINUTES=8 OUT=docs DATA=…]
-	@$(ready) -m tools.gpu_report \
+	@exec env $(ready) -m tools.gpu_report \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
 lint: setup ## ruff: lint and format check

@@ -69,6 +69,38 @@ def test_a_stage_that_a_signal_ends_leaves_its_last_lines(toys):
     assert "signal 11" in error and error.endswith("last words")
 
 
+def test_a_picture_that_cannot_be_written_is_left_out(toys, monkeypatch):
+    write = runner.write_atomic
+
+    def full(path, data):
+        if path.endswith(".png"):
+            raise OSError(28, "No space left on device", path)
+        write(path, data)
+
+    monkeypatch.setattr(runner, "write_atomic", full)
+    assert toys.run("toys.painter", "toys.good") == 0
+    assert states(toys) == ["done", "done"]
+    assert "Left out: gpu-picture-0.png: No space left on device." in toys.text()
+
+
+def test_two_reports_are_not_written_into_one_folder(toys):
+    first = toys.start("toys.slow")
+    wait_until(lambda: results_of(toys) or first.poll() is not None)
+    before = toys.log()
+    with pytest.raises(UserError, match="another report is being written there"):
+        toys.run("toys.good")
+    assert toys.log().startswith(before)
+    first.terminate()
+    assert first.wait(20) == 143
+
+
+def test_a_machine_that_says_nothing_is_named(toys, monkeypatch):
+    monkeypatch.setattr(runner, "PROBE", "toys.silent")
+    monkeypatch.setattr(runner, "PROBE_SECONDS", 0.5)
+    with pytest.raises(UserError, match="PyTorch said nothing of the CPU in 0 s"):
+        toys.run("toys.good")
+
+
 def test_a_stage_without_its_module_fails_in_its_place(toys):
     assert toys.run("toys.absent", "toys.good") == 1
     assert "No module named 'toys.absent'" in toys.text()

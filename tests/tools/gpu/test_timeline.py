@@ -38,6 +38,25 @@ def part(phase, layer, host, device=None, **more):
     return {"phase": phase, "layer": layer, "host": host, "device": device, **more}
 
 
+def test_ways_that_the_card_cannot_go_are_left_out(job, monkeypatch):
+    gone = []
+
+    def refuse(name):
+        if name != "float32":
+            raise caffe.engine.InputError("compute capability 7.5 has no bfloat16")
+
+    monkeypatch.setattr(caffe.engine, "set_precision", refuse)
+    monkeypatch.setattr(timeline, "WAYS", timeline.WAYS)
+    monkeypatch.setattr(timeline, "look", lambda job, nets, way: gone.append(way) or ([], []))
+    monkeypatch.setattr(timeline_chart, "plot", lambda parts, layers: b"PNG")
+    monkeypatch.setattr(caffe, "set_device", lambda gpu: None)
+    monkeypatch.setattr(caffe, "set_mode_gpu", lambda: None)
+    job.gpu, job.shrink = 0, 16
+    timeline.run(job)
+    assert gone == [timeline.WAYS[0]]
+    assert [r["why"] for r in job.of("without")] == ["compute capability 7.5 has no bfloat16"]
+
+
 # -- following the layers ------------------------------------------------------------------------
 
 
