@@ -75,13 +75,13 @@ test: setup ## the tests
 
 conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc the first time)
 	tools/bvlc-caffe install
-	$(py) -m pytest tests/conformance -o addopts=-q
+	$(py) -m pytest tests/conformance/bvlc -o addopts=-q
 
 conformance-gpu: ## compare the engine on a CUDA GPU with the engine on the CPU [PYTHON=python3]
-	CONFORMANCE_GPU=real $(ready) -m pytest tests/conformance_gpu -o addopts=-q
+	CONFORMANCE_GPU=real $(ready) -m pytest tests/conformance/gpu -o addopts=-q
 
 fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 --seed 2"
-	$(py) tests/fuzz/run.py $(FUZZ)
+	$(py) -m tests.fuzz.run $(FUZZ)
 
 bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make bench BENCH="--quick"
 	$(py) tools/bench.py $(BENCH)

@@ -22,7 +22,7 @@ NO_GRADIENT = {"Accuracy", "ArgMax", "BatchReindex", "Embed", "Filter", "Thresho
 def load_strategies():
     """STRATEGIES, filled by all `cases*.py`."""
     for file in sorted(Path(__file__).parent.glob("cases*.py")):
-        importlib.import_module(file.stem)
+        importlib.import_module(f"{__package__}.{file.stem}")
     return STRATEGIES
 
 

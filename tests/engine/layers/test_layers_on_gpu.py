@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
-from emulated_gpu import emulated_gpus, waits
-from layer_runs import Run, distinct
 
 import caffe
 from caffe.run import passes
+from tests.helpers import data_files
+from tests.helpers.emulated_gpu import emulated_gpus, waits
+from tests.helpers.layer_runs import Run, distinct
 
 IMAGE = (2, 4, 5, 6)
 LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4
@@ -79,7 +79,7 @@ CASES = [
 ELSEWHERE = {"Python"}
 # Further families, in files of their own: each has CASES, and perhaps what other tests run.
 for _file in sorted(Path(__file__).parent.glob("gpu_cases_*.py")):
-    _family = importlib.import_module(_file.stem)
+    _family = importlib.import_module(f"{__package__}.{_file.stem}")
     CASES += _family.CASES
     ELSEWHERE |= getattr(_family, "ELSEWHERE", set())
 WITHOUT_GRADIENT = {"Accuracy", "ArgMax", "Embed", "Threshold"}
