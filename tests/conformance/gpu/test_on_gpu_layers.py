@@ -14,7 +14,7 @@ from tests.conformance import case_tools
 from tests.conformance.gpu.sides import CASES as NUMBER, assert_agree, on_cpu_and_gpu
 from tests.conformance.scenarios.nets import one_net
 from tests.conformance.small import FLOOR, tolerance
-from tests.engine.layers.test_layers_on_gpu import CASES, run_layer
+from tests.engine.layers.test_layers_on_gpu import CASES, name, run_layer
 from tests.helpers.net_texts import data, layer
 
 case_tools.load_strategies()
@@ -48,7 +48,7 @@ def test_random_nets_of_one_layer_agree(kind):
     assert compared
 
 
-@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), FIXED)
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), FIXED, ids=map(name, FIXED))
 def test_fixed_cases_agree(kind, body, bottoms, more):
     def run():
         arrays, _ = run_layer(kind, body, bottoms, more)

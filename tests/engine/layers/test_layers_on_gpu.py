@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,13 @@ LABELLED = {"BatchReindex", "Filter", "SoftmaxWithLoss"}
 """Whose further bottoms hold numbers of classes, rows or pairs."""
 
 
+def name(case):
+    """A case's name for pytest, without the temporary folder of its files: the same in all of
+    pytest's processes."""
+    kind, body, *_ = case
+    return re.sub(r'"/[^"]*/', '"', f"{kind} {body}".strip())
+
+
 def spoil(blobs, part):
     """Leave what the host holds current there, and NaN on the device, as `Passes` may."""
     for blob in blobs:
@@ -138,7 +146,7 @@ def test_every_layer_type_is_here():
     assert {kind for kind, *_ in CASES} | ELSEWHERE == set(caffe.layer_type_list())
 
 
-@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES, ids=map(name, CASES))
 def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bottoms, more):
     caffe.set_random_seed(1)
     expected, _ = run_layer(kind, body, bottoms, more)
@@ -152,7 +160,7 @@ def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bo
     assert waited == []
 
 
-@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES, ids=map(name, CASES))
 def test_a_layer_overwrites_all_of_what_it_makes_or_nothing(kind, body, bottoms, more):
     caffe.set_random_seed(1)
     expected, _ = run_layer(kind, body, bottoms, more)
