@@ -7,8 +7,8 @@ import os
 import re
 
 import pytest
-from summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 
+from tests.helpers.summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 from tools import summary
 from tools.common import cli
 

@@ -7,8 +7,8 @@ import signal
 import time
 
 import pytest
-from processes import gone, wait_until
 
+from tests.helpers.processes import gone, wait_until
 from tools.common.cli import UserError
 from tools.gpu import runner
 from tools.gpu.child import Child

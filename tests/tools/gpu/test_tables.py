@@ -6,9 +6,9 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from fake_job import FakeJob, prefixes
 
 import caffe
+from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
 from tools.gpu import (
     engine_rows,

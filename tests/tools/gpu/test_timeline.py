@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_job import FakeJob, prefixes
 from PIL import Image
 
 import caffe
+from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets
 from tools.gpu import layer_clock, timeline, timeline_chart, timeline_text, torch_timing, traces
 from tools.gpu.engine_nets import EngineNets
