@@ -81,8 +81,8 @@ def parse(argv):
     parser.add_argument(
         "--resume",
         metavar="STATE|auto",
-        help="go on from a solverstate; auto: the newest with the solver's snapshot_prefix "
-        "(with --weights too: from these where there is no snapshot yet)",
+        help="resume from a solverstate; auto: from the newest with the solver's snapshot_prefix "
+        "(if there is none yet and --weights is given: start from these)",
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
     parser.add_argument(
@@ -97,7 +97,7 @@ def parse(argv):
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
+        help="change a field of the solver, e.g. base_lr=1e-9; may be repeated",
     )
     parser.add_argument(
         "--log",

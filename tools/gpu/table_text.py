@@ -15,10 +15,10 @@ WORDS = (
     "the net's convolutions, each counted once, at the card's own rate of matrix products in that "
     "precision; folding does with fewer. The engine is lean, as `solve.py` runs it; the module is "
     "the net as a PyTorch user would write it (`tools/benchmark/torch_side.py`; bfloat16: "
-    "autocast). *Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first passes, "
-    "in which cuDNN may try algorithms; *driver*: what the card holds more than before the process "
-    "began (all that it holds, where there is no nvidia-smi), its CUDA context and libraries "
-    "included."
+    "autocast). *Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first "
+    "passes, in which cuDNN may try algorithms; *driver*: what the card holds more than before the "
+    "process began (all that it holds, where there is no nvidia-smi), its CUDA context and "
+    "libraries included."
 )
 SIDES = {ENGINE: "engine", MODULE: "PyTorch module"}
 ALLOCATED_GOAL = 1500e6  # bytes, of training
