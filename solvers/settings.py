@@ -77,7 +77,7 @@ def require_files(param, where):
     for path in [getattr(param, given[0]), *param.test_net]:
         if not os.path.isfile(path):
             raise UserError(
-                f"{where}: its net {path} is not there; paths are relative to the working folder"
+                f"{where}: its net {path} does not exist; paths are relative to the working folder"
             )
         nets.read_net(path)  # a typo gets its line here: BVLC Caffe would abort
     nets.check_data(getattr(param, given[0]), caffe.TRAIN)

@@ -153,8 +153,8 @@ def prepare(args):
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
-            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; go on "
-            "from it with --resume auto, or move it away, or --set snapshot_prefix=…"
+            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; resume "
+            "from it with --resume auto, move it away, or --set snapshot_prefix=…"
         )
     return param
 
@@ -206,7 +206,7 @@ def watch(solver, bar):
             if not np.all(np.isfinite(value)):
                 raise Diverged(
                     f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
-                    "labels that are no class), and go on with --resume FILE.solverstate "
+                    "labels that are no class), and resume with --resume FILE.solverstate "
                     "from before the loss grew (auto takes the newest, which may be of after)"
                 )
 
@@ -256,7 +256,7 @@ def keep(solver, param, begun, error):
     if not param.snapshot or solver.iter % param.snapshot:
         solver.snapshot()
     return UserError(
-        f"{error_line(error)}; then go on with --resume auto (iteration {solver.iter} is in a "
+        f"{error_line(error)}; then resume with --resume auto (iteration {solver.iter} is in a "
         "snapshot)"
     )
 
@@ -298,7 +298,7 @@ def main(argv):
         return 0
     print(
         f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; "
-        "go on with --resume auto",
+        "resume with --resume auto",
         file=sys.stderr,
     )
     return 128 + signals.stop

@@ -106,7 +106,7 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
     elif os.path.isfile(solver):
         param = settings.read_solver(solver, changes)
     else:
-        raise UserError(f"{solver}: is not there; start in the checkout")
+        raise UserError(f"{solver}: does not exist; run this in the checkout")
     return Stage(task.name, net, files, solver, param, sources)
 
 
@@ -205,14 +205,14 @@ def check_unchanged(stage, facts):
     before = recorded(stage)
     if before is None and not done(stage):
         raise UserError(
-            f"{found[0][1]}: was not begun by this command; --accept-changes goes on from it, or "
-            f"move {place} away"
+            f"{found[0][1]}: was not begun by this command; resume from it with --accept-changes, "
+            f"or move {place} away"
         )
     changed = differences(before, facts) if before is not None else ""
     if changed:
         raise UserError(
-            f"{name(stage)} was begun otherwise ({changed}); give what it was begun with, move "
-            f"{place} away, or --accept-changes"
+            f"{name(stage)} was begun with other settings ({changed}); use those, or resume with "
+            f"--accept-changes, or move {place} away"
         )
 
 

@@ -174,7 +174,7 @@ def train(stage, args, steps):
         words += ["--iterations", str(args.iterations)]
     steps.command(f"{st.name(stage)}: training to iteration {stage.param.max_iter}", *words)
     if not st.done(stage):
-        raise RuntimeError(f"{st.final(stage)}: is not there after the training")
+        raise RuntimeError(f"{st.final(stage)}: does not exist after the training")
 
 
 def score(stage, args, steps):

@@ -125,7 +125,7 @@ def sides_of(args):
         except bench_sides.SideFailed as failure:
             left_out.append(str(failure))
     if not found:
-        raise UserError("--sides: none of them is there: " + "; ".join(left_out))
+        raise UserError("--sides: none of them can run: " + "; ".join(left_out))
     return found, left_out
 
 

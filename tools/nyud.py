@@ -182,8 +182,8 @@ def stored(path, modes, shape):
         return None
     if array.shape[:2] != shape or not right:
         raise UserError(
-            f"{path}: is there, but {array.shape[1]}x{array.shape[0]} or of another kind; expected "
-            f"{shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
+            f"{path}: exists, but is {array.shape[1]}x{array.shape[0]} or of another kind; "
+            f"expected {shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
         )
     return array
 

@@ -64,7 +64,7 @@ def write_list(path, ids, force):
         if not force:
             what = f"{len(there)} ids" if there else "something else"
             raise UserError(
-                f"{path}: is there with {what}, not these {len(ids)}; "
+                f"{path}: exists and holds {what}, not these {len(ids)}; "
                 "--out names another file, --force replaces it"
             )
     write_atomic(path, "".join(name + "\n" for name in ids))
