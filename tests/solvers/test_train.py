@@ -232,7 +232,7 @@ def test_a_stage_is_not_gone_on_from_with_other_settings(
     (folder / "tiny.toml").write_text(TOML.replace(old, new))
     quick.clear()
     with pytest.raises(
-        UserError, match=f"tiny/fcn32s-vgg16 was begun with other settings .*{said}"
+        UserError, match=f"fcn32s-vgg16 was begun with other settings .*{said}"
     ):
         run("fcn32s-vgg16", *more)
     assert quick == []
