@@ -10,14 +10,14 @@ Paths in the files are relative to the folder that training is started from: the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import posixpath
 import sys
 
 from prototxt import build, own
+from prototxt.errors import InputError
 from prototxt.tasks import TASKS
-from tools.common.cli import error_line
-from tools.common.files import write_atomic
 
 NETS_FOLDER = "prototxt/nets"
 
@@ -36,7 +36,7 @@ def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
 
 
 def own_files(toml, nets=None, out=None, root=None):
-    """{path: text} for a user's TOML; snapshots go beside the nets. Raises own.TomlError."""
+    """{path: text} for a user's TOML; snapshots go beside the nets. Raises InputError."""
     task = own.load(toml, root)
     made_by = f"Made from {os.path.basename(toml)} by `python -m prototxt.generate --own`."
     made = {}
@@ -55,7 +55,20 @@ def write(path, text):
         with open(path, "rb") as file:
             if file.read() == data:
                 return
-    write_atomic(path, data)
+    folder, name = posixpath.split(path)
+    os.makedirs(folder or ".", exist_ok=True)
+    beside = posixpath.join(folder, f".{os.getpid()}.{name}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, path) from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
 
 
 def parse(arguments):
@@ -88,11 +101,11 @@ def main(arguments=None):
             made = task_files(options.task, options.net, out, data)
         for path, text in made.items():
             write(path, text)
-    except own.TomlError as err:
+    except InputError as err:
         print(f"error: {err}", file=sys.stderr)
         return err.exit_code
     except OSError as err:
-        print(f"error: {error_line(err)}", file=sys.stderr)
+        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
         print(folder)

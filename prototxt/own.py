@@ -8,6 +8,7 @@ import os
 import re
 
 from prototxt.build import NETS
+from prototxt.errors import InputError
 from prototxt.parts import POOLS, STAGES
 from prototxt.tasks import (
     TASKS,
@@ -66,30 +67,24 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
          bool: "true or false", NUMBER: "a number"}  # fmt: skip
 
 
-class TomlError(ValueError):
-    """The data set's TOML is wrong; the message names file and key."""
-
-    exit_code = 2
-
-
 def read_toml(path):
-    """The parsed file. Raises TomlError if it is missing or is not TOML."""
+    """The parsed file. Raises InputError if it is missing or is not TOML."""
     try:
         import tomllib
     except ImportError:
         try:
             import tomli as tomllib
         except ImportError:
-            raise TomlError(
+            raise InputError(
                 f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
             ) from None
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except OSError as err:
-        raise TomlError(f"{path}: {err.strerror}") from None
+        raise InputError(f"{path}: {err.strerror}") from None
     except ValueError as err:
-        raise TomlError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
+        raise InputError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
 
 
 def _fits(value):
@@ -119,7 +114,7 @@ class _Table:
 
     def fail(self, key, problem):
         place = f"{self.name}.{key}" if self.name else key
-        raise TomlError(" ".join(f"{self.path}: {place}: {problem}".split()))
+        raise InputError(" ".join(f"{self.path}: {place}: {problem}".split()))
 
     def get(self, key, default=None):
         return self.values.get(key, default)
@@ -253,7 +248,7 @@ def load(path, root=None, counted=True):
     """The Task that the TOML file `path` describes.
 
     `root` is the data set's folder, in place of the file's; where it need not be there, `counted`
-    False leaves the val split's images uncounted. Raises TomlError (one line, naming
+    False leaves the val split's images uncounted. Raises InputError (one line, naming
     file and key).
     """
     path = os.fspath(path)

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 import caffe
 from caffe.proto import caffe_pb2
 from prototxt import text
-from surgery.errors import SurgeryError
+from prototxt.errors import InputError
 
 # Layers that make their tops from nothing and read no files.
 SOURCES_KEPT = ("Input", "DummyData", "Parameter")
@@ -19,7 +19,7 @@ PADDED_SIDE, PLAIN_SIDE, WIDE_PAD = 64, 224, 32
 
 
 def parse(path):
-    """The NetParameter in a .prototxt of any age. Raises PrototxtError where it is no net."""
+    """The NetParameter in a .prototxt of any age. Raises InputError where it is no net."""
     return text.read(path, caffe_pb2.NetParameter())
 
 
@@ -27,11 +27,9 @@ def read_prototxt(path):
     """The NetParameter of a net to be initialised: it has layers, and they are not in V1."""
     net = parse(path)
     if net.layers:
-        raise SurgeryError(
-            f"{path}: a V1 net (layers {{}}); upgrade it with upgrade_net_proto_text"
-        )
+        raise InputError(f"{path}: a V1 net (layers {{}}); upgrade it with upgrade_net_proto_text")
     if not net.layer:
-        raise SurgeryError(f"{path}: the net has no layers")
+        raise InputError(f"{path}: the net has no layers")
     return net
 
 
@@ -98,8 +96,8 @@ def build(net, path):
             raise OSError(error.errno, error.strerror, part) from None  # write() names no file
         return caffe.Net(part, caffe.TRAIN)
     except RuntimeError as error:
-        if getattr(error, "exit_code", None) != SurgeryError.exit_code:
+        if getattr(error, "exit_code", None) != InputError.exit_code:
             raise
-        raise SurgeryError(str(error).replace(part, path)) from error
+        raise InputError(str(error).replace(part, path)) from error
     finally:
         os.unlink(part)

@@ -11,27 +11,23 @@ import re
 import numpy as np
 from google.protobuf import text_format
 
+from prototxt.errors import InputError
+
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class PrototxtError(ValueError):
-    """A prototxt cannot be read; the message names file, line and field."""
-
-    exit_code = 2
-
-
 def read(path, message):
-    """Parse the prototxt `path` into the protobuf `message` and return it. Raises PrototxtError."""
+    """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
         with open(path, encoding="utf-8") as file:
             return text_format.Parse(file.read(), message)
     except OSError as error:
-        raise PrototxtError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise PrototxtError(f"{path}: not a text file; a prototxt is expected") from None
+        raise InputError(f"{path}: not a text file; a prototxt is expected") from None
     except text_format.ParseError as error:
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
-        raise PrototxtError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+        raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
 
 
 def _suggestion(reason, message):

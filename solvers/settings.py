@@ -65,10 +65,11 @@ def _change(param, field, value):
             raise UserError(f"--set {field}={value}: {reason}") from None
 
 
-def require_files(param, where):
+def require_files(param, where, protos):
     """Raise unless the solver names one training net, and the nets and the data are there.
 
-    The errors (exit code 2) name the file and the field. Pictures are looked for, not opened.
+    protos: nets.Prototxts, which has those nets afterwards. The errors (exit code 2) name the file
+    and the field. Pictures are looked for, not opened.
     """
     given = [field for field in ("train_net", "net") if param.HasField(field)]
     if len(given) != 1:
@@ -79,13 +80,13 @@ def require_files(param, where):
             raise UserError(
                 f"{where}: its net {path} does not exist; paths are relative to the working folder"
             )
-        nets.read_net(path)  # a typo gets its line here: BVLC Caffe would abort
-    nets.check_data(getattr(param, given[0]), caffe.TRAIN)
+        protos[path]  # a typo gets its line here: BVLC Caffe would abort
+    nets.check_data(protos[train_net(param)], train_net(param), caffe.TRAIN)
 
 
 def train_net(param):
-    """The NetParameter of the training net."""
-    return nets.read_net(param.train_net or param.net)
+    """The path of the training net."""
+    return param.train_net or param.net
 
 
 def write_effective(param, folder):

@@ -33,7 +33,7 @@ from tools.common.cli import (
     run,
     select_device,
 )
-from tools.common.nets import check_weights, lean, zero_layers
+from tools.common.nets import Prototxts, check_weights, lean, zero_layers
 
 
 class Diverged(RuntimeError):
@@ -132,8 +132,11 @@ def log_to(path):
     os.close(file)
 
 
-def prepare(args):
-    """The settings in force: read, changed and checked, before anything is built."""
+def prepare(args, protos):
+    """The settings in force: read, changed and checked, before anything is built.
+
+    protos: Prototxts, which has the solver's nets afterwards.
+    """
     if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
         raise UserError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
@@ -143,7 +146,7 @@ def prepare(args):
     if args.iterations is not None:
         changes.append(f"max_iter={args.iterations}")
     param = settings.read_solver(args.solver, changes)
-    settings.require_files(param, args.solver)
+    settings.require_files(param, args.solver, protos)
     if not param.snapshot_prefix:
         raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
     if args.score_every and not param.test_net:
@@ -176,8 +179,8 @@ def check_alive(net, proto, where):
         )
 
 
-def start(solver, args, param):
-    """Give the solver its weights and, on resuming, its state."""
+def start(solver, args, param, proto):
+    """Give the solver its weights and, on resuming, its state. proto: its net's NetParameter."""
     if args.resume == "auto":
         path = resume.restore_newest(solver, param.snapshot_prefix)
         if path is not None:
@@ -192,7 +195,7 @@ def start(solver, args, param):
         resume.restore(solver, args.resume)
         return
     solver.net.copy_from(args.weights)
-    check_alive(solver.net, settings.train_net(param), args.weights)
+    check_alive(solver.net, proto, args.weights)
 
 
 def watch(solver, bar):
@@ -223,12 +226,13 @@ def watch(solver, bar):
     net.after_forward(after_layer)
 
 
-def train(solver, args, param, signals):
+def train(solver, args, param, protos, signals):
     """Run to max_iter, scoring in between where asked; returns whether it got there."""
     exact = hasattr(solver, "set_action_function")
     if exact:
         solver.set_action_function(signals.action)
-    ids = score.ids_of(param.test_net[0]) if args.score_every else None
+    if args.score_every:
+        ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
     while solver.iter < param.max_iter and not signals.stop:
         until = param.max_iter
         if args.score_every:
@@ -263,7 +267,8 @@ def keep(solver, param, begun, error):
 
 def main(argv):
     args = parse(argv)
-    param = prepare(args)
+    protos = Prototxts()
+    param = prepare(args, protos)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -274,8 +279,9 @@ def main(argv):
     folder = os.path.dirname(param.snapshot_prefix)
     lean()
     solver = caffe.get_solver(settings.write_effective(param, folder))
-    score.check_classes(param.train_net or param.net, solver.net, "score")
-    start(solver, args, param)
+    net = settings.train_net(param)
+    score.check_classes(protos[net], net, solver.net, "score")
+    start(solver, args, param, protos[net])
     if solver.iter >= param.max_iter:
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
@@ -286,7 +292,7 @@ def main(argv):
         watch(solver, bar)
         begun = solver.iter
         try:
-            done = train(solver, args, param, signals)
+            done = train(solver, args, param, protos, signals)
         except Exception as error:
             raise keep(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)

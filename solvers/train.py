@@ -69,11 +69,11 @@ def to_score(stages, ahead, args):
     return [s for s in stages if s in ahead or (st.done(s) and not scored(s))]
 
 
-def plan(stages, ahead, args):
-    """The stages as an aligned table."""
+def plan(stages, ahead, args, protos):
+    """The stages as an aligned table. protos: nets.Prototxts."""
     rows, size = [], 0
     for stage in stages:
-        size += disk(stage) if stage in ahead else 0
+        size += disk(stage, protos) if stage in ahead else 0
         state = "to do" if stage in ahead else "not needed"
         if st.done(stage):
             state = "trained" if st.recorded(stage) is not None else "trained, not by this command"
@@ -92,21 +92,18 @@ def plan(stages, ahead, args):
     return lines
 
 
-def disk(stage):
+def disk(stage, protos):
     """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
-    text = stage.files.get(stage.param.train_net)
-    net = caffe_pb2.NetParameter()
-    if text is None:
-        net = nets.read_net(stage.param.train_net)
-    else:
-        text_format.Parse(text, net)
-    counts = summary.totals(summary.summarize(summary.sized(net), stage.net))
+    path = stage.param.train_net
+    if path in stage.files:  # not written yet
+        protos[path] = text_format.Parse(stage.files[path], caffe_pb2.NetParameter())
+    counts = summary.totals(summary.summarize(summary.sized(protos[path]), stage.net))
     every = stage.param.snapshot or stage.param.max_iter
     snapshots = -(-stage.param.max_iter // every)
     return 4 * (counts["learned"] + counts["fixed"]) * (1 + 2 * snapshots)
 
 
-def check(stages, ahead, args):
+def check(stages, ahead, args, protos):
     """Raise UserError, before any work, for what would stop it, or let it go wrong, later."""
     starts = [stage for stage in ahead if not stage.sources and not st.reached(stage)]
     if starts and args.source is None:
@@ -129,9 +126,10 @@ def check(stages, ahead, args):
         if stage in ahead or stage in to_score(stages, ahead, args):
             st.write_nets(stage)
         if stage in ahead:
-            settings.require_files(stage.param, stage.solver)
+            settings.require_files(stage.param, stage.solver, protos)
         if stage in to_score(stages, ahead, args):
-            nets.check_data(stage.param.test_net[0], caffe.TEST)
+            test_net = stage.param.test_net[0]
+            nets.check_data(protos[test_net], test_net, caffe.TEST)
 
 
 def _facts(stage, args):
@@ -186,9 +184,9 @@ def score(stage, args, steps):
     )  # fmt: skip
 
 
-def work(stages, ahead, args):
+def work(stages, ahead, args, protos):
     """Train the stages of `ahead`, and score what has no scores."""
-    check(stages, ahead, args)
+    check(stages, ahead, args, protos)
     scores = to_score(stages, ahead, args)
     fresh = [stage for stage in ahead if not st.reached(stage)]
     steps = Steps(len(fresh) + len(ahead) + len(scores), "give the same command to go on")
@@ -263,13 +261,14 @@ def main(argv):
         raise UserError(
             "--set base_lr: the stages have rates of their own; train them one by one with --net"
         )
-    print("\n".join(plan(stages, ahead, args)), flush=True)
+    protos = nets.Prototxts()
+    print("\n".join(plan(stages, ahead, args, protos)), flush=True)
     if args.plan:
         return 0
     with contextlib.ExitStack() as held:
         for stage in ahead:
             held.enter_context(st.lock(stage))
-        work(stages, ahead, args)
+        work(stages, ahead, args, protos)
     print(f"\ntrained: {st.final(stages[-1])}")
     return 0
 

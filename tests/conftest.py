@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from prototxt import text
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
@@ -26,6 +29,19 @@ def nets_as_caffes():
         engine.set_winograd(True)
         engine.set_precision("float32")
         engine.set_deterministic(False)
+
+
+@pytest.fixture
+def prototxts_read(monkeypatch):
+    """{name of a prototxt: how often the toolkit has read it}, of what follows."""
+    times, really = Counter(), text.read
+
+    def read(path, message):
+        times[os.path.basename(path)] += 1
+        return really(path, message)
+
+    monkeypatch.setattr(text, "read", read)
+    return times
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,10 @@ def of_nets(paths):
     """The Splits that the data layers of nets read, each once."""
     splits = []
     for path in paths:
-        train, test = (list(nets.data_layers(path, phase)) for phase in (caffe.TRAIN, caffe.TEST))
+        net = nets.read_net(path)
+        train, test = (
+            list(nets.data_layers(net, path, phase)) for phase in (caffe.TRAIN, caffe.TEST)
+        )
         if not train + test:
             raise UserError(f"{path}: has no Python data layer; name a train or val net")
         task = nets.find_task(None, path)

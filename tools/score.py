@@ -22,6 +22,7 @@ import numpy as np
 
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import check_target, make_folder, write_atomic
+from tools.common.metrics import fast_hist, metrics
 from tools.common.nets import (
     check_weights,
     class_count,
@@ -31,6 +32,7 @@ from tools.common.nets import (
     keep,
     lean,
     load,
+    read_net,
 )
 from tools.common.pictures import save_indexed
 from tools.common.predictions import Diverged, segmented
@@ -42,48 +44,6 @@ from tools.common.score_tables import (
     report,
     snapshot_table,
 )
-
-
-def fast_hist(a, b, n):
-    """The n x n int64 confusion matrix: [i, j] counts pixels of class i in `a`, j in `b`.
-
-    `a` (truth) and `b` (prediction) are flat and of one length; pixels whose truth is not in
-    0 .. n-1 (void) are left out. `b` must lie in 0 .. n-1.
-    """
-    known = (a >= 0) & (a < n)
-    pairs = n * a[known].astype(np.int64) + b[known]
-    return np.bincount(pairs, minlength=n * n).reshape(n, n)
-
-
-def metrics(hist):
-    """Scores of a confusion matrix (truth in rows), as fractions; NaN where nothing counts.
-
-    With n_ij the pixels of class i predicted j and t_i = sum_j n_ij: pixel accuracy
-    sum n_ii / sum t_i, mean accuracy mean n_ii / t_i, IU n_ii / (t_i + sum_j n_ji - n_ii), its
-    mean, and its mean weighted by t_i (Long et al. 2015, section 5). Classes that are in neither
-    truth nor prediction have IU NaN and are left out of the means.
-    """
-    hist = np.asarray(hist, np.float64)
-    right, truth, predicted = np.diag(hist), hist.sum(1), hist.sum(0)
-    total = truth.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        accuracy = right / truth
-        iu = right / (truth + predicted - right)
-        pixel = right.sum() / total
-        weighted = truth[truth > 0] @ iu[truth > 0] / total
-    return {
-        "pixel_accuracy": float(pixel),
-        "mean_accuracy": _nanmean(accuracy),
-        "mean_iu": _nanmean(iu),
-        "fw_iu": float(weighted),
-        "accuracy": accuracy,
-        "iu": iu,
-    }
-
-
-def _nanmean(values):
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
@@ -146,12 +106,13 @@ def do_seg_tests(net, iter, save_format, dataset, layer="score", gt="label"):
     return hist
 
 
-def ids_of(net_path):
+def ids_of(proto, net_path):
     """The ids that a net's data layer reads, each once and in order; its files all exist.
 
-    Raises UserError or the data layer's own error (exit code 2).
+    proto: the NetParameter in the prototxt `net_path`. Raises UserError or the data layer's own
+    error (exit code 2).
     """
-    layer, params = data_layer(net_path)
+    layer, params = data_layer(proto, net_path)
     missing = [m for m in ("parse", "ids", "check") if not hasattr(layer, m)]
     if missing:
         raise UserError(f"{net_path}: data layer {layer.__name__} cannot list its ids")
@@ -165,14 +126,15 @@ def ids_of(net_path):
     return layer.ids(params)
 
 
-def check_classes(net_path, net, layer):
+def check_classes(proto, net_path, net, layer):
     """Raise UserError where the labels' classes are not the channels of the score blob `layer`.
 
-    net_path: the prototxt of the caffe.Net `net`; its data layer's class says how many classes
-    its labels have (classmethod `class_count`). A data layer that does not say passes.
+    proto: the NetParameter in the prototxt `net_path`, of which the caffe.Net `net` is made; its
+    data layer's class says how many classes its labels have (classmethod `class_count`). A data
+    layer that does not say passes.
     """
     try:
-        made, params = data_layer(net_path)
+        made, params = data_layer(proto, net_path)
     except UserError:
         return  # fed by something else than a Python layer
     if not hasattr(made, "class_count") or layer not in net.blobs:
@@ -208,11 +170,11 @@ def parser():
     return p
 
 
-def prepare(args, task, weights):
+def prepare(args, proto, task, weights):
     """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
     net = load(args.net, weights)
     names = class_names(args, task, class_count(args, net), "{}")
-    check_classes(args.net, net, args.layer)
+    check_classes(proto, args.net, net, args.layer)
     return net, names
 
 
@@ -229,7 +191,7 @@ def write_json(path, data):
     write_atomic(path, json.dumps(data, indent=1) + "\n")
 
 
-def score_several(args, task, ids):
+def score_several(args, proto, task, ids):
     """Score all of `args.weights` and print the comparison; the exit code."""
     import caffe
 
@@ -239,7 +201,7 @@ def score_several(args, task, ids):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
         for weights in args.weights:  # all load, or none is scored
-            names = prepare(args, task, weights)[1]
+            names = prepare(args, proto, task, weights)[1]
             bar.update()
     labels, reports, done = distinct(args.weights), [], []
     stems = [os.path.splitext(label)[0] for label in labels]
@@ -271,16 +233,17 @@ def main(argv):
     args = parser().parse_args(argv)
     select_device(args)
     lean()
-    ids = ids_of(args.net)
+    proto = read_net(args.net)
+    ids = ids_of(proto, args.net)
     task = find_task(args.task, args.net)
     if args.json:
         check_target(args.json)
     if args.save_dir:
         make_folder(args.save_dir)
     if len(args.weights) > 1:
-        return score_several(args, task, ids)
+        return score_several(args, proto, task, ids)
     (weights,) = args.weights
-    net, names = prepare(args, task, weights)
+    net, names = prepare(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     if args.json:

@@ -84,7 +84,7 @@ def read(path, size=None, phase="TEST"):
     """The NetParameter in a prototxt, with Input layers of `size` (H, W) in place of data layers.
 
     Input layers get that size too, unless it is None. Layers that are not in `phase` are left
-    out. Raises UserError, PrototxtError or SurgeryError (exit code 2).
+    out. Raises prototxt's InputError (exit code 2).
     """
     return sized(skeleton.read_prototxt(path), size, phase)
 

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from prototxt import generate, own
 from prototxt.build import NETS
+from prototxt.errors import InputError
 from prototxt.tasks import VOC_MEAN
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
@@ -155,12 +156,12 @@ def test_dropout_is_the_ratio_behind_fc6_and_fc7(toml):
     protos, _ = nets(toml("dropout = 0.25"))
     ratios = [layer(protos["train"], f"drop{i}").dropout_param.dropout_ratio for i in (6, 7)]
     assert ratios == [0.25, 0.25]
-    with pytest.raises(own.TomlError, match="dropout: must be at least 0 and below 1"):
+    with pytest.raises(InputError, match="dropout: must be at least 0 and below 1"):
         own.load(toml("dropout = 1"))
 
 
 def test_too_few_skip_scales_are_refused(toml):
-    with pytest.raises(own.TomlError, match="skip_scales: must be one number for each of pool4"):
+    with pytest.raises(InputError, match="skip_scales: must be one number for each of pool4"):
         own.load(toml("skip_scales = [1, 2]"))
 
 
@@ -286,5 +287,5 @@ def test_an_empty_val_split_is_refused(toml, data, capsys):
 def test_names_and_mean_can_be_read_where_the_data_is_not(toml):
     path = toml(root='root = "/no/such/folder"')
     assert own.load(path, counted=False).classes == ("background", "cell")
-    with pytest.raises(own.TomlError, match="data.root: /no/such/folder: no such folder"):
+    with pytest.raises(InputError, match="data.root: /no/such/folder: no such folder"):
         own.load(path)

@@ -159,6 +159,11 @@ def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, 
     assert tiny_run.result(folder, 12) == through
 
 
+def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
+    assert call(*INIT, "--score-every", "5", "--iterations", "6") == (0, [])
+    assert prototxts_read == {"solver.prototxt": 1, "train.prototxt": 1, "val.prototxt": 1}
+
+
 # -- what is wrong with the call, the files or the machine
 
 

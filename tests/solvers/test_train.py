@@ -192,6 +192,13 @@ def test_what_is_trained_and_scored_is_not_made_again(folder, quick, capsys):
     assert capsys.readouterr().out.count("  trained\n") == 2
 
 
+def test_a_recipe_reads_each_net_once_and_none_that_it_generates_for_training(
+    folder, quick, prototxts_read
+):
+    assert run("fcn32s-vgg16") == 0
+    assert prototxts_read == {"val.prototxt": 1}
+
+
 def test_stages_before_a_trained_one_are_not_needed(folder, quick, capsys):
     run("fcn16s-vgg16")
     for left in place(folder, "fcn32s-vgg16").glob("train_iter*"):

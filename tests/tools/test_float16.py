@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe.proto import wire
-from surgery.errors import SurgeryError
 from surgery.importers import read_source
-from surgery.importers.caffemodel import read
 from tools import float16
 from tools.common import nets
 from tools.common.cli import UserError
@@ -25,19 +22,6 @@ def test_weights_go_through_the_tool_and_back_into_surgery(tmp_path, capsys):
     assert list(found) == ["conv"]
     assert all(a.dtype == np.float32 for a in found["conv"])
     assert all(map(np.array_equal, found["conv"], WEIGHTS["conv"]))
-
-
-def test_surgery_refuses_damaged_raw_numbers_in_one_line(tmp_path):
-    path = tmp_path / "a.caffemodel"
-    wire.write_float16(path, WEIGHTS)
-    whole = path.read_bytes()
-    kind = whole.index(b"\x50\x02\x62") + 1  # raw_data_type: FLOAT16, before raw_data
-    path.write_bytes(whole[:kind] + b"\x05" + whole[kind + 1 :])
-    with pytest.raises(SurgeryError, match="layer conv: raw numbers of the unknown type 5"):
-        read(str(path))
-    path.write_bytes(whole[:kind] + b"\x01" + whole[kind + 1 :])
-    with pytest.raises(SurgeryError, match="layer conv has 4 numbers for shape"):
-        read(str(path))
 
 
 def test_the_target_must_be_named_a_caffemodel(tmp_path):

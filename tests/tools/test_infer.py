@@ -61,6 +61,11 @@ def expected(rgb):
     return (rgb[..., ::-1] - np.array(MEAN)).argmax(2)
 
 
+def test_the_net_is_read_once(work, prototxts_read):
+    assert run(work) == 0
+    assert prototxts_read == {"deploy.prototxt": 1}
+
+
 def test_masks_hold_class_numbers_at_the_images_sizes(work):
     assert run(work) == 0
     for name, rgb in work.rgbs.items():

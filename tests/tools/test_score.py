@@ -15,6 +15,7 @@ from PIL import Image
 import caffe
 from tools import score
 from tools.common import cli
+from tools.common.nets import read_net
 
 MEAN = (104.0, 116.0, 122.0)
 SIZES = [(7, 9), (8, 6), (5, 11)]
@@ -310,6 +311,11 @@ def test_several_snapshots_are_scored_as_each_alone(work, snapshots, capsys):
     assert len({report["mean_iu"] for report in alone}) == 3
 
 
+def test_the_net_is_read_once_however_many_snapshots(work, snapshots, prototxts_read):
+    assert run(work, weights=snapshots) == 0
+    assert prototxts_read == {"val.prototxt": 1}
+
+
 def test_several_snapshots_are_compared(work, snapshots, capsys):
     out = work.root / "scores.json"
     assert run(work, "--json", out, weights=snapshots) == 0
@@ -426,14 +432,16 @@ def test_labels_and_scores_must_have_as_many_classes(work, capsys):
 
 
 def test_check_classes_leaves_alone_what_it_does_not_know(work, monkeypatch):
-    net = caffe.Net(work.net, caffe.TEST)
-    score.check_classes(work.net, net, "score")
-    score.check_classes(work.net, net, "no_such_blob")
-    (work.root / "input.prototxt").write_text('layer { name: "data" type: "Input" top: "data" }')
-    score.check_classes(str(work.root / "input.prototxt"), net, "score")
+    net, proto = caffe.Net(work.net, caffe.TEST), read_net(work.net)
+    score.check_classes(proto, work.net, net, "score")
+    score.check_classes(proto, work.net, net, "no_such_blob")
+    fed = caffe.proto.caffe_pb2.NetParameter()
+    fed.layer.add(name="data", type="Input", top=["data"])
+    score.check_classes(fed, "input.prototxt", net, "score")
     work.write(classes=CLASSES + 1)
+    proto = read_net(work.net)
     with pytest.raises(cli.UserError, match="5 classes but blob 'data' has 3"):
-        score.check_classes(work.net, net, "data")
-    made, _ = score.data_layer(work.net)
+        score.check_classes(proto, work.net, net, "data")
+    made, _ = score.data_layer(proto, work.net)
     monkeypatch.setattr(made, "class_count", classmethod(lambda cls, params: None))
-    score.check_classes(work.net, net, "score")
+    score.check_classes(proto, work.net, net, "score")

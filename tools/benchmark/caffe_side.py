@@ -138,6 +138,7 @@ class CaffeSide:
         import segmentation.layer as segmentation
 
         from tools import score
+        from tools.common.nets import read_net
 
         device = ["--cpu"] if self.gpu is None else ["--gpu", str(self.gpu)]
         self.score_main = lambda: score.main(["--net", net, "--weights", weights, *device])
@@ -146,7 +147,7 @@ class CaffeSide:
         self._clock(caffe.Net, passing, "forwards")
         for name in ("reshape", "forward"):
             self._clock(segmentation.SegmentationLayer, name, "reading")
-        return {"images": len(score.ids_of(net))}
+        return {"images": len(score.ids_of(read_net(net), net))}
 
     def _clock(self, owner, name, total):
         """Add what calls of the function `name` of `owner` take to self.seconds[total]."""

@@ -16,10 +16,18 @@ from tools.common.cli import UserError, warn
 
 
 def read_net(path):
-    """The NetParameter in a prototxt. Raises PrototxtError naming the file, and line and field."""
+    """The NetParameter in a prototxt. Raises an error that names the file, and line and field."""
     from caffe.proto import caffe_pb2
 
     return text.read(path, caffe_pb2.NetParameter())
+
+
+class Prototxts(dict):
+    """The NetParameters of a command's nets by path, each read when it is first asked for."""
+
+    def __missing__(self, path):
+        self[path] = read_net(path)
+        return self[path]
 
 
 def lean():
@@ -52,10 +60,12 @@ def check_weights(path):
 
 
 def load(net_path, weights):
-    """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros."""
+    """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros.
+
+    net_path: a prototxt that `read_net` has read before: BVLC Caffe aborts at a typo.
+    """
     import caffe
 
-    read_net(net_path)
     check_weights(weights)
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
@@ -115,31 +125,33 @@ def _parse_weights(path):
                 )
 
 
-def data_layer(net_path):
-    """(layer class, param_str) of the TEST-phase Python data layer in a prototxt.
+def data_layer(net, path):
+    """(layer class, param_str) of the TEST-phase Python data layer of a NetParameter.
 
-    The class has the classmethods of `segmentation.SegmentationLayer`. Raises UserError.
+    path: the prototxt that it was read from, for messages. The class has the classmethods of
+    `segmentation.SegmentationLayer`. Raises UserError.
     """
     import caffe
 
-    for found in data_layers(net_path, caffe.TEST):
+    for found in data_layers(net, path, caffe.TEST):
         return found
-    raise UserError(f"{net_path}: has no Python data layer; a val net is needed")
+    raise UserError(f"{path}: has no Python data layer; a val net is needed")
 
 
-def check_data(net_path, phase):
+def check_data(net, path, phase):
     """Raise an error with exit code 2 where a file is missing that the net's data layers read."""
-    for layer, params in data_layers(net_path, phase):
+    for layer, params in data_layers(net, path, phase):
         if hasattr(layer, "check"):
             layer.check(params)
 
 
-def data_layers(net_path, phase):
-    for layer in read_net(net_path).layer:
+def data_layers(net, path, phase):
+    """(layer class, param_str) of each Python data layer of a NetParameter in `phase`."""
+    for layer in net.layer:
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
         if layer.type != "Python" or layer.bottom or (phases and phase not in phases):
             continue
-        name, where = layer.python_param.module, f"{net_path}: layer {layer.name!r}"
+        name, where = layer.python_param.module, f"{path}: layer {layer.name!r}"
         made = getattr(layer_module(where, name), layer.python_param.layer, None)
         if made is None:
             raise UserError(f"{where}: module {name} has no layer {layer.python_param.layer}")
@@ -183,8 +195,8 @@ def input_settings(task, net_path):
 
     beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
     try:
-        found = data_layers(beside, caffe.TEST) if os.path.isfile(beside) else ()
-        for layer, params in found:
+        net = read_net(beside) if os.path.isfile(beside) else None
+        for layer, params in data_layers(net, beside, caffe.TEST) if net else ():
             if hasattr(layer, "parse"):
                 return _settings(layer, params)
     except (UserError, ValueError) as error:  # another's net: not needed to segment

@@ -21,7 +21,7 @@ SHORT_NAME = 14
 def report(scores, hist, loss, names, **more):
     """What is known of one snapshot as a JSON-able dict; what is not defined is null.
 
-    scores: of `score.metrics`, fractions; hist: the confusion matrix; names: of the classes;
+    scores: of `metrics.metrics`, fractions; hist: the confusion matrix; names: of the classes;
     more: net, weights (paths), images (ids).
     """
 
@@ -41,7 +41,7 @@ def report(scores, hist, loss, names, **more):
 
 
 def snapshot_table(scores, loss, names):
-    """One snapshot's scores (`score.metrics`) as lines of text, in percent, one class a line."""
+    """One snapshot's scores (`metrics.metrics`) as lines of text, in percent, one class a line."""
     classes = zip(names, scores["iu"], scores["accuracy"])
     rows = [(name, _percent(iu), _percent(accuracy)) for name, iu, accuracy in classes]
     rows.append(("", "", ""))

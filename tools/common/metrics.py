@@ -1,0 +1,47 @@
+"""The four scores of a segmentation, from its confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def fast_hist(a, b, n):
+    """The n x n int64 confusion matrix: [i, j] counts pixels of class i in `a`, j in `b`.
+
+    `a` (truth) and `b` (prediction) are flat and of one length; pixels whose truth is not in
+    0 .. n-1 (void) are left out. `b` must lie in 0 .. n-1.
+    """
+    known = (a >= 0) & (a < n)
+    pairs = n * a[known].astype(np.int64) + b[known]
+    return np.bincount(pairs, minlength=n * n).reshape(n, n)
+
+
+def metrics(hist):
+    """Scores of a confusion matrix (truth in rows), as fractions; NaN where nothing counts.
+
+    With n_ij the pixels of class i predicted j and t_i = sum_j n_ij: pixel accuracy
+    sum n_ii / sum t_i, mean accuracy mean n_ii / t_i, IU n_ii / (t_i + sum_j n_ji - n_ii), its
+    mean, and its mean weighted by t_i (Long et al. 2015, section 5). Classes that are in neither
+    truth nor prediction have IU NaN and are left out of the means.
+    """
+    hist = np.asarray(hist, np.float64)
+    right, truth, predicted = np.diag(hist), hist.sum(1), hist.sum(0)
+    total = truth.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        accuracy = right / truth
+        iu = right / (truth + predicted - right)
+        pixel = right.sum() / total
+        weighted = truth[truth > 0] @ iu[truth > 0] / total
+    return {
+        "pixel_accuracy": float(pixel),
+        "mean_accuracy": _nanmean(accuracy),
+        "mean_iu": _nanmean(iu),
+        "fw_iu": float(weighted),
+        "accuracy": accuracy,
+        "iu": iu,
+    }
+
+
+def _nanmean(values):
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
