@@ -42,7 +42,7 @@ class Diverged(RuntimeError):
     exit_code = 1
 
 
-class Signals:
+class SignalRequests:
     """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
 
     def __init__(self):
@@ -132,7 +132,7 @@ def log_to(path):
     os.close(file)
 
 
-def prepare(args, protos):
+def checked_solver(args, protos):
     """The settings in force: read, changed and checked, before anything is built.
 
     protos: Prototxts, which has the solver's nets afterwards.
@@ -226,30 +226,30 @@ def watch(solver, bar):
     net.after_forward(after_layer)
 
 
-def train(solver, args, param, protos, signals):
+def train(solver, args, param, protos, requests):
     """Run to max_iter, scoring in between where asked; returns whether it got there."""
     exact = hasattr(solver, "set_action_function")
     if exact:
-        solver.set_action_function(signals.action)
+        solver.set_action_function(requests.action)
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
-    while solver.iter < param.max_iter and not signals.stop:
+    while solver.iter < param.max_iter and not requests.stop:
         until = param.max_iter
         if args.score_every:
             until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
         if not exact:
-            # BVLC Caffe's loop cannot be stopped from Python: signals wait for its end.
+            # BVLC Caffe's loop cannot be stopped from Python: requests wait for its end.
             until = min(until, solver.iter + max(1, param.display))
         solver.step(until - solver.iter)
-        if signals.snapshot and not exact:
-            signals.snapshot = False
+        if requests.snapshot and not exact:
+            requests.snapshot = False
             solver.snapshot()
-        if args.score_every and solver.iter % args.score_every == 0 and not signals.stop:
+        if args.score_every and solver.iter % args.score_every == 0 and not requests.stop:
             score.seg_tests(solver, False, ids)
     return solver.iter >= param.max_iter
 
 
-def keep(solver, param, begun, error):
+def after_snapshot(solver, param, begun, error):
     """The error to raise for one that ended the training, which began at iteration `begun`.
 
     Where an input is wrong (a damaged photograph), what was learned until then is good: it goes
@@ -268,7 +268,7 @@ def keep(solver, param, begun, error):
 def main(argv):
     args = parse(argv)
     protos = Prototxts()
-    param = prepare(args, protos)
+    param = checked_solver(args, protos)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -285,16 +285,16 @@ def main(argv):
     if solver.iter >= param.max_iter:
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
-    signals = Signals()
+    requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
         watch(solver, bar)
         begun = solver.iter
         try:
-            done = train(solver, args, param, protos, signals)
+            done = train(solver, args, param, protos, requests)
         except Exception as error:
-            raise keep(solver, param, begun, error) from error
+            raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
     written = param.snapshot and solver.iter > begun and solver.iter % param.snapshot == 0
@@ -307,7 +307,7 @@ def main(argv):
         "resume with --resume auto",
         file=sys.stderr,
     )
-    return 128 + signals.stop
+    return 128 + requests.stop
 
 
 if __name__ == "__main__":

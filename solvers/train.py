@@ -48,12 +48,12 @@ def initial_weights(stage, args):
         words += ["--from", args.source or ""]
         words += ["--fc6", args.fc6] if args.fc6 else []
         words += ["--fill-missing", args.fill_missing] if args.fill_missing else []
-    return words + ["--out", st.beside(stage, "init.caffemodel")]
+    return words + ["--out", st.stage_file(stage, "init.caffemodel")]
 
 
 def scored(stage):
     """Whether scores.json is of the stage's final weights, as they are now."""
-    path = st.beside(stage, "scores.json")
+    path = st.stage_file(stage, "scores.json")
     try:
         with open(path, encoding="utf-8") as file:
             same = json.load(file).get("weights") == st.final(stage)
@@ -69,7 +69,7 @@ def to_score(stages, ahead, args):
     return [s for s in stages if s in ahead or (st.done(s) and not scored(s))]
 
 
-def plan(stages, ahead, args, protos):
+def stages_table(stages, ahead, args, protos):
     """The stages as an aligned table. protos: nets.Prototxts."""
     rows, size = [], 0
     for stage in stages:
@@ -148,7 +148,7 @@ def _facts(stage, args):
 
 def train(stage, args, steps):
     """Bring one stage to its final weights."""
-    init = st.beside(stage, "init.caffemodel")
+    init = st.stage_file(stage, "init.caffemodel")
     facts = _facts(stage, args)
     if not st.reached(stage):
         if st.recorded(stage) != facts:
@@ -162,10 +162,10 @@ def train(stage, args, steps):
     elif st.recorded(stage) != facts:
         st.record(stage, facts)  # --accept-changes
     with contextlib.suppress(FileNotFoundError):
-        os.remove(st.beside(stage, "scores.json"))
+        os.remove(st.stage_file(stage, "scores.json"))
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
-    words += ["--log", st.beside(stage, "train.log"), *device(args), *computing.words(args)]
+    words += ["--log", st.stage_file(stage, "train.log"), *device(args), *computing.words(args)]
     for change in args.set:
         words += ["--set", change]
     if args.iterations is not None:
@@ -179,7 +179,7 @@ def score(stage, args, steps):
     steps.command(
         f"{st.name(stage)}: scores on the val split",
         "tools/score.py", "--net", stage.param.test_net[0], "--weights", st.final(stage),
-        "--json", st.beside(stage, "scores.json"), *(["--task", args.own] if args.own else []),
+        "--json", st.stage_file(stage, "scores.json"), *(["--task", args.own] if args.own else []),
         *device(args),
     )  # fmt: skip
 
@@ -262,7 +262,7 @@ def main(argv):
             "--set base_lr: the stages have rates of their own; train them one by one with --net"
         )
     protos = nets.Prototxts()
-    print("\n".join(plan(stages, ahead, args, protos)), flush=True)
+    print("\n".join(stages_table(stages, ahead, args, protos)), flush=True)
     if args.plan:
         return 0
     with contextlib.ExitStack() as held:

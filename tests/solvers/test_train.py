@@ -238,9 +238,7 @@ def test_a_stage_is_not_gone_on_from_with_other_settings(
             path.rename(path.with_name(f"train_iter_2.{kind}"))
     (folder / "tiny.toml").write_text(TOML.replace(old, new))
     quick.clear()
-    with pytest.raises(
-        UserError, match=f"fcn32s-vgg16 was begun with other settings .*{said}"
-    ):
+    with pytest.raises(UserError, match=f"fcn32s-vgg16 was begun with other settings .*{said}"):
         run("fcn32s-vgg16", *more)
     assert quick == []
     assert run("fcn32s-vgg16", *more, "--accept-changes") == 0
