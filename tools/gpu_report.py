@@ -52,16 +52,22 @@ def parser():
     p = argparse.ArgumentParser(
         prog="gpu_report.py", description="A report on what a GPU does with this toolkit."
     )
-    p.add_argument("--minutes", type=float, default=8, metavar="M", help="in all (default: 8)")
-    p.add_argument("--out", metavar="DIR", help="default: docs; dry runs: runs/gpu-report")
+    p.add_argument(
+        "--minutes", type=float, default=8, metavar="M", help="how long it may take (default: 8)"
+    )
+    p.add_argument(
+        "--out", metavar="DIR", help="report's folder (default: docs; dry runs: runs/gpu-report)"
+    )
     group = p.add_mutually_exclusive_group()
     group.add_argument("--gpu", type=int, metavar="N", help="CUDA GPU (default: 0)")
     group.add_argument("--cpu", action="store_true", help="dry run on the CPU")
     p.add_argument("--shrink", type=int, default=1, metavar="N",
                    help="divide the nets' channels by N: a dry run")  # fmt: skip
-    p.add_argument("--data", metavar="DIR", help=f"the pack (default: {PACK} where it is)")
-    p.add_argument("--stages", metavar="A,B", help=f"of {names} (default: all)")
-    p.add_argument("--pack", metavar="DIR", help="put the pack together in DIR, nothing else")
+    p.add_argument(
+        "--data", metavar="DIR", help=f"the pack's folder (default: {PACK}, if it exists)"
+    )
+    p.add_argument("--stages", metavar="A,B", help=f"some of {names} (default: all)")
+    p.add_argument("--pack", metavar="DIR", help="make the pack in DIR, and nothing else")
     return p
 
 

@@ -291,11 +291,11 @@ def parser():
         prog="summary.py", description="Layers, receptive fields, parameters and GMAC of nets."
     )
     p.add_argument("nets", nargs="+", metavar="NET", help="a prototxt, or TASK/NET")
-    p.add_argument("--size", type=side_lengths, metavar="HxW", help="of the input image")
+    p.add_argument("--size", type=side_lengths, metavar="HxW", help="size of the input image")
     p.add_argument("--to", metavar="LAYER", help="stop after this layer")
-    p.add_argument("--phase", choices=("train", "test"), default="test", help="default: test")
+    p.add_argument("--phase", choices=("train", "test"), default="test", help="(default: test)")
     p.add_argument("--all-params", action="store_true", help="also list every parameter blob")
-    p.add_argument("--markdown", action="store_true", help="Markdown tables")
+    p.add_argument("--markdown", action="store_true", help="print Markdown tables")
     return p
 
 
