@@ -31,6 +31,15 @@ def test_a_filler_without_fields_fills_zeros():
     assert not filled().any()
 
 
+def test_zeros_take_no_memory_until_they_are_asked_for_and_replace_what_was_there():
+    blob = Blob(3)
+    fill(blob, caffe_pb2.FillerParameter())
+    assert blob.data_is_zero and not blob.on_host
+    blob.data[...] = 5
+    fill(blob, caffe_pb2.FillerParameter())
+    assert not blob.data.any()
+
+
 def test_constant_fills_its_value():
     assert (filled(type="constant", value=0.25) == 0.25).all()
 

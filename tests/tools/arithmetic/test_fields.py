@@ -10,10 +10,10 @@ from google.protobuf import text_format
 from hypothesis import given, settings, strategies as st
 
 from caffe.proto import caffe_pb2
+from prototxt.errors import InputError
 from tests.helpers.summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 from tools import summary
 from tools.arithmetic import fields
-from tools.common.cli import UserError
 
 WINDOW = st.fixed_dictionaries(
     dict(
@@ -68,13 +68,13 @@ def test_a_receptive_field_is_what_a_changed_pixel_reaches(tmp_path_factory, dow
     net = text_format.Parse(text, caffe_pb2.NetParameter())
     try:
         found = summary.summarize(net, "net")
-    except UserError as error:
+    except InputError as error:
         assert "too small" in str(error)
         return
     real = built(net, tmp_path_factory.mktemp("net") / "n.prototxt")
     assert_is(found, real)
     row = by_top(found)[top]
-    blobs = blobs_of(net)
+    blobs = blobs_of(net, real)
     widths = []
     for point, seen in enumerate(pixels_seen(real, top)):
         low, high = fields.span(blobs, top, 0, float(point))
@@ -89,13 +89,13 @@ def test_a_receptive_field_is_what_a_changed_pixel_reaches(tmp_path_factory, dow
     assert row.field[0] >= max(widths, default=0) and row.field[1:] == [1]
 
 
-def blobs_of(net):
+def blobs_of(net, real):
+    """The dict of fields.Blobs of a NetParameter, of which the caffe.Net `real` is made."""
     blobs = {}
     for made in net.layer:
         bottoms = [blobs[name].shape for name in made.bottom]
-        for number, (top, shape) in enumerate(
-            zip(made.top, summary.shapes.apply(made, bottoms).tops)
-        ):
+        for number, top in enumerate(made.top):
+            shape = tuple(real.blobs[top].shape)
             fields.add(blobs, top, shape, fields.links(made, bottoms, number))
     return blobs
 
@@ -121,8 +121,9 @@ def test_a_sums_field_is_its_largest_bottoms_through_skip_and_crop(tmp_path):
     assert not found.notes
     rows = by_top(found)
     assert rows["skip"].field == [4, 1] and rows["sum"].field == rows["up"].field == [18, 1]
-    blobs = blobs_of(text_format.Parse(SKIP, caffe_pb2.NetParameter()))
-    seen = pixels_seen(built(SKIP, tmp_path / "n"), "score")
+    real = built(SKIP, tmp_path / "n")
+    blobs = blobs_of(text_format.Parse(SKIP, caffe_pb2.NetParameter()), real)
+    seen = pixels_seen(real, "score")
     widths = []
     for point in range(15, ROWS - 15):
         low, high = fields.span(blobs, "score", 0, float(point))
