@@ -10,13 +10,14 @@ def add_arguments(parser):
     parser.add_argument(
         "--precision",
         metavar="NAME",
-        help="of products on a GPU: float32 (default, as Caffe); faster, rougher: tf32, bfloat16",
+        help="how a GPU multiplies: float32 (default, as Caffe), or tf32 or bfloat16: faster, "
+        "less exact",
     )
     parser.add_argument(
         "--deterministic",
         action="store_true",
-        help="on a GPU, the same bits each time, so that a resumed run has the numbers of one that "
-        "was never stopped (slower)",
+        help="compute the same bits each time on a GPU, so that a resumed run has the numbers of "
+        "one that was never stopped (slower)",
     )
 
 

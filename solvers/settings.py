@@ -78,7 +78,7 @@ def require_files(param, where, protos):
     for path in [getattr(param, given[0]), *param.test_net]:
         if not os.path.isfile(path):
             raise UserError(
-                f"{where}: its net {path} is not there; paths are relative to the working folder"
+                f"{where}: its net {path} does not exist; paths are relative to the working folder"
             )
         protos[path]  # a typo gets its line here: BVLC Caffe would abort
     nets.check_data(protos[train_net(param)], train_net(param), caffe.TRAIN)

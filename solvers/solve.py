@@ -42,7 +42,7 @@ class Diverged(RuntimeError):
     exit_code = 1
 
 
-class Signals:
+class SignalRequests:
     """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
 
     def __init__(self):
@@ -81,8 +81,8 @@ def parse(argv):
     parser.add_argument(
         "--resume",
         metavar="STATE|auto",
-        help="go on from a solverstate; auto: the newest with the solver's snapshot_prefix "
-        "(with --weights too: from these where there is no snapshot yet)",
+        help="resume from a solverstate; auto: from the newest with the solver's snapshot_prefix "
+        "(if there is none yet and --weights is given: start from these)",
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
     parser.add_argument(
@@ -97,7 +97,7 @@ def parse(argv):
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the solver, e.g. base_lr=1e-9 (may be given often)",
+        help="change a field of the solver, e.g. base_lr=1e-9; may be repeated",
     )
     parser.add_argument(
         "--log",
@@ -132,7 +132,7 @@ def log_to(path):
     os.close(file)
 
 
-def prepare(args, protos):
+def checked_solver(args, protos):
     """The settings in force: read, changed and checked, before anything is built.
 
     protos: Prototxts, which has the solver's nets afterwards.
@@ -156,8 +156,8 @@ def prepare(args, protos):
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
-            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; go on "
-            "from it with --resume auto, or move it away, or --set snapshot_prefix=…"
+            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; resume "
+            "from it with --resume auto, move it away, or --set snapshot_prefix=…"
         )
     return param
 
@@ -209,7 +209,7 @@ def watch(solver, bar):
             if not np.all(np.isfinite(value)):
                 raise Diverged(
                     f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
-                    "labels that are no class), and go on with --resume FILE.solverstate "
+                    "labels that are no class), and resume with --resume FILE.solverstate "
                     "from before the loss grew (auto takes the newest, which may be of after)"
                 )
 
@@ -226,30 +226,30 @@ def watch(solver, bar):
     net.after_forward(after_layer)
 
 
-def train(solver, args, param, protos, signals):
+def train(solver, args, param, protos, requests):
     """Run to max_iter, scoring in between where asked; returns whether it got there."""
     exact = hasattr(solver, "set_action_function")
     if exact:
-        solver.set_action_function(signals.action)
+        solver.set_action_function(requests.action)
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
-    while solver.iter < param.max_iter and not signals.stop:
+    while solver.iter < param.max_iter and not requests.stop:
         until = param.max_iter
         if args.score_every:
             until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
         if not exact:
-            # BVLC Caffe's loop cannot be stopped from Python: signals wait for its end.
+            # BVLC Caffe's loop cannot be stopped from Python: requests wait for its end.
             until = min(until, solver.iter + max(1, param.display))
         solver.step(until - solver.iter)
-        if signals.snapshot and not exact:
-            signals.snapshot = False
+        if requests.snapshot and not exact:
+            requests.snapshot = False
             solver.snapshot()
-        if args.score_every and solver.iter % args.score_every == 0 and not signals.stop:
+        if args.score_every and solver.iter % args.score_every == 0 and not requests.stop:
             score.seg_tests(solver, False, ids)
     return solver.iter >= param.max_iter
 
 
-def keep(solver, param, begun, error):
+def after_snapshot(solver, param, begun, error):
     """The error to raise for one that ended the training, which began at iteration `begun`.
 
     Where an input is wrong (a damaged photograph), what was learned until then is good: it goes
@@ -260,7 +260,7 @@ def keep(solver, param, begun, error):
     if not param.snapshot or solver.iter % param.snapshot:
         solver.snapshot()
     return UserError(
-        f"{error_line(error)}; then go on with --resume auto (iteration {solver.iter} is in a "
+        f"{error_line(error)}; then resume with --resume auto (iteration {solver.iter} is in a "
         "snapshot)"
     )
 
@@ -268,7 +268,7 @@ def keep(solver, param, begun, error):
 def main(argv):
     args = parse(argv)
     protos = Prototxts()
-    param = prepare(args, protos)
+    param = checked_solver(args, protos)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -285,16 +285,16 @@ def main(argv):
     if solver.iter >= param.max_iter:
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
-    signals = Signals()
+    requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
         watch(solver, bar)
         begun = solver.iter
         try:
-            done = train(solver, args, param, protos, signals)
+            done = train(solver, args, param, protos, requests)
         except Exception as error:
-            raise keep(solver, param, begun, error) from error
+            raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
     written = param.snapshot and solver.iter > begun and solver.iter % param.snapshot == 0
@@ -304,10 +304,10 @@ def main(argv):
         return 0
     print(
         f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; "
-        "go on with --resume auto",
+        "resume with --resume auto",
         file=sys.stderr,
     )
-    return 128 + signals.stop
+    return 128 + requests.stop
 
 
 if __name__ == "__main__":

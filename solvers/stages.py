@@ -27,8 +27,8 @@ param      the SolverParameter in it, with what the command line changes
 sources    [(suffix, Stage)] that it goes on from; empty: pretrained VGG weights
 """
 
-UNLIKE = ("max_iter", "display", "average_loss", "snapshot", "snapshot_prefix", "test_iter",
-          "test_interval", "train_net", "test_net", "solver_mode", "device_id")  # fmt: skip
+MAY_CHANGE = ("max_iter", "display", "average_loss", "snapshot", "snapshot_prefix", "test_iter",
+              "test_interval", "train_net", "test_net", "solver_mode", "device_id")  # fmt: skip
 """Solver fields that may change within a training: they do not say what is learned."""
 
 
@@ -43,7 +43,8 @@ def final(stage):
     return f"{stage.param.snapshot_prefix}_iter_{stage.param.max_iter}{suffix}"
 
 
-def beside(stage, file):
+def stage_file(stage, file):
+    """The path of `file` in the stage's folder."""
     return os.path.join(os.path.dirname(stage.param.snapshot_prefix), file)
 
 
@@ -106,7 +107,7 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
     elif os.path.isfile(solver):
         param = settings.read_solver(solver, changes)
     else:
-        raise UserError(f"{solver}: is not there; start in the checkout")
+        raise UserError(f"{solver}: does not exist; run this in the checkout")
     return Stage(task.name, net, files, solver, param, sources)
 
 
@@ -118,13 +119,13 @@ def write_nets(stage):
 @contextlib.contextmanager
 def lock(stage):
     """Hold the stage's folder, until the commands that are run meanwhile have ended too."""
-    make_folder(os.path.dirname(beside(stage, "x")))
-    handle = os.open(beside(stage, ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    make_folder(os.path.dirname(stage_file(stage, "x")))
+    handle = os.open(stage_file(stage, ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        folder = os.path.dirname(beside(stage, "x"))
+        folder = os.path.dirname(stage_file(stage, "x"))
         raise UserError(f"{folder}: another training is at work there; wait for its end") from None
     os.set_inheritable(handle, True)
     try:
@@ -144,7 +145,7 @@ def present(stage, init):
             net = file.read()
     solver = caffe_pb2.SolverParameter()
     solver.CopyFrom(stage.param)
-    for field in UNLIKE:
+    for field in MAY_CHANGE:
         solver.ClearField(field)
     sources = [source for word, source in zip(init, init[1:]) if word == "--from"]
     files = [part for source in sources for part in source.split(":") if os.path.isfile(part)]
@@ -167,7 +168,7 @@ def fingerprint(path):
 def recorded(stage):
     """What `record` wrote, or None."""
     try:
-        with open(beside(stage, "stage.json"), encoding="utf-8") as file:
+        with open(stage_file(stage, "stage.json"), encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return None
@@ -175,7 +176,7 @@ def recorded(stage):
 
 
 def record(stage, facts):
-    write_atomic(beside(stage, "stage.json"), json.dumps(facts, indent=1) + "\n")
+    write_atomic(stage_file(stage, "stage.json"), json.dumps(facts, indent=1) + "\n")
 
 
 def differences(before, now):
@@ -205,14 +206,14 @@ def check_unchanged(stage, facts):
     before = recorded(stage)
     if before is None and not done(stage):
         raise UserError(
-            f"{found[0][1]}: was not begun by this command; --accept-changes goes on from it, or "
-            f"move {place} away"
+            f"{found[0][1]}: was not begun by this command; resume from it with --accept-changes, "
+            f"or move {place} away"
         )
     changed = differences(before, facts) if before is not None else ""
     if changed:
         raise UserError(
-            f"{name(stage)} was begun otherwise ({changed}); give what it was begun with, move "
-            f"{place} away, or --accept-changes"
+            f"{name(stage)} was begun with other settings ({changed}); use those, or resume with "
+            f"--accept-changes, or move {place} away"
         )
 
 

@@ -1,4 +1,4 @@
-"""Train a net by its whole recipe: initial weights, every stage, scores. Goes on where it stopped.
+"""Train a net by its whole recipe: initial weights, every stage, scores. Run it again to resume it.
 
     python solvers/train.py --task voc --net fcn8s-vgg16 --from VGG_ILSVRC_16_layers.caffemodel
     python solvers/train.py --task sbd --net dilated-fcn2s-vgg19 --from … --data /data --gpu 0
@@ -6,11 +6,11 @@
         --fill-missing msra
     make train TASK=voc NET=fcn8s-vgg16 VGG=VGG_ILSVRC_16_layers.caffemodel
 
-Stages are what `prototxt.tasks` says: FCN-8s trains FCN-32s and FCN-16s before it, Dilated FCN-2s
-on SBD goes on from VOC, late fusion from a net for each stream. Each stage lies in
+`prototxt.tasks` has the stages: FCN-8s is trained from FCN-16s, and that from FCN-32s; Dilated
+FCN-2s on SBD from the one on VOC; late fusion from a net for each stream. A stage's files are in
 runs/<task>/<net>: init.caffemodel, train_iter_N.*, train.log, scores.json, and stage.json, which
-says how it was begun. What is there is not made again: after an interruption, give the same
-command. Other settings than a stage was begun with are refused, or accepted by --accept-changes.
+says how it was begun. Finished stages are kept: after an interruption, run the same command again.
+If a stage was begun with other settings, the command is refused, unless --accept-changes is given.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def initial_weights(stage, args):
         words += ["--from", args.source or ""]
         words += ["--fc6", args.fc6] if args.fc6 else []
         words += ["--fill-missing", args.fill_missing] if args.fill_missing else []
-    return words + ["--out", st.beside(stage, "init.caffemodel")]
+    return words + ["--out", st.stage_file(stage, "init.caffemodel")]
 
 
 def scored(stage):
     """Whether scores.json is of the stage's final weights, as they are now."""
-    path = st.beside(stage, "scores.json")
+    path = st.stage_file(stage, "scores.json")
     try:
         with open(path, encoding="utf-8") as file:
             same = json.load(file).get("weights") == st.final(stage)
@@ -69,7 +69,7 @@ def to_score(stages, ahead, args):
     return [s for s in stages if s in ahead or (st.done(s) and not scored(s))]
 
 
-def plan(stages, ahead, args, protos):
+def stages_table(stages, ahead, args, protos):
     """The stages as an aligned table. protos: nets.Prototxts."""
     rows, size = [], 0
     for stage in stages:
@@ -148,7 +148,7 @@ def _facts(stage, args):
 
 def train(stage, args, steps):
     """Bring one stage to its final weights."""
-    init = st.beside(stage, "init.caffemodel")
+    init = st.stage_file(stage, "init.caffemodel")
     facts = _facts(stage, args)
     if not st.reached(stage):
         if st.recorded(stage) != facts:
@@ -162,24 +162,24 @@ def train(stage, args, steps):
     elif st.recorded(stage) != facts:
         st.record(stage, facts)  # --accept-changes
     with contextlib.suppress(FileNotFoundError):
-        os.remove(st.beside(stage, "scores.json"))
+        os.remove(st.stage_file(stage, "scores.json"))
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
-    words += ["--log", st.beside(stage, "train.log"), *device(args), *computing.words(args)]
+    words += ["--log", st.stage_file(stage, "train.log"), *device(args), *computing.words(args)]
     for change in args.set:
         words += ["--set", change]
     if args.iterations is not None:
         words += ["--iterations", str(args.iterations)]
     steps.command(f"{st.name(stage)}: training to iteration {stage.param.max_iter}", *words)
     if not st.done(stage):
-        raise RuntimeError(f"{st.final(stage)}: is not there after the training")
+        raise RuntimeError(f"{st.final(stage)}: does not exist after the training")
 
 
 def score(stage, args, steps):
     steps.command(
         f"{st.name(stage)}: scores on the val split",
         "tools/score.py", "--net", stage.param.test_net[0], "--weights", st.final(stage),
-        "--json", st.beside(stage, "scores.json"), *(["--task", args.own] if args.own else []),
+        "--json", st.stage_file(stage, "scores.json"), *(["--task", args.own] if args.own else []),
         *device(args),
     )  # fmt: skip
 
@@ -210,20 +210,20 @@ def parse(argv):
     which.add_argument("--own", metavar="TOML", help="your own data set (docs/own-data.md)")
     parser.add_argument("--net", required=True, help=f"one of {', '.join(build.NETS)}")
     parser.add_argument("--from", dest="source", metavar="SOURCE",
-                        help="pretrained VGG weights, as make_init.py takes them")  # fmt: skip
+                        help="pretrained VGG weights: see make_init.py --help")  # fmt: skip
     parser.add_argument(
         "--data", help="folder that holds voc, sbd, … (default: data); with --own: your data set's"
     )
-    parser.add_argument("--fc6", choices=list(fc6.MODES), help="as of make_init.py")
-    parser.add_argument("--fill-missing", choices=["msra"], help="as of make_init.py")
-    parser.add_argument("--iterations", type=int, metavar="N", help="of every stage")
+    parser.add_argument("--fc6", choices=list(fc6.MODES), help="see make_init.py --help")
+    parser.add_argument("--fill-missing", choices=["msra"], help="see make_init.py --help")
+    parser.add_argument("--iterations", type=int, metavar="N", help="iterations of every stage")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                        help="change a field of every stage's solver")  # fmt: skip
+                        help="change a field of every stage's solver; may be repeated")  # fmt: skip
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
-    parser.add_argument("--plan", action="store_true", help="only show the stages")
+    parser.add_argument("--plan", action="store_true", help="show the stages and run nothing")
     parser.add_argument(
         "--accept-changes", action="store_true",
-        help="keep what is trained, and go on from it, though it was begun with other settings",
+        help="resume a training that was begun with other settings",
     )  # fmt: skip
     computing.add_arguments(parser)
     add_device_arguments(parser)
@@ -262,7 +262,7 @@ def main(argv):
             "--set base_lr: the stages have rates of their own; train them one by one with --net"
         )
     protos = nets.Prototxts()
-    print("\n".join(plan(stages, ahead, args, protos)), flush=True)
+    print("\n".join(stages_table(stages, ahead, args, protos)), flush=True)
     if args.plan:
         return 0
     with contextlib.ExitStack() as held:

@@ -48,7 +48,7 @@ def arguments(argv):
     parser.add_argument(
         "--fill-missing",
         choices=["msra"],
-        help="fill layers that have no source and could never learn from 0",
+        help="fill layers that have no source and that would never learn from 0",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the fillers (default 0)")
     parser.add_argument(
@@ -63,7 +63,7 @@ def arguments(argv):
         action="append",
         default=[],
         metavar="LAYER",
-        help="leave this layer of the source out (a score layer of other classes)",
+        help="do not copy this layer (a score layer of other classes)",
     )
     return parser.parse_args(argv)
 

@@ -47,19 +47,27 @@ def parser():
         description="Time and memory of the engine, and of what it is compared with.",
     )
     p.add_argument("--quick", action="store_true", help="one net, one size, two rounds, few points")
-    p.add_argument("--rounds", type=int, metavar="N", help="turns of every side (default: 5)")
-    p.add_argument("--nets", metavar="A,B", help=f"of {', '.join(NETS)} (default: all)")
-    p.add_argument("--sizes", metavar="HxW,HxW", help=f"of the image (default: {SIZES})")
+    p.add_argument(
+        "--rounds", type=int, metavar="N", help="how often each side is measured (default: 5)"
+    )
+    p.add_argument("--nets", metavar="A,B", help=f"some of {', '.join(NETS)} (default: all)")
+    p.add_argument("--sizes", metavar="HxW,HxW", help=f"sizes of the image (default: {SIZES})")
     p.add_argument(
         "--measures",
         metavar="A,B",
-        help=f"of {', '.join(MEASURES)} (default: all; both: on a GPU only)",
+        help=f"some of {', '.join(MEASURES)} (default: all; both: on a GPU only)",
     )
-    p.add_argument("--sides", metavar="A,B", help=f"of {', '.join(SIDES)} (default: all)")
-    p.add_argument("--threads", type=int, metavar="N", help="of every side (default: processors)")
-    p.add_argument("--data", metavar="DIR", help="VOC layout: photographs for the measure score")
+    p.add_argument("--sides", metavar="A,B", help=f"some of {', '.join(SIDES)} (default: all)")
     p.add_argument(
-        "--out", metavar="DIR", help="default: docs; with --quick or --shrink: runs/bench"
+        "--threads", type=int, metavar="N", help="threads of each side (default: processors)"
+    )
+    p.add_argument(
+        "--data", metavar="DIR", help="photographs in VOC's layout, for the measure score"
+    )
+    p.add_argument(
+        "--out",
+        metavar="DIR",
+        help="report's folder (default: docs; --quick, --shrink: runs/bench)",
     )
     p.add_argument("--gpu", type=int, metavar="N", help="measure on CUDA GPU number N")
     p.add_argument("--shrink", type=int, default=1, metavar="N",
@@ -117,7 +125,7 @@ def sides_of(args):
         except bench_sides.SideFailed as failure:
             left_out.append(str(failure))
     if not found:
-        raise UserError("--sides: none of them is there: " + "; ".join(left_out))
+        raise UserError("--sides: none of them can run: " + "; ".join(left_out))
     return found, left_out
 
 

@@ -209,14 +209,17 @@ def parser():
     what.add_argument("--task", choices=sorted(TASKS), help="the data of a built-in task")
     what.add_argument("--own", metavar="TOML", help="your own data set")
     what.add_argument(
-        "--net", action="append", metavar="PROTOTXT", help="what a net reads; may be repeated"
+        "--net",
+        action="append",
+        metavar="PROTOTXT",
+        help="the data that this net reads; may be repeated",
     )
     p.add_argument(
         "--data", help="folder that holds voc, sbd, … (default: data); with --own: your data set's"
     )
     count = processors()
     p.add_argument("--jobs", type=int, default=count, help="processes (default: %(default)s)")
-    p.add_argument("--json", metavar="OUT", help="write everything there, too")
+    p.add_argument("--json", metavar="OUT", help="also write everything to this file")
     return p
 
 

@@ -122,9 +122,9 @@ def parser():
     )
     p.add_argument("json", nargs="+", metavar="JSON", help="a file that score.py --json wrote")
     p.add_argument(
-        "--names", metavar="A,B,...", help="a name for each; default: the weights' files"
+        "--names", metavar="A,B,...", help="a name for each (default: the weights' files)"
     )
-    p.add_argument("--markdown", action="store_true", help="Markdown tables")
+    p.add_argument("--markdown", action="store_true", help="print Markdown tables")
     return p
 
 

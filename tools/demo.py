@@ -110,8 +110,14 @@ def pictures(folder, masks):
 
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", default=os.path.join("runs", "demo"), help="default: runs/demo")
-    parser.add_argument("--short", action="store_true", help="10 iterations: a check, no result")
+    parser.add_argument(
+        "--out",
+        default=os.path.join("runs", "demo"),
+        help="folder of the results (default: runs/demo)",
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="train for 10 iterations only: a check, not a result"
+    )
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     began = time.monotonic()

@@ -228,7 +228,7 @@ def parser():
     p.add_argument(
         "--raw-depth",
         metavar="FOLDER",
-        help="depth before holes were filled in, files of the same names (one frame: a file)",
+        help="depth before holes were filled, in files of the same names (one frame: a file)",
     )
     p.add_argument(
         "--camera",
@@ -241,19 +241,23 @@ def parser():
         type=float,
         default=1.0,
         metavar="MM",
-        help="millimetres that one step of the depth images stands for (default: 1)",
+        help="millimetres in one step of the depth images (default: 1)",
     )
     p.add_argument(
         "--floor",
         choices=FLOORS,
         default=FLOORS[0],
-        help="height 0: the lowest surface (robust, default), or the lowest point as in Gupta's "
-        "code (lowest)",
+        help="where height is 0: robust (default): at the lowest surface; lowest: at the lowest "
+        "point, as in Gupta's code",
     )
     p.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
-    p.add_argument("--panel", metavar="DIR", help="also draw the channels side by side, to look at")
+    p.add_argument(
+        "--panel", metavar="DIR", help="also write pictures of the channels side by side"
+    )
     p.add_argument("--color", metavar="FOLDER", help="photographs for --panel, of the same names")
-    p.add_argument("--overwrite", action="store_true", help="encode again what is there already")
+    p.add_argument(
+        "--overwrite", action="store_true", help="also encode images whose HHA file exists"
+    )
     return p
 
 

@@ -176,14 +176,19 @@ def parser():
     p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
     p.add_argument("--classes", metavar="FILE", help="class names, one a line")
     p.add_argument("--task", help="a task's name or TOML file: class names, mean, shrink")
-    p.add_argument("--mean", type=bgr_mean, metavar="B,G,R", help="default: the task's, or VGG's")
+    p.add_argument(
+        "--mean",
+        type=bgr_mean,
+        metavar="B,G,R",
+        help="mean to subtract (default: the task's, or VGG's)",
+    )
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument(
         "--max-side",
         type=side,
         default=MAX_SIDE,
         metavar="N",
-        help=f"shrink larger images, 0: never (default: {MAX_SIDE})",
+        help=f"shrink larger images to this side; 0: never (default: {MAX_SIDE})",
     )
     add_device_arguments(p)
     return p

@@ -182,8 +182,8 @@ def stored(path, modes, shape):
         return None
     if array.shape[:2] != shape or not right:
         raise UserError(
-            f"{path}: is there, but {array.shape[1]}x{array.shape[0]} or of another kind; expected "
-            f"{shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
+            f"{path}: exists, but is {array.shape[1]}x{array.shape[0]} or of another kind; "
+            f"expected {shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
         )
     return array
 
@@ -297,9 +297,11 @@ def parser():
     p.add_argument("--splits", metavar="MAT", help="the toolbox's splits.mat")
     p.add_argument("--train", metavar="LIST", help="ids to train on, one a line")
     p.add_argument("--val", metavar="LIST", help="ids to validate on, one a line")
-    p.add_argument("--mapping", metavar="MAT", help="classMapping40.mat, in place of the table")
+    p.add_argument(
+        "--mapping", metavar="MAT", help="classMapping40.mat, instead of the built-in table"
+    )
     p.add_argument("--no-crop", action="store_true", help="keep 640x480")
-    p.add_argument("--overwrite", action="store_true", help="make files anew that are there")
+    p.add_argument("--overwrite", action="store_true", help="replace files that exist")
     default = min(4, processors())
     p.add_argument(
         "--jobs", type=jobs, default=default, metavar="N", help=f"threads (default: {default})"

@@ -151,13 +151,19 @@ def parser():
     p = argparse.ArgumentParser(
         prog="score.py", description="Score a net on the split that its data layer reads."
     )
-    p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net, NET/val.prototxt")
+    p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net: NET/val.prototxt")
     p.add_argument(
-        "--weights", required=True, nargs="+", metavar="W", help=".caffemodel or .h5; or several"
+        "--weights",
+        required=True,
+        nargs="+",
+        metavar="W",
+        help="one or more .caffemodel or .h5 files",
     )
-    p.add_argument("--save-dir", metavar="DIR", help="save predictions as palette PNGs there")
+    p.add_argument("--save-dir", metavar="DIR", help="save predictions there, as palette PNGs")
     p.add_argument("--json", metavar="OUT", help="write scores and confusion matrix there")
-    p.add_argument("--task", help="class names: a task's name or TOML file; default: by folder")
+    p.add_argument(
+        "--task", help="a task's name or TOML file, for class names (default: by folder)"
+    )
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument("--label", default="label", help="blob of labels (default: label)")
     add_device_arguments(p)

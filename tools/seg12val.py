@@ -64,7 +64,7 @@ def write_list(path, ids, force):
         if not force:
             what = f"{len(there)} ids" if there else "something else"
             raise UserError(
-                f"{path}: is there with {what}, not these {len(ids)}; "
+                f"{path}: exists and holds {what}, not these {len(ids)}; "
                 "--out names another file, --force replaces it"
             )
     write_atomic(path, "".join(name + "\n" for name in ids))
@@ -77,7 +77,9 @@ def parser():
     )
     p.add_argument("--voc", default="data/voc", help="VOC2012's folder (default: %(default)s)")
     p.add_argument("--sbd", default="data/sbd", help="SBD's `dataset` (default: %(default)s)")
-    p.add_argument("--out", metavar="FILE", help="default: seg12val.txt among VOC's split lists")
+    p.add_argument(
+        "--out", metavar="FILE", help="the list to write (default: seg12val.txt among VOC's lists)"
+    )
     p.add_argument("--force", action="store_true", help="replace a FILE that holds other ids")
     return p
 

@@ -251,10 +251,12 @@ def parser():
     p = argparse.ArgumentParser(
         prog="voc_submission.py", description="Pack predictions for the VOC evaluation server."
     )
-    p.add_argument("--predictions", required=True, metavar="DIR", help="holds <id>.png")
+    p.add_argument(
+        "--predictions", required=True, metavar="DIR", help="folder of the masks, <id>.png"
+    )
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--voc", metavar="DIR", help="VOC2012's folder, with the test images' list")
-    where.add_argument("--split", metavar="FILE", help="the list itself, one id a line")
+    where.add_argument("--split", metavar="FILE", help="the list of ids, one a line")
     p.add_argument("--name", default="test", help="with --voc: the list's name (default: test)")
     p.add_argument("--images", metavar="DIR", help="the photographs, to check sizes")
     p.add_argument("--out", required=True, metavar="FILE", help="the archive: .tgz, .tar.gz, .tar")
@@ -262,7 +264,7 @@ def parser():
         "--competition",
         choices=COMPETITIONS,
         default=COMPETITIONS[0],
-        help="comp6: trained on any data (default); comp5: on VOC's train and val alone",
+        help="comp6 (default): trained on any data; comp5: only on VOC's train and val",
     )
     return p
 

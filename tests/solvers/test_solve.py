@@ -12,11 +12,11 @@ import time
 
 import numpy as np
 import pytest
-import tiny_run
 from PIL import Image
 
 import caffe
 from caffe.training.solver import Solver
+from tests.helpers import tiny_run
 from tools import score
 
 INIT = ("--weights", "init.caffemodel")
@@ -378,7 +378,7 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     said, *rest = err.lstrip("\n").splitlines(keepends=True)
     assert said == "stopping after this iteration, with a snapshot; once more stops at once\n"
     found = re.fullmatch(
-        r"stopped at iteration (\d+) of 400, with a snapshot; go on with --resume auto\n",
+        r"stopped at iteration (\d+) of 400, with a snapshot; resume with --resume auto\n",
         "".join(rest),
     )
     assert found and int(found.group(1)) == tiny_run.snapshots(folder)[-1] < 400

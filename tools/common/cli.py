@@ -118,7 +118,7 @@ def add_device_arguments(parser):
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--gpu", type=int, metavar="N", help="run on GPU number N")
     group.add_argument("--cpu", action="store_true", help="run on the CPU")
-    parser.epilog = "Without --gpu or --cpu: the first GPU where there is one, else the CPU."
+    parser.epilog = "Without --gpu or --cpu: the first GPU if there is one, otherwise the CPU."
 
 
 def select_device(args):

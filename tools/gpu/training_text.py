@@ -59,7 +59,7 @@ def markdown(results):
     for net in nets:
         losses = of(results, "loss", net)
         if losses:
-            lines += ["", f"Loss of {net}, a mean over the iterations since the line before:", ""]
+            lines += ["", f"Loss of {net}, {_averaged(losses)}:", ""]
             lines += _losses(losses)
     return "\n".join(lines)
 
@@ -100,6 +100,13 @@ def _classes(results):
     names = list(finals[0]["iu"])
     rows = [[one["net"], *(percent(one["iu"].get(name)) for name in names)] for one in finals]
     return table(["IU, %", *names], rows, True)
+
+
+def _averaged(losses):
+    """Over how many iterations each loss is a mean, in words."""
+    if len(losses) < 2:
+        return "as logged"
+    return f"each a mean over {losses[-1]['iteration'] - losses[-2]['iteration']} iterations"
 
 
 def _losses(losses):
@@ -143,9 +150,10 @@ def curve(results):
                    "o", color=colour, mec="black")  # fmt: skip
     axes.set_xlabel("iteration")
     axes.set_ylabel("loss, mean over the pixels")
-    axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
+    axes.margins(y=0.15)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=2)
     right.set_ylabel("mean IU on val, % (dots)")
     right.set_ylim(0, 100)
     data = of(results, "data")[0]

@@ -13,7 +13,7 @@ commands:
 
 flags, with one dash or two, as -flag=value or -flag value:
   -solver FILE          train: the solver's prototxt
-  -snapshot FILE        train: go on from this solverstate
+  -snapshot FILE        train: resume from this solverstate
   -weights FILE[,FILE]  train: finetune from these caffemodels; test: the caffemodel to score
   -model FILE           test, time: the net's prototxt
   -iterations N         test, time: how many (default 50)
@@ -25,7 +25,7 @@ flags, with one dash or two, as -flag=value or -flag value:
                         none
   -sighup_effect        train: the same for the signal HUP (default snapshot)
   -deterministic        train: on GPUs, the same bits each time (slower)
-  -minloglevel N        leave out log lines below 0 info, 1 warning, 2 error
+  -minloglevel N        write only log lines from 0 info, 1 warning or 2 error up
 
 The log goes to standard error in the form that Caffe's log parsers read. Exit codes: 0 done, 1
 the work failed, 2 the call or an input is wrong. TRACEBACK=1 shows where an error arose.

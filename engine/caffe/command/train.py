@@ -99,7 +99,7 @@ def main(flags) -> None:
     flags.need("solver", "the solver to train with")
     if flags.snapshot and flags.weights:
         raise InputError(
-            "give -snapshot to go on with a training, or -weights to finetune, but not both"
+            "give -snapshot to resume a training, or -weights to finetune, but not both"
         )
     determinism.set_deterministic(flags.deterministic)
     numbers = _devices(flags)
