@@ -21,7 +21,7 @@ class _Axis:
         self.out = 0
 
     def folded(self, out: int) -> FoldedAxis:
-        if not out:
+        if not out or self.runs is None:
             return FoldedAxis(self.size, 0, self.size - 1, 0)
         return FoldedAxis(self.size, self.runs.low[0], self.runs.high[0], out)
 
@@ -52,12 +52,13 @@ class _Value:
 
     def leave_out(self) -> None:
         for i, axis in enumerate(self.axes):
+            below = self.below.axes[i].out if self.below is not None else 0
             if self.pointwise:
-                axis.out = self.below.axes[i].out
+                axis.out = below
             elif axis.from_padding:
                 axis.out = axis.most
             elif axis.runs is not None:
-                axis.out = min(axis.most, self.below.axes[i].out // axis.stride)
+                axis.out = min(axis.most, below // axis.stride)
 
 
 def _unknown(blob) -> _Value:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..compute.transfers import Fetching
 from ..errors import Error
 from ..log import log
+
+if TYPE_CHECKING:
+    from ..core.blob import Blob
+    from ..net import Net
 
 
 class ParamUpdates:
@@ -18,6 +23,10 @@ class ParamUpdates:
     all parameters at once whose multipliers are equal; all others, and the CPU, go step by step.
     """
 
+    net: Net
+    param: Any
+    """The SolverParameter."""
+    _history: list[Blob]
     histories = 1
     rests_at_zero = False
     """With a rate of 0 and no gradient, the rule leaves a parameter without history as it is."""
@@ -29,6 +38,9 @@ class ParamUpdates:
     """A 0-d bool tensor on the device: False leaves parameters and history as they are."""
     _resting: set[int] | None = None
     """The parameters of lr_mult 0 that have no history; None: not looked for since a restore."""
+
+    def _keeps_diffs(self) -> bool:
+        raise NotImplementedError
 
     def _update(self, numbers, rate: float) -> None:
         """Update the parameters of these numbers. A lean net's diffs are gone then."""
@@ -50,7 +62,8 @@ class ParamUpdates:
         blob = self.net._learnable.blobs[i]
         data, diff = blob.write(), blob.write_diff()
         guard = self._guard
-        before = [] if guard is None else [t.clone() for t in (data, *self._histories(i))]
+        changed = () if guard is None else (data, *self._histories(i))
+        before = [tensor.clone() for tensor in changed]
         if self.param.iter_size > 1:
             diff.mul_(1.0 / self.param.iter_size)
         self._regularize(data, diff, decay)
@@ -58,8 +71,9 @@ class ParamUpdates:
         data.sub_(update)
         if update is not diff and (keeps or not blob.diff_can_go):
             diff.copy_(update)
-        for tensor, old in zip((data, *self._histories(i)), before):
-            tensor.copy_(torch.where(guard, tensor, old))
+        if guard is not None:
+            for tensor, old in zip((data, *self._histories(i)), before):
+                tensor.copy_(torch.where(guard, tensor, old))
 
     def _histories(self, i: int) -> list[torch.Tensor]:
         """The history of parameter `i`, to be changed in place."""
