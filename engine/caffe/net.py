@@ -20,9 +20,8 @@ from .layers import create
 from .proto import text
 from .run.batches import Batches
 from .run.debug_info import set_debug_info
-from .run.fold_choice import FoldChoice
-from .run.fold_plan import find_roots
 from .run.passes import Passes
+from .run.plan import Plan
 
 ANONYMOUS = "(automatic)"
 
@@ -114,15 +113,8 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
-        self._loss_layers = {i for i, layer in enumerate(self.layers) if any(layer.loss_weights)}
-        self._fold_roots = find_roots(self) if settings.folding() else {}
-        # root -> its bottoms' shapes, and whether it is folded
-        self._folded_for: dict[int, tuple[list, bool]] = {}
-        measured = self._fold_roots and settings.folding() == settings.MEASURED
-        self._fold_choice = FoldChoice() if measured else None
-        self._kept: set[str] = set()
-        self._remade: set[str] = set()
-        self._be_lean(settings.lean())
+        measured = settings.folding() == settings.MEASURED
+        self._plan = Plan(self, settings.lean(), bool(settings.folding()), measured)
         set_debug_info(self, param.debug_info)
 
     def _add_layer(self, layer_param, unread: set[str]) -> None:

@@ -46,7 +46,7 @@ class Layer:
     _passes_positive = False
     """Its gradient passes where its top is above 0, and nowhere else."""
     _can_mask = False
-    """It can do the backward pass of a ReLU below, see `lean.join_relus`."""
+    """It can do the backward pass of a ReLU below on the way of its own."""
     _repeats = False
     """Its forward pass can be run again in backward, and makes the same tops again."""
     allow_force_backward: tuple[bool, ...] = ()
@@ -65,6 +65,8 @@ class Layer:
         self._made: dict[int, LayerFold | None] = {}
         """How each top was made in the last forward pass, of a layer that makes folded ones."""
         self._again = False
+        self._masks = False
+        """Whether it does: backward passes the top's diff only where the top is above 0."""
         self._lean = False
         """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
         used may be forgotten."""

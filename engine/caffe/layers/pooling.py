@@ -83,8 +83,6 @@ class Pooling(Layer):
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
         self.several_tops = len(top) > 1
-        self.relu: Layer | None = None
-        """The layer below whose backward pass this one does too."""
         self.index = Scratch(torch.int64)
         self.draws = Scratch()
 
@@ -125,7 +123,7 @@ class Pooling(Layer):
         return self.max and self.direct and not self.several_tops
 
     def _read_backward(self, bottom, top):
-        if self.relu is not None:
+        if self._masks:
             return top
         return [] if self.max and self.direct else [*bottom, *top]
 
@@ -201,9 +199,9 @@ class Pooling(Layer):
             self.index.tensor = self._whole_places(self.index.tensor, made, bottom[0].shape)
             self._made[0] = None
         dy = top[0].take_diff(fold.top if fold else None)
-        if self.relu is not None:
+        if self._masks:
             y = top[0].take(fold.top if fold else None)
-            dy, self.relu.masked = _aten.threshold_backward(dy, y, 0), True
+            dy = _aten.threshold_backward(dy, y, 0)
         # PyTorch asks for the bottom's numbers, and looks at their shape alone.
         dx = like(dy, folded_shape(bottom[0].shape, fold.bottom if fold else None))
         if self.max:

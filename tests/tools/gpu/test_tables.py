@@ -108,7 +108,8 @@ def test_the_engine_trains_lean_with_folding_and_recomputation(tmp_path, setting
     rows = engine_rows.EngineRows(None, 1)
     rows.prepare(VGG16, (32, 32), 16, str(tmp_path))
     net = rows.nets.solver(recompute=True).net
-    assert net._lean and net._fold_roots and {"conv1_1", "conv2_1"} <= net._remade
+    assert net._plan.lean and net._plan.folds_somewhere
+    assert {"conv1_1", "conv2_1"} <= net._plan.remade
 
 
 def test_the_module_runs_in_bfloat16_where_that_is_asked_for():
