@@ -109,6 +109,7 @@ class Pooling(Layer):
         # PyTorch's pooling takes pads of up to half the kernel; larger ones go by way of a copy
         # padded by hand.
         self.direct = all(2 * p <= k for p, k in zip(self.pad, self.kernel))
+        self._can_mask = self.max and self.direct and not self.several_tops
         reach = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel)]
         if not self.direct and num * channels * math.prod(reach) > MAX_COUNT:
             raise self.fail(f"pad {self.pad} makes more than {MAX_COUNT} elements of the bottom")
@@ -117,10 +118,6 @@ class Pooling(Layer):
             raise self.fail(f"the windows hold more than {MAX_COUNT} elements of the bottom")
         for blob in top:
             blob.reshape(num, channels, *self.out)
-
-    @property
-    def _can_mask(self) -> bool:
-        return self.max and self.direct and not self.several_tops
 
     def _read_backward(self, bottom, top):
         if self._masks:

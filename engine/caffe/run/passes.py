@@ -7,8 +7,8 @@ import torch
 from ..compute import device as _device
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
-from ..core.layer import TEST
-from .plan import Step
+from ..core.layer import TEST, Layer
+from .plan import Plan, Step
 
 
 def _overwritten(layer, made: list[Blob], read: list[Blob], part: str) -> list:
@@ -65,6 +65,12 @@ def _backward_on_gpu(step: Step) -> None:
 
 class Passes:
     """The part of Net that runs its layers."""
+
+    phase: int
+    layers: list[Layer]
+    _plan: Plan
+    _callbacks: dict[str, list]
+    _loss_filled: dict[tuple[int, int], tuple]
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""

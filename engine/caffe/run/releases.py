@@ -35,7 +35,9 @@ class Releases:
                 own.update(bottoms, tops)
             elif layer._keeps_tops or not bottoms:
                 own.update(tops)
-        remakers = [[] for _ in net._blobs]  # layers before whose backward a blob is read again
+        remakers: list[list] = [
+            [] for _ in net._blobs
+        ]  # layers before whose backward a blob is read again
         # From the top down: what is made again says until when it needs its bottoms.
         for group in sorted(_sharing(net, "_data"), key=lambda g: -_makers(net, g)[-1]):
             again = any(net._blob_names[i] in remade for i in group)
