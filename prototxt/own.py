@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import os
 import re
+import sys
+from typing import Any
 
 from prototxt.build import NETS
 from prototxt.errors import InputError
@@ -23,7 +26,7 @@ from prototxt.tasks import (
 
 NUMBER = (int, float)
 
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
     "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
     "data": dict(
@@ -69,18 +72,16 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
 
 def read_toml(path):
     """The parsed file. Raises InputError if it is missing or is not TOML."""
+    module = "tomllib" if sys.version_info >= (3, 11) else "tomli"  # one code under two names
     try:
-        import tomllib
+        load = importlib.import_module(module).load
     except ImportError:
-        try:
-            import tomli as tomllib
-        except ImportError:
-            raise InputError(
-                f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
-            ) from None
+        raise InputError(
+            f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
+        ) from None
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            return load(file)
     except OSError as err:
         raise InputError(f"{path}: {err.strerror}") from None
     except ValueError as err:
