@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 sys.path.append(str(Path(__file__).resolve().parents[2] / "engine"))  # hides nobody's modules
 from emulated_gpu import emulated_gpus  # noqa: E402
 
+from tools.common.cli import Failure  # noqa: E402
 from tools.gpu import check, machine  # noqa: E402
-from tools.gpu.stage import StageFailed  # noqa: E402
 
 
 class Tf32(TorchDispatchMode):
@@ -97,7 +97,7 @@ def test_a_side_that_deviates_fails_the_stage_after_all_its_results(job, monkeyp
         return parameters, losses
 
     monkeypatch.setattr(check, "train", tampered)
-    with pytest.raises(StageFailed, match="a parameter deviates by"):
+    with pytest.raises(Failure, match="a parameter deviates by"):
         check.run(job)
     assert "| score[1] | 4 | " in check.markdown(job.told)
     assert check.markdown(job.told).count("**no**") == 1

@@ -10,6 +10,7 @@ from fake_job import FakeJob, prefixes
 
 import caffe
 from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
+from tools.common.cli import Failure
 from tools.gpu import (
     engine_rows,
     module_rows,
@@ -201,7 +202,7 @@ def test_what_the_card_held_before_is_not_counted(workers, tmp_path):
 
 
 def test_a_row_that_fails_costs_no_other(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out of memory"), {}]
+    workers.script[:] = [{}, Failure("engine-rows: row: out of memory"), {}]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     plan = [r for r in row_plan.plan(True, False) if r != "products"]
@@ -211,7 +212,7 @@ def test_a_row_that_fails_costs_no_other(workers, tmp_path):
 
 
 def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):
-    workers.script[:] = [bench_sides.SideFailed("engine-rows: row: the process ended (signal 9)")]
+    workers.script[:] = [Failure("engine-rows: row: the process ended (signal 9)")]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     assert [w.side for w in workers.made[:3]] == [ENGINE, ENGINE, MODULE]
@@ -267,7 +268,7 @@ def test_a_worker_whose_asker_is_gone_ends_while_it_works(monkeypatch):
 
 
 def test_any_beginning_of_the_results_can_be_shown(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out | of memory")]
+    workers.script[:] = [{}, Failure("engine-rows: row: out | of memory")]
     job = FakeJob(tmp_path, gpu=0, shrink=8)
     tables.run(job)
     for results in prefixes(job.results):
