@@ -134,7 +134,7 @@ def summarize(net, name, to=None):
     try:
         for layer in net.layer:
             rows += _rows(layer, blobs, owners)
-            note = fields.beside(blobs, layer)
+            note = fields.misaligned(blobs, layer)
             notes += [note] if note else []
             if layer.name == to:
                 return Summary(name, rows, notes)

@@ -56,7 +56,7 @@ def module_rows(net, gpu):
     return rows
 
 
-def plan(gpu, measures_folding):
+def ordered_rows(gpu, measures_folding):
     """The rows in order; those that follow each other on one side are one process's. "products"
     stands where the rates of products are measured.
 

@@ -132,7 +132,7 @@ class Rows:
     def close(self):
         """End the worker; what it printed goes to the log."""
         if self.worker is not None:
-            for line in self.worker.said():
+            for line in self.worker.printed_lines():
                 self.job.say(line)
             self.worker.process.kill()
             self.worker.close()
@@ -140,14 +140,14 @@ class Rows:
 
 
 def run(job):
-    """Measure the rows of row_plan.plan as long as the time is enough for another."""
+    """Measure the rows of row_plan as long as the time is enough for another."""
     if job.gpu is None:  # others may be at work, and then threads that spin are slow
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rows = Rows(job)
     try:
-        plan = row_plan.plan(job.gpu is not None, rows.measures_folding())
+        ordered = row_plan.ordered_rows(job.gpu is not None, rows.measures_folding())
         left_out = 0
-        for row in plan:
+        for row in ordered:
             if row == "products":
                 rows.draw()  # the worker changes: the picture so far is there, whatever comes
                 rows.products()
@@ -156,7 +156,7 @@ def run(job):
             else:
                 left_out += 1
         if left_out:
-            job.result("left out", rows=left_out, of=len(plan) - 1)
+            job.result("left out", rows=left_out, of=len(ordered) - 1)
         rows.draw()
     finally:
         rows.close()
