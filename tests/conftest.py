@@ -13,6 +13,8 @@ import pytest
 from prototxt import text
 
 os.environ.setdefault("GLOG_minloglevel", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is such a process for each processor
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]

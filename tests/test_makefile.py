@@ -40,3 +40,21 @@ def test_the_environment_is_taken_where_it_is_there_unless_another_python_is_nam
     (tmp_path / ".venv/bin/python").touch()
     assert " .venv/bin/python -m pytest" in commands("conformance-gpu")
     assert " other/python -m pytest" in commands("conformance-gpu", "PYTHON=other/python")
+
+
+@pytest.mark.parametrize(("xdist", "options"), [("true", "-n 3 "), ("false", "")])
+@pytest.mark.parametrize(("target", "marked"), [("test", False), ("test-quick", True)])
+def test_tests_run_in_parallel_where_xdist_is_installed(
+    commands, tmp_path, xdist, options, target, marked
+):
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\n{xdist}\n")
+    python.chmod(0o755)
+    (line,) = [
+        line
+        for line in commands("-o", "setup", target, "JOBS=3").splitlines()
+        if "-m pytest" in line
+    ]
+    assert line.startswith(f".venv/bin/python -m pytest {options}")
+    assert ("-n " in line) == bool(options) and ("not slow" in line) == marked

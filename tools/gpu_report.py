@@ -12,6 +12,7 @@ toolkit, no network, and of the checkout only that it can be read.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import shlex
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 
-from tools.common.cli import UserError, run, warn  # noqa: E402
+from tools.common.cli import UserError, error_line, run, warn  # noqa: E402
 from tools.common.files import check_target  # noqa: E402
 from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
 
@@ -40,6 +41,12 @@ NEEDED = {
 PACK = ".gpu-pack"
 
 
+class ReportLost(RuntimeError):
+    """The report cannot be written any more."""
+
+    exit_code = 1
+
+
 def parser():
     names = ", ".join(stage.name for stage in STAGES)
     p = argparse.ArgumentParser(
@@ -52,7 +59,7 @@ def parser():
         "--out", metavar="DIR", help="report's folder (default: docs; dry runs: runs/gpu-report)"
     )
     group = p.add_mutually_exclusive_group()
-    group.add_argument("--gpu", type=int, default=0, metavar="N", help="CUDA GPU (default: 0)")
+    group.add_argument("--gpu", type=int, metavar="N", help="CUDA GPU (default: 0)")
     group.add_argument("--cpu", action="store_true", help="dry run on the CPU")
     p.add_argument("--shrink", type=int, default=1, metavar="N",
                    help="divide the nets' channels by N: a dry run")  # fmt: skip
@@ -102,7 +109,7 @@ def main(argv):
     if not 0.2 <= args.minutes <= 24 * 60:
         raise UserError(f"--minutes {args.minutes:g}: from 0.2 to 1440")
     if args.shrink < 1:
-        raise UserError(f"--shrink {args.shrink}: is not above 0")
+        raise UserError(f"--shrink {args.shrink}: must be 1 or more")
     if absent := missing(NEEDED):
         raise UserError(
             f"{sys.executable} lacks {', '.join(absent)}; install them "
@@ -119,19 +126,30 @@ def main(argv):
     stages, data = chosen(args.stages), pack_folder(args.data)
     for name in ("gpu-report.md", "gpu-report.json", "gpu-report.log"):
         check_target(os.path.join(out, name))
-    if data is None and "training" in (stage.name for stage in stages):
-        warn(f"no pack ({PACK}): the training takes synthetic pictures")
+    if "training" in (stage.name for stage in stages):
+        if data is None:
+            warn(f"no pack ({PACK}): the training takes synthetic pictures")
+        else:
+            from tools.gpu.pack import check
+
+            check(data)
     settings = Settings(
         out=os.path.abspath(out),
         minutes=args.minutes,
-        gpu=None if args.cpu else args.gpu,
+        gpu=None if args.cpu else args.gpu or 0,
         shrink=args.shrink,
         data=data,
         stages=stages,
         command=shlex.join(["python", "-m", "tools.gpu_report", *argv]),
     )
-    code = Runner(settings).run()
-    print(os.path.join(out, "gpu-report.md"))
+    runner = Runner(settings)
+    try:
+        code = runner.run()
+    except OSError as error:
+        raise ReportLost(f"{error_line(error)}; make room, or choose another --out") from None
+    if runner.begun and not runner.quiet:
+        with contextlib.suppress(BrokenPipeError):
+            print(os.path.join(out, "gpu-report.md"), flush=True)
     return code
 
 

@@ -4,8 +4,8 @@
     python tools/summary.py NET.prototxt [--size HxW] [--to LAYER] [--markdown] [--all-params]
     python tools/summary.py voc/fcn8s-vgg16 voc/dilated-fcn2s-vgg16  and a table that compares them
 
-Nothing is built or run: shapes follow from the prototxt and the input's size, which is --size, or
-the Input layer's own, or 500x500 where a data layer reads images.
+Nothing is run, and no data is read: Caffe builds the net, which has its shapes from the input's
+size. That is --size, or the Input layer's own, or 500x500 where a data layer reads images.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ dilation  of a convolution, per spatial axis, else None
 """
 
 Summary = namedtuple("Summary", "name rows notes")
+
+FILLERS = ("weight_filler", "bias_filler", "filler", "data_filler")
 
 SHARED_MEMORY = ("Split", "Flatten", "Reshape")
 
@@ -97,7 +99,8 @@ def sized(given, size=None, phase="TEST"):
             if skeleton.is_data_layer(old) or (size is not None and len(shape.dim) == 4):
                 shape.dim[2:] = size or SIZE
     layers = _inputs(net, size) + [layer for layer in net.layer if _included(layer, phase)]
-    del net.layer[:]
+    for field in ("layer", "input", "input_shape", "input_dim"):
+        net.ClearField(field)
     net.layer.extend(layers)
     return net
 
@@ -128,44 +131,74 @@ def _included(layer, phase):
 def summarize(net, name, to=None):
     """The Summary of a NetParameter whose inputs have shapes, up to the layer `to`.
 
-    Raises UserError naming net and layer.
+    Caffe builds the net, for its blobs' shapes: with fillers of 0, and without layers that have no
+    tops, as one of them may write a file. Raises UserError or prototxt's InputError (exit code 2),
+    naming net and layer; BVLC Caffe aborts the process at a layer that does not fit.
     """
+    layers = list(net.layer)
+    if to is not None:
+        names = [layer.name for layer in layers]
+        if to not in names:
+            raise UserError(f"{name}: --to {to}: has no such layer")
+        layers = layers[: names.index(to) + 1]
+    layers = [layer for layer in layers if layer.top]
+    for layer in layers:
+        dims = [shape.dim for shape in layer.input_param.shape]
+        if layer.type == "Input" and (not dims or min(map(min, dims)) < 1):
+            raise UserError(
+                f"{name}: layer {layer.name!r} (Input): needs a shape whose sizes are 1 or more"
+            )
+    built = skeleton.build(_unfilled(net, layers), name)
+    shapes_of = {top: tuple(blob.shape) for top, blob in built.blobs.items()}
+    made = {n: [tuple(blob.shape) for blob in blobs] for n, blobs in built.params.items()}
     rows, notes, blobs, owners = [], [], {}, set()
     try:
-        for layer in net.layer:
-            rows += _rows(layer, blobs, owners)
+        for layer in layers:
+            params = _params(layer, made.get(layer.name, ()), owners)
+            rows += _rows(layer, shapes_of, params, blobs)
             note = fields.misaligned(blobs, layer)
             notes += [note] if note else []
-            if layer.name == to:
-                return Summary(name, rows, notes)
+            if layer.type in shapes.UNCOUNTED:
+                notes.append(f"layer {layer.name!r} ({layer.type}): not in GMAC")
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    if to is not None:
-        raise UserError(f"{name}: --to {to}: has no such layer")
     return Summary(name, rows, notes)
 
 
-def _rows(layer, blobs, owners):
-    for bottom in layer.bottom:
-        if bottom not in blobs:
-            raise shapes.fail(layer, f"unknown bottom {bottom!r}; no earlier layer makes it")
-    bottoms = [blobs[bottom].shape for bottom in layer.bottom]
-    made = shapes.apply(layer, bottoms)
-    params, macs = _params(layer, made.params, owners), made.macs
+def _unfilled(net, layers):
+    """A NetParameter of these layers of `net`, whichever phase they are for, without fillers."""
+    made = type(net)()
+    made.CopyFrom(net)
+    del made.layer[:]
+    for layer in layers:
+        copy = made.layer.add()
+        copy.CopyFrom(layer)
+        for field in ("include", "exclude"):
+            copy.ClearField(field)
+        for field, value in copy.ListFields():
+            if field.message_type is not None and field.name.endswith("_param"):
+                for filler in FILLERS:
+                    if filler in field.message_type.fields_by_name:
+                        value.ClearField(filler)
+    return made
+
+
+def _rows(layer, shapes_of, params, blobs):
+    bottoms, tops = ([shapes_of[name] for name in names] for names in (layer.bottom, layer.top))
+    weights = params[0].shape if params else ()
+    macs = shapes.multiplications(layer, bottoms, tops, weights)
     dilation = None
-    if "onvolution" in layer.type:
+    if layer.type in ("Convolution", "Deconvolution"):
         dilation = [window.dilation for window in shapes.windows(layer, bottoms[0])]
     rows = []
-    for number, (top, shape) in enumerate(zip(layer.top, made.tops)):
+    for number, (top, shape) in enumerate(zip(layer.top, tops)):
         in_place = top in layer.bottom
-        if top in blobs and not in_place:
-            raise shapes.fail(layer, f"top {top!r} is another layer's already")
         if not in_place:
-            fields.add(blobs, top, tuple(shape), fields.links(layer, bottoms, number))
+            fields.add(blobs, top, shape, fields.links(layer, bottoms, number))
         shares = in_place or layer.type in SHARED_MEMORY
         memory = 0 if shares else 4 * math.prod(shape)
         seen = fields.field(blobs, top)
-        here = (layer.name, layer.type, top, tuple(shape), seen, blobs[top].grids)
+        here = (layer.name, layer.type, top, shape, seen, blobs[top].grids)
         rows.append(Row(*here, params, macs, memory, dilation))
         params, macs = [], 0
     return rows
@@ -173,7 +206,7 @@ def _rows(layer, blobs, owners):
 
 def _params(layer, made, owners):
     params = []
-    for number, (what, shape) in enumerate(made):
+    for number, (what, shape) in enumerate(zip(shapes.param_names(layer, len(made)), made)):
         spec = layer.param[number] if number < len(layer.param) else type(layer)().param.add()
         fixed = spec.lr_mult == 0 or layer.type == "BatchNorm"
         state = "shared" if spec.name in owners else "fixed" if fixed else "learned"

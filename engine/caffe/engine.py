@@ -23,8 +23,11 @@ __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
     "load_torch_weights", "position_path", "python_path", "read_weights", "recompute",
     "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
-    "set_winograd", "start_segmenting", "synchronize",
+    "set_winograd", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
+
+version = "0.2.0"
+"""The engine's own version; `caffe.__version__` is that of the Caffe that it behaves as."""
 
 
 def load_torch_weights(path) -> dict:

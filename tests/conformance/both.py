@@ -58,7 +58,7 @@ class Worker:
     def __init__(self, side, threads):
         self.side = side
         self.process = subprocess.Popen(
-            [*command(side), str(HERE / "worker.py")],
+            [*command(side), "-m", "tests.conformance.worker"],
             env=environment(side, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ BEYOND_BVLC: set = set()
 def load_strategies():
     """STRATEGIES, filled by all `cases*.py`."""
     for file in sorted(Path(__file__).parent.glob("cases*.py")):
-        importlib.import_module(file.stem)
+        importlib.import_module(f"{__package__}.{file.stem}")
     return STRATEGIES
 
 

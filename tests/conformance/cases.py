@@ -6,8 +6,9 @@ To add a layer type: write one function under @layer("Type"); `case_tools.case` 
 from __future__ import annotations
 
 import numpy as np
-from case_tools import case, ints, layer, maybe, message, shape
 from hypothesis import assume, strategies as st
+
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
 
 
 def per_axis(draw, name, axes, low, high, both_words):

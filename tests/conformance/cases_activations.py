@@ -6,8 +6,9 @@ overwritten bottom for its input), and so it is for ELU with a negative alpha.
 
 from __future__ import annotations
 
-from case_tools import case, ints, layer, maybe, message, shape
 from hypothesis import strategies as st
+
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
 
 
 def kinds(draw):

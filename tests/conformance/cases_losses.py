@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from case_tools import case, ints, layer, maybe, message, shape
-from cases import scores_and_labels
 from hypothesis import strategies as st
 
 from caffe.proto import caffe_pb2
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
+from tests.conformance.cases import scores_and_labels
 
 NORMALIZATIONS = ["FULL", "VALID", "BATCH_SIZE", "NONE"]
 

@@ -6,8 +6,9 @@ gradients.
 
 from __future__ import annotations
 
-from case_tools import case, ints, layer, maybe, message, shape
 from hypothesis import strategies as st
+
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
 
 
 @layer("BatchReindex")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from case_tools import case, ints, layer, maybe, message, shape
 from hypothesis import assume, strategies as st
+
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
 
 
 @layer("MVN")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from case_tools import case, ints, layer, maybe, message, shape
-from cases import windows
 from hypothesis import strategies as st
+
+from tests.conformance.case_tools import case, ints, layer, maybe, message, shape
+from tests.conformance.cases import windows
 
 
 @layer("Im2col")

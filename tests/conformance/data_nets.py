@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import both
-import report
-
-sys.path.insert(0, str(both.REPO / "tests" / "engine" / "layers"))
-sys.path.insert(0, str(both.REPO / "engine"))
-
-import data_files as files  # noqa: E402, F401  (for the tests, once the path is there)
+from tests.conformance import both, report
+from tests.helpers import data_files as files  # noqa: F401  (for the tests)
 
 
 def layer(kind, body, tops=("data", "label")):

@@ -1,7 +1,7 @@
 """Write BVLC Caffe's answers to a few hundred small cases into tests/golden, or another folder.
 
     tools/bvlc-caffe install
-    .venv/bin/python tests/conformance/make_golden.py [FOLDER]
+    .venv/bin/python -m tests.conformance.make_golden [FOLDER]
 
 tests/engine/test_golden.py compares the engine with them where BVLC Caffe is not installed. Random
 nets of one layer, drawn with a fixed seed from the strategies of cases*.py (layers/TYPE.npz), and
@@ -18,17 +18,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "engine"))
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
-import both  # noqa: E402
-import case_tools  # noqa: E402
-import numpy as np  # noqa: E402
-import test_bvlc_row_layers  # noqa: E402
-import test_bvlc_training  # noqa: E402
-from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
-from nets import CLASSIFIER  # noqa: E402
+from tests.conformance import both, case_tools
+from tests.conformance.bvlc import test_bvlc_row_layers, test_bvlc_training
+from tests.conformance.nets import CLASSIFIER
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SEED = 2017
 DRAWN = 120
 """Cases drawn for each layer type; some that are small enough and differ are kept."""
@@ -160,8 +157,7 @@ def write(path, pairs):
 
 
 def main():
-    default = HERE.parent / "golden"
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN
     made = [
         write(folder / "layers" / f"{name}.npz", of_layer(name))
         for name in sorted(case_tools.load_strategies())

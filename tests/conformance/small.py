@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import both
 import numpy as np
-import report
-from nets import data, layer
+
+from tests.conformance import both, report
+from tests.conformance.nets import data, layer
 
 OUTPUTS, GRADIENTS = 1e-4, 1e-3
 # Values are about 1 by construction: an error is relative to the largest value of its blob, or to

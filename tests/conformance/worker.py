@@ -30,7 +30,8 @@ def split_results(results):
 def run_job(folder):
     """Run the job in `folder` in this process; its results go to files there."""
     import numpy as np
-    import scenarios
+
+    from tests.conformance import scenarios
 
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
@@ -75,9 +76,8 @@ def run_forked(folder):
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints to stdout must not mix with the answers
-    import scenarios  # noqa: F401  (imported once, before the forks)
-
     import caffe
+    from tests.conformance import scenarios  # noqa: F401  (imported once, before the forks)
 
     print(json.dumps({"caffe": caffe.__file__, "version": caffe.__version__}), file=answers)
     answers.flush()

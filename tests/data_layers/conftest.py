@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layouts import (
+from PIL import Image
+from scipy.io import savemat
+
+import caffe
+from tests.helpers.layouts import (
     MEAN,
     SIZES,
     DataSet,
@@ -14,10 +18,6 @@ from layouts import (
     write_palette,
     write_sbd_label,
 )
-from PIL import Image
-from scipy.io import savemat
-
-import caffe
 
 
 @pytest.fixture

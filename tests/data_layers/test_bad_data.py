@@ -8,11 +8,12 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from layouts import refused, write_palette
 from PIL import Image
 from segmentation.files import read_label, read_rgb
 from segmentation.params import boolean
 from voc_layers import VOCSegDataLayer
+
+from tests.helpers.layouts import refused, write_palette
 
 VOC = "VOCSegDataLayer"
 

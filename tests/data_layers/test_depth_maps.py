@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layouts import refused
 from PIL import Image
 from segmentation.files import read_millimetres
+
+from tests.helpers.layouts import refused
 
 VALUES = np.array([[0, 1, 255], [256, 40000, 65535]], np.uint16)
 

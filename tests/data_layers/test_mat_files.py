@@ -14,12 +14,13 @@ import pytest
 import segmentation.mat as segmentation_mat
 import segmentation.mat73 as segmentation_mat73
 from hypothesis import HealthCheck, given, settings, strategies as st
-from layouts import mark_as_mat73, refused, write_mat73, write_sbd_label
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 from segmentation.mat import read_mat
 from segmentation.params import DataError
 from voc_layers import SBDDSegDataLayer
+
+from tests.helpers.layouts import mark_as_mat73, refused, write_mat73, write_sbd_label
 
 SBD = "SBDDSegDataLayer"
 LABEL = (np.arange(35 * 20) % 460).reshape(35, 20).astype(np.uint16)

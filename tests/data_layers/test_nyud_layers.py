@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from layouts import refused, write_mat73
 from nyud_layers import CLASS_COUNT, MEANS, NYUDSegDataLayer, tops
 from PIL import Image
 from scipy.io import savemat
 
 import caffe
+from tests.helpers.layouts import refused, write_mat73
 
 NYUD = "NYUDSegDataLayer"
 TOPS = ("color", "depth", "hha", "label")

@@ -6,12 +6,12 @@ import random
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from layouts import refused, write_list, write_mat73
 from pascalcontext_layers import CLASS_COUNT, PASCALContextSegDataLayer, class_table, read_names
 from scipy.io import savemat
 from segmentation.params import DataError
 
 import caffe
+from tests.helpers.layouts import refused, write_list, write_mat73
 
 CONTEXT = "PASCALContextSegDataLayer"
 SPELT_OTHERWISE = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}

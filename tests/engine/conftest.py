@@ -7,10 +7,10 @@ import resource
 
 import numpy as np
 import pytest
-from net_texts import fill
 from PIL import Image
 
 import caffe
+from tests.helpers.net_texts import fill
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from net_texts import data, fill, ip, layer
 
 import caffe
 from caffe.engine import InputError
+from tests.helpers.net_texts import data, fill, ip, layer
 
 NET = data(4, 3, 6, 6) + ip("ip", "data", 5) + layer("prob", "Softmax", "ip")
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from net_texts import data, fill, ip
 from PIL import Image
 
 import caffe
 from caffe.engine import InputError
+from tests.helpers.net_texts import data, fill, ip
 
 NET = data(4, 3, 8, 8) + ip("ip", "data", 5)
 

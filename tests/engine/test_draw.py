@@ -6,12 +6,12 @@ import sys
 import types
 
 import pytest
-from net_texts import data, ip, layer
 
 import caffe
 import caffe.draw as draw
 from caffe.engine import Error, InputError
 from caffe.proto import text
+from tests.helpers.net_texts import data, ip, layer
 
 TEXT = (
     'name: "small" '

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,10 @@ import pytest
 import torch
 
 import caffe
+from tests.conformance import both, case_tools, scenarios
+from tests.conformance.small import FLOOR, tolerance
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "conformance"))
-
-import both  # noqa: E402
-import case_tools  # noqa: E402
-import scenarios  # noqa: E402
-from small import FLOOR, tolerance  # noqa: E402
-
-GOLDEN = TESTS / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 LAYERS = sorted(path.stem for path in (GOLDEN / "layers").glob("*.npz"))
 SOLVERS = sorted(path.stem for path in (GOLDEN / "solvers").glob("*.npz"))
 WITHOUT_ANSWERS = {

@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
-from net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 
 import caffe
 from caffe.engine import InputError
+from tests.helpers.net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
 
 X = data(2, 3)
 FORCED = "force_backward: true "

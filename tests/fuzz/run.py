@@ -1,6 +1,6 @@
 """Damaged files, by the thousand, into the engine's readers.
 
-    python tests/fuzz/run.py --inputs 9000 --seed 1 --target caffemodel
+    python -m tests.fuzz.run --inputs 9000 --seed 1 --target caffemodel
 
 Each input must be read, or refused by the engine's own error in one line, in SECONDS of processor
 time and in four times its size of memory and ROOM. Inputs depend on the seed and on their number
@@ -27,13 +27,10 @@ import traceback
 import warnings
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "engine")]
 os.environ.setdefault("GLOG_minloglevel", "4")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import mutations  # noqa: E402
-import targets  # noqa: E402
+from tests.fuzz import mutations, targets
 
 SECONDS = 3.0
 PATIENCE = 15.0  # by the clock, before a child that is silent is ended

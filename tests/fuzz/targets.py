@@ -12,7 +12,6 @@ import os
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-import mutations
 import numpy as np
 
 from caffe import io as caffe_io
@@ -20,6 +19,7 @@ from caffe.errors import Error, InputError
 from caffe.layers.data import _Datums
 from caffe.proto import caffe_pb2, encoding, hdf5, text, wire
 from caffe.reading.data_transformer import Transformer, read_mean
+from tests.fuzz import mutations
 
 ROOT = Path(__file__).resolve().parents[2]
 _ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([7, 8]), np.float32(3)]

@@ -15,13 +15,24 @@ from caffe.errors import InputError
 from caffe.proto import caffe_pb2, encoding, hdf5, text, wire
 from caffe.reading import databases
 from caffe.reading.data_transformer import read_mean
+from tests.helpers.processes import environment
 
-RUN = Path(__file__).with_name("run.py")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(ROOT),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def fuzz(tmp_path, *arguments):
-    command = [sys.executable, str(RUN), "--out", str(tmp_path / "found"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return python("-m", "tests.fuzz.run", "--out", str(tmp_path / "found"), *arguments)
 
 
 def refused(read, *arguments) -> str:
@@ -75,8 +86,7 @@ def test_damaged_files_of_all_kinds_are_read_or_refused(tmp_path):
 
 BROKEN_READER = """
 import os, signal, sys
-sys.path.insert(0, {folder!r})
-import run, targets
+from tests.fuzz import run, targets
 run.PATIENCE, run.SECONDS = 2.0, 0.2
 deeds = {{
     3: lambda: os.kill(os.getpid(), signal.SIGSEGV),
@@ -94,8 +104,7 @@ sys.exit(run.main(["--target", "solverstate", "--inputs", "12", "--out", {out!r}
 
 
 def test_a_crash_a_hang_another_exception_too_much_memory_and_time_are_found(tmp_path):
-    code = BROKEN_READER.format(folder=str(RUN.parent), out=str(tmp_path))
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    ran = python("-c", BROKEN_READER.format(out=str(tmp_path)))
     assert ran.returncode == 1 and "12 inputs" in ran.stdout, ran.stdout + ran.stderr
     for number, words in {
         3: "crash: SIGSEGV",

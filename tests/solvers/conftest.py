@@ -5,10 +5,10 @@ import signal
 import sys
 
 import pytest
-import tiny_run
 
 import caffe
 from solvers import solve as solve_module
+from tests.helpers import tiny_run
 from tools.common.cli import run as run_main
 
 

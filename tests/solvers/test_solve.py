@@ -12,11 +12,11 @@ import time
 
 import numpy as np
 import pytest
-import tiny_run
 from PIL import Image
 
 import caffe
 from caffe.training.solver import Solver
+from tests.helpers import tiny_run
 from tools import score
 
 INIT = ("--weights", "init.caffemodel")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_run
 
 import caffe
 from prototxt import build, own, parts
 from prototxt.tasks import TASKS
 from solvers import stages as st, train
+from tests.helpers import tiny_run
 from tools.common import steps
 from tools.common.cli import UserError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from surgery_nets import layer_net
 
 from surgery import interp, upsample_filt
+from tests.helpers.surgery_nets import layer_net
 
 
 def test_upsample_filt_of_4_is_the_known_kernel():

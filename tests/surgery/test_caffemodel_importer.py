@@ -5,13 +5,13 @@ import struct
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from surgery_nets import caffemodel, small_vgg, v1_caffemodel
 
 import caffe
 from caffe.proto import caffe_pb2
 from prototxt.errors import InputError
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel as importer, read_source
+from tests.helpers.surgery_nets import caffemodel, small_vgg, v1_caffemodel
 
 MEAN = (104.0, 116.0, 122.0)
 

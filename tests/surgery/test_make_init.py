@@ -7,11 +7,11 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from surgery_nets import caffemodel, small_train_net, small_vgg, v1_caffemodel
 
 from surgery import upsample_filt
 from surgery.importers.caffemodel import read
 from surgery.make_init import main
+from tests.helpers.surgery_nets import caffemodel, small_train_net, small_vgg, v1_caffemodel
 from tools.common import cli
 
 Place = namedtuple("Place", "net source out")

@@ -2,11 +2,11 @@
 
 import pytest
 from google.protobuf import text_format
-from surgery_nets import small_train_net
 
 import caffe
 from caffe.proto import caffe_pb2
 from prototxt.skeleton import build, read_prototxt, without_data
+from tests.helpers.surgery_nets import small_train_net
 
 
 def inputs(text):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from surgery_nets import layer_net
 
 from surgery import expand_score, transplant
+from tests.helpers.surgery_nets import layer_net
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import nyud_mat
 import pytest
-from data_sets import TRAIN, VAL, write_voc
+
+from tests.helpers import nyud_mat
+from tests.helpers.data_sets import TRAIN, VAL, write_voc
 
 
 @pytest.fixture(scope="session")

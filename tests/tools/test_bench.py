@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from processes import environment
 
 import caffe
+from tests.helpers.processes import environment
 from tools import bench
 from tools.benchmark import (
     caffe_side as bench_caffe,

@@ -8,7 +8,10 @@ import os
 import shutil
 
 import pytest
-from data_sets import (
+from hypothesis import HealthCheck, given, settings, strategies as st
+from segmentation.files import read_label
+
+from tests.helpers.data_sets import (
     IMAGE_DEFECTS,
     IMAGES,
     LABEL_DEFECTS,
@@ -27,9 +30,6 @@ from data_sets import (
     write_toml,
     write_voc,
 )
-from hypothesis import HealthCheck, given, settings, strategies as st
-from segmentation.files import read_label
-
 from tools import check_data
 from tools.common.cli import UserError
 

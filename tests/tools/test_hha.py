@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-import rooms
 from PIL import Image
-from processes import environment, gone, wait_until
 
+from tests.helpers import depth_rooms as rooms
+from tests.helpers.processes import environment, gone, wait_until
 from tools import hha
 from tools.common import cli
 from tools.datasets.depth_geometry import CAMERAS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import rooms
 from hypothesis import assume, given, settings, strategies as st
 from segmentation.files import read_millimetres
 
+from tests.helpers import depth_rooms as rooms
 from tools import hha
 from tools.datasets.depth_geometry import CAMERAS
 

@@ -5,11 +5,21 @@ import os
 
 import numpy as np
 import pytest
-from nyud_mat import COLUMNS, NAMES, ROWS, files, frame, one_error, read, stack, write_mat
 from PIL import Image
 from scipy.io import loadmat, savemat
 
 from prototxt.tasks import NYUD_CLASSES
+from tests.helpers.nyud_mat import (
+    COLUMNS,
+    NAMES,
+    ROWS,
+    files,
+    frame,
+    one_error,
+    read,
+    stack,
+    write_mat,
+)
 from tools import nyud
 
 

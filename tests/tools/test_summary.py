@@ -6,9 +6,11 @@ import math
 import os
 import re
 
+import numpy as np
 import pytest
-from summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 
+import caffe
+from tests.helpers.summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 from tools import summary
 from tools.common import cli
 
@@ -73,6 +75,41 @@ EVERY = (
 
 def test_every_layer_types_shapes_are_the_nets(tmp_path):
     assert_is(summarized(EVERY), built(EVERY, tmp_path / "n.prototxt"))
+
+
+def test_layers_that_arithmetic_does_not_know_are_summarized(tmp_path):
+    text = (
+        data(3, 2, 9, 9)
+        + data(3, 2, name="marks")
+        + layer("spp", "SPP", "data", "spp_param { pyramid_height: 2 }")
+        + layer("fold", "Reshape", "spp", "reshape_param { shape { dim: 3 dim: 2 dim: 5 } }")
+        + layer("lstm", "LSTM", "fold marks", "recurrent_param { num_output: 4 }")
+    )
+    found = summarized(text)
+    assert_is(found, built(text, tmp_path / "n.prototxt"))
+    lstm = by_top(found)["lstm"]
+    assert [(p.what, p.shape) for p in lstm.params] == [
+        ("weights", (16, 5)),
+        ("bias", (16,)),
+        ("blob 2", (16, 4)),
+    ]
+    assert lstm.field is None
+    assert found.notes == ["layer 'lstm' (LSTM): not in GMAC"]
+
+
+def test_a_summary_draws_no_numbers_and_writes_no_file(tmp_path):
+    random = 'inner_product_param { num_output: 3 weight_filler { type: "gaussian" } }'
+    text = data(1, 9) + layer("c", "InnerProduct", "data", random)
+    text += layer("d", "InnerProduct", "c", random)
+    path = tmp_path / "out.h5"
+    output = layer("e", "HDF5Output", "c d", f'hdf5_output_param {{ file_name: "{path}" }}', "")
+    drawn = []
+    for summaries in (0, 1):
+        caffe.set_random_seed(3)
+        for _ in range(summaries):
+            assert [row.top for row in summarized(text + output).rows] == ["data", "c", "d"]
+        drawn.append(built(text, tmp_path / "n.prototxt").params["c"][0].data.copy())
+    assert np.array_equal(*drawn) and drawn[0].any() and not path.exists()
 
 
 def test_memory_is_that_of_the_blobs_without_the_shared_ones(tmp_path):
@@ -276,27 +313,25 @@ def test_the_size_is_that_of_the_images(capsys):
         ("layer { nmae: 'x' }", "net.prototxt:.*nmae"),
         ("name: 'x'", "no layers"),
         ('layers { name: "x" type: CONVOLUTION }', "V1"),
-        (data(1, 1, 9, 9) + layer("spp", "SPP", "data"), "layer 'spp' .SPP.*not known"),
-        (data(1, 1, 9, 9) + layer("r", "Relu", "data"), "layer 'r' .Relu.*did you mean ReLU"),
-        (data(1, 1, 9, 9) + layer("p", "Python", "data"), "layer 'p' .Python.*not known"),
-        (layer("data", "Input"), "layer 'data'.*0 shapes for 1 tops"),
-        (data(1, 1, 0, 9), "layer 'data'.*below 1"),
-        (data(1, 1, 9, 9) + layer("r", "ReLU", top=""), "layer 'r'.*no bottom"),
-        (layer("r", "ReLU", "dta"), "layer 'r'.*unknown bottom 'dta'"),
-        (data(1, 1, 9, 9) * 2, "layer 'data'.*'data' is another layer's"),
-        (data(1, 1, 9, 9) + conv("c", "data", "kernel_size: 10"), "'c'.*1x1x9x9 is too sm.*10x10"),
-        (data(1, 1, 9, 9) + conv("c", "data", ""), "'c'.*no kernel_size"),
+        (data(1, 1, 9, 9) + layer("r", "Relu", "data"), "layer 'r'.*unknown layer type.*ReLU"),
+        (data(1, 1, 9, 9) + layer("p", "Python", "data"), "layer 'p' .Python.*needs module"),
+        (layer("data", "Input"), "layer 'data' .Input.*needs a shape"),
+        (data(1, 1, 0, 9), "layer 'data' .Input.*1 or more"),
+        (layer("r", "ReLU", "dta"), "layer 'r'.*unknown bottom blob 'dta'"),
+        (data(1, 1, 9, 9) * 2, "layer 'data'.*'data' is made by an earlier"),
+        (data(1, 1, 9, 9) + conv("c", "data", "kernel_size: 10"), "'c'.*.1, 1, 9, 9. .*too small"),
+        (data(1, 1, 9, 9) + conv("c", "data", ""), "'c'.*needs a kernel_size"),
         (data(1, 1, 9, 9) + conv("c", "data", "kernel_size: 0"), "'c'.*kernel_size.*at least 1"),
         (data(1, 1, 9, 9) + conv("c", "data", "kernel_size: 1 group: 2"), "'c'.*group 2"),
-        (data(1, 1) + conv("c", "data", "kernel_size: 1"), "'c'.*spatial axes.*1x1"),
+        (data(1, 1) + conv("c", "data", "kernel_size: 1"), "'c'.*needs 1 to 3 spatial axes"),
         (data(1, 1, 9, 9) + data(1, 1, 8, 9, name="b") + layer("e", "Eltwise", "data b"),
-         "'e'.*data 1x1x9x9, b 1x1x8x9"),
+         "'e'.*'data' and 'b'.*shape"),
         (data(1, 1, 9, 9) + data(1, 1, 8, 9, name="b") + layer("c", "Concat", "data b"), "'c'"),
         (data(1, 1, 9, 9) + layer("c", "Crop", "data data", "crop_param { offset: 1 }"),
-         "'c'.*offset 1 . 9 of 'data' exceed 9"),
+         "'c'.*offset 1 . size 9 of 'data"),
         (data(1, 5, 9, 9) + layer("s", "Slice", "data", top="a b"), "'s'.*2 tops do not divide 5"),
         (data(1, 5) + layer("r", "Reshape", "data", "reshape_param { shape { dim: 2 dim: -1 } }"),
-         "'r'.*does not hold 1x5"),
+         "'r'.*-1 in"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line_and_exit_2(tmp_path, capsys, text, said):

@@ -184,7 +184,10 @@ class Team:
 def gpu_used(gpu):
     """Memory of a GPU that is in use, by whomever, as its driver sees it: bytes, or None."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     try:
+        if visible != [""]:  # the number is one of those; they may be UUIDs
+            gpu = visible[gpu]
         found = subprocess.run(
             [*command, "-i", str(gpu)], capture_output=True, text=True, timeout=60, check=True
         )

@@ -27,6 +27,7 @@ def environment(folder, scratch, gpu):
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(places))
     env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", MPLBACKEND="Agg")
     env["TMPDIR"] = str(folder)
+    env["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(scratch, "hypothesis")
     env["MPLCONFIGDIR"] = os.path.join(scratch, "matplotlib")
     env.setdefault("GLOG_minloglevel", "1")
     if gpu is None:

@@ -17,7 +17,7 @@ from tools.gpu.stage import StageFailed
 
 TITLE = "Conformance, the quick part"
 WORDS = """
-`tests/conformance_gpu`: the same net, weights and inputs on the GPU and on the CPU: every layer
+`tests/conformance/gpu`: the same net, weights and inputs on the GPU and on the CPU: every layer
 type in a few random nets and fixed cases, forward and backward, the six solvers, the VOC nets on
 a small picture. A deviation is the largest difference between two arrays, divided by the largest
 number in the CPU's; each kind of comparison has its limit. Without a GPU the device is emulated
@@ -25,7 +25,7 @@ number in the CPU's; each kind of comparison has its limit. Without a GPU the de
 and the next ones run in a new one.
 """
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = Path("tests", "conformance_gpu")
+SUITE = Path("tests", "conformance", "gpu")
 ORDER = ("solvers", "layers", "nets")
 """Of the suite's files, test_on_gpu_NAME.py; others follow."""
 LOOK = 0.3  # seconds between two looks at what the tests have said

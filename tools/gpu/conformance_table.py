@@ -77,7 +77,14 @@ def groups(tests):
         compared = sum(t["compared"] for t in found)
         worst = max(found, key=share_of)["worst"] if compared else None
         rows.append([group, *counts, f"{compared:,}", *_worst(worst)])
-    header = ["tests", *OUTCOMES, "comparisons", "nearest: deviation", "limit", "of"]
+    header = [
+        "tests",
+        *OUTCOMES,
+        "comparisons",
+        "closest to its limit: deviation",
+        "limit",
+        "compared",
+    ]
     return [*table(header, rows, True, left=(0, 7)), ""]
 
 
@@ -113,5 +120,5 @@ def nearest(tests):
     rows = [[name_of(t["test"]), *_worst(t["worst"]), f"{share_of(t):.2g}"] for t in ranked]
     if not rows:
         return []
-    header = ["nearest to their limits", "deviation", "limit", "of", "share"]
+    header = ["closest to their limits", "deviation", "limit", "compared", "share"]
     return [*table(header, rows, True, left=(0, 3)), ""]

@@ -1,4 +1,4 @@
-"""Stage `conformance-whole`: all of tests/conformance_gpu, where time is left for it."""
+"""Stage `conformance-whole`: all of tests/conformance/gpu, where time is left for it."""
 
 from __future__ import annotations
 

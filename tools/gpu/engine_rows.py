@@ -1,6 +1,6 @@
 """What a worker of the stage `tables` does for the engine: one configuration after the other.
 
-See tools/bench_worker for the commands.
+See tools/benchmark/worker for the commands.
 """
 
 from __future__ import annotations
@@ -30,11 +30,19 @@ class EngineRows:
         caffe.engine.set_lean(True)
 
     def about(self):
-        """{measures_folding: whether the engine can choose folding by measurement}."""
+        """{measures_folding: whether the engine can choose folding by measurement; rounds: whether
+        the GPU multiplies in TF32 and bfloat16 (compute capability 8.0 on)}."""
         caffe.engine.set_folding("measured")
         found = settings.folding() == "measured"
         caffe.engine.set_folding(True)
-        return {"measures_folding": found}
+        try:
+            caffe.engine.set_precision("bfloat16")
+        except caffe.engine.InputError:
+            rounds = False
+        else:
+            rounds = True
+        caffe.engine.set_precision("float32")
+        return {"measures_folding": found, "rounds": rounds}
 
     def prepare(self, net, size, shrink, folder):
         """Make ready a net of bench_nets.NETS; {flop, flop_of_step, fc6: its shape, dilation and

@@ -23,6 +23,7 @@ def run(job):
     from tools.gpu import torch_facts
 
     if job.gpu is not None:
+        refuse_trouble(job.gpu, torch_facts.without_cuda())
         refuse_without(job.gpu, torch_facts.count())
         use(job.gpu)
     found = {
@@ -39,6 +40,19 @@ def run(job):
     if missing:
         found["not installed"] = "; ".join(f"{name}: {OPTIONAL[name]}" for name in missing)
     job.result("facts", **found)
+
+
+def refuse_trouble(gpu, without_cuda):
+    """Raise UserError where PyTorch is built `without_cuda` (its version, or None), or the engine
+    knows why the GPU cannot be used."""
+    import caffe
+
+    if without_cuda:
+        trouble = f"PyTorch {without_cuda} is built without CUDA; take a build for CUDA"
+    else:
+        trouble = caffe.engine.gpu_trouble(gpu)
+    if trouble:
+        raise UserError(f"GPU {gpu}: {trouble}; --cpu makes a dry run on the CPU")
 
 
 def refuse_without(gpu, count):

@@ -13,7 +13,7 @@ FINE = ("done", "cut off", "no time")
 
 STATES = {
     "waiting": "waits for its turn",
-    "running": "runs; a report that ends so was itself cut off here",
+    "running": "running (if nothing runs any more: cut off here)",
     "done": "done",
     "cut off": "ended at its deadline; its results so far stand",
     "no time": "not begun: no time was left for it",
@@ -42,13 +42,19 @@ def markdown(data):
     """The report as Markdown text."""
     lines = ["# GPU report", ""]
     if data["dry_run"]:
-        lines += ["**Dry run: no figure here is one of a GPU with the nets at full width.**", ""]
+        lines += [
+            "**Dry run: it shows that the code runs; no figure here says anything of a GPU.**",
+            "",
+        ]
     lines += [f"`{data['command']}`, {data['date']}, {data['minutes']:g} minutes.", ""]
     rows = [[stage["name"], STATES[stage["state"]], f"{stage['seconds']:.1f}", _figure(stage)]
             for stage in data["stages"]]  # fmt: skip
     lines += table(["stage", "state", "seconds", "main figure"], rows, True, left=(0, 1, 3))
     if data["machine"]:
-        lines += ["", *table(["machine", ""], map(_row, data["machine"].items()), True, left=2)]
+        lines += [
+            "",
+            *table(["machine", "value"], map(_row, data["machine"].items()), True, left=2),
+        ]
     for stage in data["stages"]:
         lines += ["", *_section(stage)]
     return "\n".join(lines) + "\n"
@@ -89,6 +95,8 @@ def _section(stage):
         shown = json.dumps(_finite(stage["results"]))
         lines += [f"The results cannot be shown as tables ({type(error).__name__}: {error}):", "",
                   "```", shown, "```", ""]  # fmt: skip
+    if stage.get("left out"):
+        lines += [stage["left out"], ""]
     for picture in stage["pictures"]:
         lines += [f"![{picture['caption']}]({picture['file']})", "", picture["caption"], ""]
     while not lines[-1]:

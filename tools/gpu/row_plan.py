@@ -15,8 +15,8 @@ Row = namedtuple(
 )
 Row.__doc__ = """One configuration.
 
-side          a side of tools/bench_worker: ENGINE or MODULE
-net           of bench_nets.NETS
+side          a side of tools/benchmark/worker: ENGINE or MODULE
+net           of benchmark.nets.NETS
 precision     of PRECISIONS
 autotuning    whether cuDNN tries its algorithms
 folding       of the engine: True, False or "measured"
@@ -25,20 +25,20 @@ test          whether a test net runs beside the training net, as in the paper's
 """
 
 
-def engine_rows(net, gpu):
+def engine_rows(net, gpu, precisions=PRECISIONS):
     """The rows of the engine that every net has. The CPU has one precision, and no cuDNN."""
     plain = Row(ENGINE, net)
     rows = [plain, plain._replace(test=True)]
     if gpu:
-        rows += [plain._replace(precision=name, autotuning=True) for name in PRECISIONS]
+        rows += [plain._replace(precision=name, autotuning=True) for name in precisions]
     return rows
 
 
-def engine_choices(net, gpu, measures_folding):
+def engine_choices(net, gpu, measures_folding, precisions=PRECISIONS):
     """Rows of the engine with one thing changed: what recomputation and folding give and cost."""
     plain = Row(ENGINE, net)
     rows = [plain._replace(recompute=True), plain._replace(folding=False)]
-    if gpu:
+    if gpu and "bfloat16" in precisions:
         # Where products are fastest, what folding costs the host counts the most.
         fast = plain._replace(precision="bfloat16", autotuning=True)
         rows += [fast._replace(folding=False)]
@@ -47,18 +47,18 @@ def engine_choices(net, gpu, measures_folding):
     return rows
 
 
-def module_rows(net, gpu):
+def module_rows(net, gpu, precisions=PRECISIONS):
     """The rows of the plain PyTorch module."""
     plain = Row(MODULE, net, folding=None, recompute=None)
     rows = [plain, plain._replace(test=True)] if net == VGG16 else [plain]
     if gpu:
-        rows += [plain._replace(precision=name, autotuning=True) for name in PRECISIONS]
+        rows += [plain._replace(precision=name, autotuning=True) for name in precisions]
     return rows
 
 
-def ordered_rows(gpu, measures_folding):
+def ordered_rows(gpu, measures_folding, precisions=PRECISIONS):
     """The rows in order; those that follow each other on one side are one process's. "products"
-    stands where the rates of products are measured.
+    stands where the rates of products are measured. `precisions` are those that the GPU has.
 
     On the CPU, where only whether all runs is to be seen, each side has one process.
     """
@@ -67,14 +67,14 @@ def ordered_rows(gpu, measures_folding):
         rows += engine_choices(VGG16, gpu, measures_folding)
         return [*rows, "products", *module_rows(VGG16, gpu), *module_rows(FCN8S, gpu)]
     return [
-        *engine_rows(VGG16, gpu),
+        *engine_rows(VGG16, gpu, precisions),
         "products",
-        *module_rows(VGG16, gpu),
-        *engine_rows(FCN8S, gpu),
-        *engine_rows(VGG19, gpu),
-        *engine_choices(VGG16, gpu, measures_folding),
-        *module_rows(FCN8S, gpu),
-        *module_rows(VGG19, gpu),
+        *module_rows(VGG16, gpu, precisions),
+        *engine_rows(FCN8S, gpu, precisions),
+        *engine_rows(VGG19, gpu, precisions),
+        *engine_choices(VGG16, gpu, measures_folding, precisions),
+        *module_rows(FCN8S, gpu, precisions),
+        *module_rows(VGG19, gpu, precisions),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -24,7 +25,7 @@ needs to show anything, and at `most` so many (None: no limit); left out where l
 left."""
 
 STAGES = (
-    Stage("check", 60, most=60),
+    Stage("check", 60, need=30, most=60),
     Stage("conformance", 15, need=30),
     Stage("tables", 30, need=40),
     Stage("timeline", 8, need=30),
@@ -39,6 +40,7 @@ PICTURES = 5
 PICTURE = re.compile(r"gpu-[a-z0-9-]+\.png")
 WRITE_SECONDS = 0.2  # between two writings of the report
 LAST_LINES = 12
+NO_RESULT = "its time ended before its first result"
 
 Settings = namedtuple("Settings", "out minutes gpu shrink data stages command")
 Settings.__doc__ = """How the report is made: `gpu` None is the CPU; `stages` are Stages."""
@@ -92,16 +94,31 @@ class Runner:
     def _on_signal(self, number, frame):
         self.signal = number
 
+    def _own_log(self):
+        """The log, empty and locked. Raises UserError where another report is being written."""
+        log = open(self.path("gpu-report.log"), "a", encoding="utf-8")  # noqa: SIM115
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.close()
+            raise UserError(
+                f"--out {self.settings.out}: another report is being written there; choose another"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        log.truncate(0)
+        return log
+
     def _begin(self):
         """Take the place of the report that is there: its log, its pictures."""
         if self.signal is not None:
             return
+        self.log = self._own_log()
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             with open(self.path("gpu-report.json"), encoding="utf-8") as file:
                 old = [p["file"] for e in json.load(file)["stages"] for p in e["pictures"]]
             for name in filter(PICTURE.fullmatch, old):
                 os.unlink(self.path(name))
-        self.log = open(self.path("gpu-report.log"), "w", encoding="utf-8")  # noqa: SIM115
         for line in self.early:
             self._keep(line)
         self._write()
@@ -110,13 +127,21 @@ class Runner:
         """What machine this is. Raises UserError where the GPU cannot be used."""
         entry = {"state": "waiting", "results": [], "pictures": [], "error": None}
         self._say(f"looking at {_place(self.settings.gpu)}")
-        self._run_child(PROBE, entry, scratch, min(PROBE_SECONDS, self._left()))
+        seconds = min(PROBE_SECONDS, self._left())
+        self._run_child(PROBE, entry, scratch, seconds)
         if self.signal is None and entry["state"] != "done":
-            raise UserError(entry["error"] or f"PyTorch said nothing of {_place(self.settings.gpu)}"
-                            f" in {PROBE_SECONDS} s")  # fmt: skip
+            error = entry["error"]
+            if error in (None, NO_RESULT):
+                error = f"PyTorch said nothing of {_place(self.settings.gpu)} in {seconds:.0f} s"
+            raise UserError(error)
         for result in entry["results"]:
             del result["kind"]
             self.data["machine"].update(result)
+
+    @property
+    def begun(self):
+        """Whether there is a report of this run."""
+        return self.log is not None
 
     def _left(self):
         return self.end - time.monotonic()
@@ -183,7 +208,7 @@ class Runner:
         elif asked or cut:
             entry["state"] = "cut off" if self.signal is None or cut else "stopped"
             if self.signal is None and not entry["results"]:
-                entry["state"], entry["error"] = "failed", "its time ended before its first result"
+                entry["state"], entry["error"] = "failed", NO_RESULT
         elif code:
             entry["state"] = "failed"
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
@@ -213,8 +238,13 @@ class Runner:
         if not PICTURE.fullmatch(name) or (name not in of_all and len(of_all) >= PICTURES):
             self._say(f"left out: picture {name}; at most {PICTURES} go into the report")
             return
-        with open(picture["path"], "rb") as file:
-            write_atomic(self.path(name), file.read())
+        try:
+            with open(picture["path"], "rb") as file:
+                write_atomic(self.path(name), file.read())
+        except OSError as error:
+            entry["left out"] = f"Left out: {name}: {error.strerror}."
+            self._say(entry["left out"])
+            return
         entry["pictures"] = [p for p in entry["pictures"] if p["file"] != name]
         entry["pictures"].append({"file": name, "caption": picture["caption"]})
 

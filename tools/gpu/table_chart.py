@@ -22,6 +22,15 @@ def bars(results):
     return found
 
 
+def title(results):
+    """What was measured, in words."""
+    net = next((r for r in results if r["kind"] == "net"), None)
+    if net is None:
+        return "A training step"
+    words = f"A training step at {net['size'][0]}×{net['size'][1]}"
+    return words + (f", channels / {net['shrink']}: dry run" if net["shrink"] > 1 else "")
+
+
 def plot(results):
     """The picture as a PNG's bytes; None where there is no row."""
     drawn = bars(results)
@@ -44,6 +53,7 @@ def plot(results):
     axes.set_ylim(len(drawn) - 0.4, -0.6)
     axes.set_xlim(0, 1.08 * max(max(step, floor or 0.0) for _, _, step, floor in drawn))
     axes.set_xlabel("ms of a training step, in a row")
+    axes.set_title(title(results))
     axes.grid(axis="x", alpha=0.3)
     keys = [Patch(color=COLOURS[side], label=table_text.SIDES[side]) for side in COLOURS]
     keys.append(Line2D([], [], color="black", linewidth=2, label="floor"))

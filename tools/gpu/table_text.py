@@ -143,7 +143,7 @@ def times(results):
             rows[-1][-1] = "-"
         rows[-1] += ["-" if row["test"] else ratio(over_floor(results, row))]
         rows[-1] += [str(step["count"])]
-    header = ["net", "side", "", "forward, ms", "forward + backward", "step", "in a row"]
+    header = ["net", "of", "configuration", "forward, ms", "forward + backward", "step", "in a row"]
     return table([*header, "floor", "in a row / floor", "passes"], rows, markdown=True, left=3)
 
 
@@ -154,7 +154,15 @@ def memory(results):
         rows[-1] += [megabytes(row["memory"], "allocated"), megabytes(row["later"], "allocated")]
         rows[-1] += [megabytes(row["memory"], name) for name in ("reserved", "driver")]
         rows[-1] += [megabytes(row.get("inference"), name) for name in ("allocated", "driver")]
-    header = ["net", "side", "", "training: allocated, MB", "later", "reserved", "driver"]
+    header = [
+        "net",
+        "of",
+        "configuration",
+        "training: allocated, MB",
+        "later",
+        "reserved",
+        "driver",
+    ]
     header += ["scoring: allocated", "driver"]
     return table(header, rows, markdown=True, left=3)
 
@@ -174,6 +182,10 @@ def _notes(results):
         what = ", ".join(filter(None, [row.get("net"), SIDES.get(row["side"], row["side"])]))
         rest = row_plan.words(row) if "net" in row else row["precision"]
         lines.append(f"- failed: {what}, {rest}: {row['error']}")
+    for row in results_of(results, "without"):
+        lines.append(
+            f"- left out: {', '.join(row['precisions'])}, which this card does not multiply"
+        )
     for row in results_of(results, "left out"):
         lines.append(f"- left out, as the time was over: {row['rows']} of {row['of']} rows")
     for row in results_of(results, "row"):

@@ -1,8 +1,8 @@
 """The stage `tables` of the GPU report: the paper's tables 1 and 6, beside PyTorch and the floor.
 
 Every row is a configuration (row_plan.Row); rows of one side that follow each other are measured
-by one worker (tools/bench_worker), which gives its memory back between them. A worker that dies,
-or that still holds memory, is replaced, so that a row that fails costs no other.
+by one worker (tools/benchmark/worker), which gives its memory back between them. A worker of which
+a row failed, or that still holds memory, is replaced, so that a row that fails costs no other.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Rows:
             self.job.picture("tables", table_chart.plot(self.results), caption)
         self.drawn = count
 
-    def products(self):
+    def products(self, precisions):
         """The card's rate of products in each precision."""
         size = DRY_PRODUCT if self.dry else PRODUCT
         if self.job.gpu is None:
             size = min(size, 1024)
-        for precision in row_plan.PRECISIONS if self.job.gpu is not None else ("float32",):
+        for precision in precisions:
             try:
                 worker = self._worker(row_plan.MODULE, row_plan.VGG16)
                 answer = worker.call("product", seconds=0.3, precision=precision, size=size)
@@ -86,13 +86,13 @@ class Rows:
             except bench_sides.SideFailed as failure:
                 self._failed(failure, side="product", precision=precision)
 
-    def measures_folding(self):
-        """Whether the engine can choose folding by measurement."""
+    def about(self):
+        """What the engine can do here: see EngineRows.about."""
         try:
-            return self._worker(row_plan.ENGINE, row_plan.VGG16).call("about")["measures_folding"]
+            return self._worker(row_plan.ENGINE, row_plan.VGG16).call("about")
         except bench_sides.SideFailed as failure:
             self.job.say(str(failure))
-            return False
+            return {"measures_folding": False, "rounds": True}
 
     def _worker(self, side, net):
         if self.worker is not None and self.worker.side != side:
@@ -126,8 +126,7 @@ class Rows:
     def _failed(self, failure, **row):
         self.job.say(str(failure))
         self._tell("failed", **row, error=str(failure))
-        if self.worker is not None and self.worker.process.poll() is not None:
-            self.close()
+        self.close()  # it may be dead, or have lost the GPU, and every later row with it
 
     def close(self):
         """End the worker; what it printed goes to the log."""
@@ -145,12 +144,18 @@ def run(job):
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rows = Rows(job)
     try:
-        ordered = row_plan.ordered_rows(job.gpu is not None, rows.measures_folding())
+        about = rows.about()
+        precisions = (
+            row_plan.PRECISIONS if job.gpu is not None and about["rounds"] else ("float32",)
+        )
+        if job.gpu is not None and not about["rounds"]:
+            job.result("without", precisions=row_plan.PRECISIONS[1:])
+        ordered = row_plan.ordered_rows(job.gpu is not None, about["measures_folding"], precisions)
         left_out = 0
         for row in ordered:
             if row == "products":
                 rows.draw()  # the worker changes: the picture so far is there, whatever comes
-                rows.products()
+                rows.products(precisions)
             elif rows.fits(row.side, row.net):
                 rows.run(row)
             else:

@@ -141,7 +141,6 @@ def look(job, nets, way):
     followed and the layers, for the picture."""
     import caffe
 
-    caffe.engine.set_precision(way.precision)
     caffe.engine.set_autotuning(way.autotuning)
     caffe.engine.set_folding(way.folding)
     about = {"net": nets.case.net, "size": nets.case.size, "shrink": nets.case.shrink}
@@ -186,6 +185,12 @@ def run(job):
             job.say(f"no time for {way.precision}, {'' if way.folding else 'un'}folded")
             break
         began = time.monotonic()
+        try:
+            caffe.engine.set_precision(way.precision)
+        except caffe.engine.InputError as error:  # an older card
+            if not any(w.precision == way.precision for w in WAYS[: WAYS.index(way)]):
+                job.result("without", why=str(error))
+            continue
         parts, layers = look(job, nets, way)
         longest = time.monotonic() - began
         job.say(f"{way.precision}, {'' if way.folding else 'un'}folded: {longest:.1f} s")

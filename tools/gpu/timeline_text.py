@@ -135,6 +135,7 @@ def markdown(results):
     layers = next((result for result in results if result["kind"] == "layers"), None)
     if layers is not None:
         parts += [[f"By layer, {_way(layers)}:"], layer_table(layers["layers"])]
+    parts += [[f"Left out: {r['why']}."] for r in results if r["kind"] == "without"]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 

@@ -12,6 +12,11 @@ from tools.benchmark.worker import peak_memory
 from tools.common.cli import UserError
 
 
+def without_cuda():
+    """PyTorch's version where it is built for no kind of GPU, else None."""
+    return None if torch.version.cuda or torch.version.hip else torch.__version__
+
+
 def count():
     """How many CUDA GPUs PyTorch sees."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -28,7 +33,7 @@ def facts(gpu):
     found["compute capability"] = f"{card.major}.{card.minor}"
     found["multiprocessors"] = card.multi_processor_count
     found["memory of the card"] = f"{card.total_memory / 1e6:,.0f} MB"
-    found["in use before"] = f"{_driver(gpu) / 1e6:,.0f} MB"
+    found["in use, with this process's context"] = f"{_driver(gpu) / 1e6:,.0f} MB"
     found["driver"] = driver_version()
     found["kernels in PyTorch for"] = torch.cuda.get_arch_list()
     return found

@@ -14,7 +14,7 @@ from tools.gpu import pack, training_data, training_text
 from tools.gpu.steps import Step, StepFailed
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
 
-TITLE = "Training on CamVid"
+TITLE = "Training"
 WORDS = """
 The recipe `prototxt/examples/camvid-gpu.toml`, with the toolkit's own commands: make_init.py puts
 HED's trunk into the net, solve.py trains, score.py scores on val. A speed trial comes first, and

@@ -59,7 +59,7 @@ def markdown(results):
     for net in nets:
         losses = results_of(results, "loss", net)
         if losses:
-            lines += ["", f"Loss of {net}, a mean over the iterations since the line before:", ""]
+            lines += ["", f"Loss of {net}, {_averaged(losses)}:", ""]
             lines += _losses(losses)
     return "\n".join(lines)
 
@@ -104,6 +104,13 @@ def _classes(results):
     return table(["IU, %", *names], rows, True)
 
 
+def _averaged(losses):
+    """Over how many iterations each loss is a mean, in words."""
+    if len(losses) < 2:
+        return "as logged"
+    return f"each a mean over {losses[-1]['iteration'] - losses[-2]['iteration']} iterations"
+
+
 def _losses(losses):
     places = np.unique(np.linspace(0, len(losses) - 1, min(SHOWN, len(losses))).round().astype(int))
     rows = [[f"{losses[i]['iteration']:,}", f"{losses[i]['loss']:.4g}", f"{losses[i]['lr']:.3g}"]
@@ -145,9 +152,10 @@ def curve(results):
                    "o", color=colour, mec="black")  # fmt: skip
     axes.set_xlabel("iteration")
     axes.set_ylabel("loss, mean over the pixels")
-    axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
+    axes.margins(y=0.15)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=2)
     right.set_ylabel("mean IU on val, % (dots)")
     right.set_ylim(0, 100)
     data = results_of(results, "data")[0]

@@ -1,6 +1,6 @@
 """The `caffe` tool of BVLC Caffe, and its three `upgrade_*` tools.
 
-usage: python -m caffe <command> <flags>
+usage: python -m caffe <command> <flags>      or, after pip install: caffe <command> <flags>
 
 commands:
   train           train a net, or finetune one

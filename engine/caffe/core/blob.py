@@ -134,6 +134,11 @@ class Blob:
         return unfold(tensor, stored, fold)
 
     @property
+    def data_is_zero(self) -> bool:
+        """Nothing was given or written to `data` yet; its zeros take no memory so far."""
+        return self._data.blank
+
+    @property
     def diff_is_zero(self) -> bool:
         """No layer gave or wrote a diff, in this pass if the net is lean."""
         return self._diff.blank

@@ -32,7 +32,8 @@ def fill(blob: Blob, filler_param) -> None:
         raise InputError(f"unknown filler type '{filler_param.type}'; {hint}")
     if filler_param.sparse != -1 and filler_param.type != "gaussian":
         raise InputError(f"filler '{filler_param.type}': only 'gaussian' can be sparse")
-    if blob.count:
+    zero = filler_param.type == "constant" and filler_param.value == 0
+    if blob.count and not (zero and blob.data_is_zero):
         blob.overwrite(_CPU).copy_(make(blob.shape, filler_param))
 
 

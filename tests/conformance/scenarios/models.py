@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-import models
 import numpy as np
 from google.protobuf import text_format
 
 import caffe
+from tests.conformance import models
 
 from .common import PHASES, make_net, parameters, write_text
 from .published import bilinear, normal, passed, read_net, without_chance

@@ -173,7 +173,7 @@ def shared_parameters(args, arrays):
 
 def python_layer_calls(args, arrays):
     """What a Python layer is told, in order, over two sizes of its input."""
-    import python_layers
+    from tests.conformance import python_layers
 
     del python_layers.CALLS[:]
     net = make_net(args)
@@ -192,7 +192,7 @@ def python_layer_calls(args, arrays):
 
 def data_layer_calls(args, arrays):
     """The sizes that a net takes from a data layer of its own, and the calls that it gets."""
-    import python_layers
+    from tests.conformance import python_layers
 
     del python_layers.CALLS[:]
     net = make_net(args)

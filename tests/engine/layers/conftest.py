@@ -9,15 +9,7 @@ import pytest
 
 import caffe
 from caffe.engine import InputError
-
-
-def batches(net, times):
-    """The net's next `times` batches, each {blob's name: array}."""
-    found = []
-    for _ in range(times):
-        net.forward()
-        found.append({name: blob.data.copy() for name, blob in net.blobs.items()})
-    return found
+from tests.helpers.data_files import batches
 
 
 @pytest.fixture

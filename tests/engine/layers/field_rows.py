@@ -14,15 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import data_files
 import numpy as np
-from layer_runs import Run, distinct
-from net_texts import CLASSIFIER
 
 import caffe
 from caffe import log
 from caffe.engine import InputError
 from caffe.proto import caffe_pb2
+from tests.helpers import data_files
+from tests.helpers.layer_runs import Run, distinct
+from tests.helpers.net_texts import CLASSIFIER
 
 WITHOUT_GRADIENT = {"Accuracy", "ArgMax", "Embed", "Threshold"}
 LABELLED = {"SoftmaxWithLoss"}

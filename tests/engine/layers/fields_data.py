@@ -7,11 +7,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import data_files as files
 import numpy as np
-from field_rows import Layers, Pair
 
 import caffe
+from tests.engine.layers.field_rows import Layers, Pair
+from tests.helpers import data_files as files
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="every-field-data-"))
 atexit.register(shutil.rmtree, _FOLDER, True)

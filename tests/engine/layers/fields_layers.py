@@ -9,8 +9,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from field_rows import CLASSES, IMAGE, ONE_CODE, POSITIVE, SCORES, TRAINING, Layers, Pair
-from layer_runs import distinct, pattern
+
+from tests.engine.layers.field_rows import (
+    CLASSES,
+    IMAGE,
+    ONE_CODE,
+    POSITIVE,
+    SCORES,
+    TRAINING,
+    Layers,
+    Pair,
+)
+from tests.helpers.layer_runs import distinct, pattern
 
 FILLERS = 'weight_filler { type: "gaussian" } bias_filler { type: "uniform" }'
 _FOLDER = Path(tempfile.mkdtemp(prefix="every-field-"))

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from field_rows import CLASSES, IMAGE, SCORES, Layers
 
 from caffe.proto import caffe_pb2
+from tests.engine.layers.field_rows import CLASSES, IMAGE, SCORES, Layers
 
 IGNORING = ("ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss")
 

@@ -7,11 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from field_rows import Elsewhere, OneNet, OneSolver, Pair, Refused, Same
-from layer_runs import distinct
-from net_texts import CLASSIFIER, data, ip, layer, losses
-
 from caffe.proto import caffe_pb2
+from tests.engine.layers.field_rows import Elsewhere, OneNet, OneSolver, Pair, Refused, Same
+from tests.helpers.layer_runs import distinct
+from tests.helpers.net_texts import CLASSIFIER, data, ip, layer, losses
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="every-field-nets-"))
 atexit.register(shutil.rmtree, _FOLDER, True)
@@ -139,7 +138,7 @@ def solver():
         "snapshot_format": solvers(BASE + "snapshot_format: HDF5"),
         "snapshot_after_train": solvers(BASE + "snapshot_after_train: false"),
         "solver_mode": Elsewhere(
-            "engine/test_command.py", "test_a_solver_that_asks_for_a_missing_gpu_is_named"
+            "engine/command/test_command.py", "test_a_solver_that_asks_for_a_missing_gpu_is_named"
         ),
         "device_id": Elsewhere(
             "engine/layers/test_every_field.py", "test_device_id_is_the_gpu_of_the_command"
@@ -168,7 +167,7 @@ def solver():
         "momentum2": solvers(adam + "momentum2: 0.5", adam),
         "debug_info": solvers(DISPLAYED + "debug_info: true", DISPLAYED),
         "layer_wise_reduce": Elsewhere(
-            "engine/test_nccl.py", "test_two_processes_train_as_one_does_on_both_batches"
+            "engine/training/test_nccl.py", "test_two_processes_train_as_one_does_on_both_batches"
         ),
         "weights": solvers(BASE + f'weights: "{write_weights()}"'),
     }  # fmt: skip

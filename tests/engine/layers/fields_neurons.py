@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from field_rows import IMAGE, ONE_CODE, POSITIVE, TRAINING, Elsewhere, Layers
+from tests.engine.layers.field_rows import IMAGE, ONE_CODE, POSITIVE, TRAINING, Elsewhere, Layers
 
-NEEDS_BOTH = Elsewhere("engine/test_proto_text.py", "test_a_missing_required_field_is_named")
+NEEDS_BOTH = Elsewhere("engine/proto/test_proto_text.py", "test_a_missing_required_field_is_named")
 
 
 def clip():

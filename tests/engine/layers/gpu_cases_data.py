@@ -7,10 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import data_files as files
 import numpy as np
 
 import caffe
+from tests.helpers import data_files as files
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="gpu-cases-"))
 atexit.register(shutil.rmtree, _FOLDER, True)

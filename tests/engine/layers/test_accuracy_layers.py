@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from layer_runs import Run, pattern
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, pattern
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ KNOWN holds BVLC Caffe 1.0's numbers."""
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 X = np.array([[-2, -0.5, 0, 0.5, 1, 3]], dtype=np.float32)
 

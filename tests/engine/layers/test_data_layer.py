@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 
-import data_files as files
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ import caffe
 from caffe import ranks
 from caffe.engine import InputError
 from caffe.reading import databases
+from tests.helpers import data_files as files
 
 
 def counted(count, height=4, width=5):

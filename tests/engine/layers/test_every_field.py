@@ -5,18 +5,20 @@ The tables are in `fields_*.py`. A field that none of them names makes a test fa
 
 from __future__ import annotations
 
-import fields_data
-import fields_layers
-import fields_losses
-import fields_nets
-import fields_neurons
 import pytest
-from field_rows import logged
-from net_texts import data, layer
 
 import caffe
 from caffe import command
 from caffe.proto import caffe_pb2
+from tests.engine.layers import (
+    fields_data,
+    fields_layers,
+    fields_losses,
+    fields_nets,
+    fields_neurons,
+)
+from tests.engine.layers.field_rows import logged
+from tests.helpers.net_texts import data, layer
 
 MESSAGES = caffe_pb2.DESCRIPTOR.message_types_by_name
 OTHER_TESTS = {

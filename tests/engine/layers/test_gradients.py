@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct
 
 import caffe
+from tests.helpers.layer_runs import Run, check_gradients, distinct
 
 IMAGE = (2, 4, 3, 2)
 SMALL = distinct(*IMAGE)

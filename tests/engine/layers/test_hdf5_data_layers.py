@@ -6,19 +6,19 @@ import os
 import tempfile
 from pathlib import Path
 
-import data_files as files
 import h5py
 import numpy as np
 import pytest
 import torch
-from emulated_gpu import emulated_gpus
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, pattern
 
 import caffe
 from caffe import ranks
 from caffe.engine import Error, InputError
 from caffe.layers import hdf5_layers
+from tests.helpers import data_files as files
+from tests.helpers.emulated_gpu import emulated_gpus
+from tests.helpers.layer_runs import Run, pattern
 
 TOPS = 'top: "data" top: "label"'
 

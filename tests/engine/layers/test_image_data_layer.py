@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-import data_files as files
 import numpy as np
 import pytest
 from PIL import Image
 
 import caffe
+from tests.helpers import data_files as files
 
 
 def text(more="batch_size: 2", transform="", source='source: "list.txt"'):

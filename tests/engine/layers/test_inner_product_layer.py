@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 
 @given(st.integers(-3, 2), st.booleans(), st.booleans())

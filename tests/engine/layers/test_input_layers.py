@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from layer_runs import Run
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run
 
 
 def test_input_gives_one_shape_to_all_or_one_to_each():

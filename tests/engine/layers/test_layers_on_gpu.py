@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
-from emulated_gpu import emulated_gpus, waits
-from layer_runs import Run, distinct
 
 import caffe
 from caffe.run import passes
+from tests.helpers import data_files
+from tests.helpers.emulated_gpu import emulated_gpus, waits
+from tests.helpers.layer_runs import Run, distinct
 
 IMAGE = (2, 4, 5, 6)
 LABELS = np.arange(60).reshape(2, 1, 5, 6) % 4
@@ -79,12 +80,19 @@ CASES = [
 ELSEWHERE = {"Python"}
 # Further families, in files of their own: each has CASES, and perhaps what other tests run.
 for _file in sorted(Path(__file__).parent.glob("gpu_cases_*.py")):
-    _family = importlib.import_module(_file.stem)
+    _family = importlib.import_module(f"{__package__}.{_file.stem}")
     CASES += _family.CASES
     ELSEWHERE |= getattr(_family, "ELSEWHERE", set())
 WITHOUT_GRADIENT = {"Accuracy", "ArgMax", "Embed", "Threshold"}
 LABELLED = {"BatchReindex", "Filter", "SoftmaxWithLoss"}
 """Whose further bottoms hold numbers of classes, rows or pairs."""
+
+
+def name(case):
+    """A case's name for pytest, without the temporary folder of its files: the same in all of
+    pytest's processes."""
+    kind, body, *_ = case
+    return re.sub(r'"/[^"]*/', '"', f"{kind} {body}".strip())
 
 
 def spoil(blobs, part):
@@ -138,7 +146,7 @@ def test_every_layer_type_is_here():
     assert {kind for kind, *_ in CASES} | ELSEWHERE == set(caffe.layer_type_list())
 
 
-@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES, ids=map(name, CASES))
 def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bottoms, more):
     caffe.set_random_seed(1)
     expected, _ = run_layer(kind, body, bottoms, more)
@@ -152,7 +160,7 @@ def test_a_layer_on_the_gpu_gives_the_cpus_numbers_without_a_wait(kind, body, bo
     assert waited == []
 
 
-@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES)
+@pytest.mark.parametrize(("kind", "body", "bottoms", "more"), CASES, ids=map(name, CASES))
 def test_a_layer_overwrites_all_of_what_it_makes_or_nothing(kind, body, bottoms, more):
     caffe.set_random_seed(1)
     expected, _ = run_layer(kind, body, bottoms, more)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 SCORES = pattern(2, 3, 2, 2) / 4
 LABELS = np.array([[[[0, 2], [255, 1]]], [[[255, 1], [2, 255]]]], dtype=np.float32)

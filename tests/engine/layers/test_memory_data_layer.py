@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_gpu import emulated_gpus, waits
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, pattern
 
 import caffe
 from caffe.engine import InputError
+from tests.helpers.emulated_gpu import emulated_gpus, waits
+from tests.helpers.layer_runs import Run, pattern
 
 PARAM = "memory_data_param { batch_size: 2 channels: 1 height: 3 width: 4 }"
 

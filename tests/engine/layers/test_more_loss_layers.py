@@ -4,10 +4,10 @@ Losses and gradients written out as numbers are BVLC Caffe 1.0's."""
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct
 
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2
+from tests.helpers.layer_runs import Run, check_gradients, distinct
 
 A = ((np.arange(12).reshape(3, 4) * 7 % 11 - 4) / 4).astype(np.float32)
 B = ((np.arange(12).reshape(3, 4) * 5 % 11 - 4) / 4).astype(np.float32)

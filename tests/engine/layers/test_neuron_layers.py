@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe.compute import rng
 from caffe.core.layer import TRAIN
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 BODIES = [
     ("ReLU", ""),

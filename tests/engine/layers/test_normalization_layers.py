@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe.core.layer import TRAIN
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 # lrn_param: the first two channels' first row, and their gradient; BVLC Caffe's
 NORMALIZED = {

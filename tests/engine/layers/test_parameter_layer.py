@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_runs import Run, pattern
-from net_texts import data, layer
 
 from caffe.engine import InputError
+from tests.helpers.layer_runs import Run, pattern
+from tests.helpers.net_texts import data, layer
 
 PARAM = "parameter_param { shape { dim: 2 dim: 3 } }"
 NET = (

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
 from caffe.core.blob import Blob
@@ -15,6 +14,7 @@ from caffe.errors import InputError
 from caffe.layers import create, pooling
 from caffe.layers.pooling import pooled_size
 from caffe.proto import caffe_pb2
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 # (size, kernel, stride, pad): windows rounded up, rounded down; BVLC Caffe's
 SIZES = {

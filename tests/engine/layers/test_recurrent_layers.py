@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe import log
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 BODY = 'recurrent_param { num_output: 2 weight_filler { type: "uniform" } %s }'
 EXPOSED = BODY % "expose_hidden: true"

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from emulated_gpu import emulated_gpus
 from hypothesis import given, strategies as st
-from layer_runs import Run, check_gradients, distinct, pattern
 
 import caffe
 from caffe.core.blob import Blob
 from caffe.errors import InputError
 from caffe.layers import create
 from caffe.proto import caffe_pb2
+from tests.helpers.emulated_gpu import emulated_gpus
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 EMBED = "embed_param { num_output: 2 input_dim: 3 }"
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from layer_runs import Run, pattern
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, pattern
 
 
 @given(st.data())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-import data_files as files
 import numpy as np
 import pytest
 from PIL import Image
 
 import caffe
+from tests.helpers import data_files as files
 
 SIZE = (40, 50)
 PICTURES = [files.pixels(i, *SIZE) for i in range(2)]

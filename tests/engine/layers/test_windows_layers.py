@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from layer_runs import Run, check_gradients, distinct, pattern
 
 from caffe.errors import InputError
+from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
 IM2COL = [
     ("kernel_size: 2", (2, 3, 4, 5)),

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_gpu import emulated_gpus, waits
-from layer_runs import Run, distinct
-from net_texts import data, ip, losses, params
 
 import caffe
+from tests.helpers.emulated_gpu import emulated_gpus, waits
+from tests.helpers.layer_runs import Run, distinct
+from tests.helpers.net_texts import data, ip, losses, params
 
 SCORES = distinct(2, 4, 3)
 PROBABILITIES = (np.arange(8).reshape(2, 4) % 5 + 1) / 10

@@ -8,8 +8,8 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from processes import environment
 
+from tests.helpers.processes import environment
 from tools.gpu import runner
 
 HEAD = """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +9,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "engine"))  # hides nobody's modules
-from emulated_gpu import emulated_gpus  # noqa: E402
-
-from tools.gpu import check, machine  # noqa: E402
-from tools.gpu.stage import StageFailed  # noqa: E402
+from tests.helpers.emulated_gpu import emulated_gpus
+from tools.gpu import check, machine
+from tools.gpu.stage import StageFailed
 
 
 class Tf32(TorchDispatchMode):

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from processes import environment
 
+from tests.helpers.processes import environment
 from tools.gpu import conformance
 from tools.gpu.conformance_table import main_figure, markdown
 from tools.gpu.stage import StageFailed

@@ -29,7 +29,7 @@ def error_of(argv, capsys):
         (["--stages", "check,chekc"], "--stages chekc: not one of check, conformance"),
         (["--stages", ","], "--stages: names nothing"),
         (["--minutes", "0"], "--minutes 0: from 0.2 to 1440"),
-        (["--shrink", "0"], "--shrink 0: is not above 0"),
+        (["--shrink", "0"], "--shrink 0: must be 1 or more"),
         (["--cpu", "--data", "nowhere"], "--data nowhere: no such folder; --pack .gpu-pack makes"),
     ],
 )
@@ -65,9 +65,18 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
     out = tmp_path / "out"
     code, error = error_of(["--gpu", "99", "--out", str(out)], capsys)
     error = error.splitlines()[-1]
-    assert code == 2 and "GPU 99: there is no such GPU; PyTorch sees" in error
+    assert code == 2 and "GPU 99: " in error
+    assert "there is no such GPU; PyTorch sees" in error or "built without CUDA" in error
     assert "--cpu makes a dry run" in error
     assert not list(out.iterdir())
+
+
+def test_a_pack_that_is_not_whole_is_refused_before_any_work(tmp_path, capsys):
+    (tmp_path / "pack").mkdir()
+    words = ["--cpu", "--data", str(tmp_path / "pack"), "--out", str(tmp_path / "out")]
+    code, error = error_of(words, capsys)
+    assert code == 2 and "is " in error and "a whole pack?" in error
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_out_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys):
@@ -94,7 +103,7 @@ def test_a_dry_run_from_another_folder_checks_a_net_on_the_cpu(tmp_path, root):
     assert stage["state"] == "done" and data["dry_run"]
     assert data["machine"]["PyTorch"] and data["machine"]["device"] == "CPU"
     text = (tmp_path / "out" / "gpu-report.md").read_text()
-    assert "**Dry run: no figure here" in text and "Sides: CPU and CPU." in text
+    assert "**Dry run: it shows" in text and "Sides: both the CPU" in text
 
 
 def test_the_runner_does_without_pytorch(root):

@@ -7,8 +7,8 @@ import signal
 import time
 
 import pytest
-from processes import gone, wait_until
 
+from tests.helpers.processes import gone, wait_until
 from tools.common.cli import UserError
 from tools.gpu import runner
 from tools.gpu.child import Child
@@ -67,6 +67,38 @@ def test_a_stage_that_a_signal_ends_leaves_its_last_lines(toys):
     assert states(toys) == ["failed", "done"]
     error = toys.data()["stages"][0]["error"]
     assert "signal 11" in error and error.endswith("last words")
+
+
+def test_a_picture_that_cannot_be_written_is_left_out(toys, monkeypatch):
+    write = runner.write_atomic
+
+    def full(path, data):
+        if path.endswith(".png"):
+            raise OSError(28, "No space left on device", path)
+        write(path, data)
+
+    monkeypatch.setattr(runner, "write_atomic", full)
+    assert toys.run("toys.painter", "toys.good") == 0
+    assert states(toys) == ["done", "done"]
+    assert "Left out: gpu-picture-0.png: No space left on device." in toys.text()
+
+
+def test_two_reports_are_not_written_into_one_folder(toys):
+    first = toys.start("toys.slow")
+    wait_until(lambda: results_of(toys) or first.poll() is not None)
+    before = toys.log()
+    with pytest.raises(UserError, match="another report is being written there"):
+        toys.run("toys.good")
+    assert toys.log().startswith(before)
+    first.terminate()
+    assert first.wait(20) == 143
+
+
+def test_a_machine_that_says_nothing_is_named(toys, monkeypatch):
+    monkeypatch.setattr(runner, "PROBE", "toys.silent")
+    monkeypatch.setattr(runner, "PROBE_SECONDS", 0.5)
+    with pytest.raises(UserError, match="PyTorch said nothing of the CPU in 0 s"):
+        toys.run("toys.good")
 
 
 def test_a_stage_without_its_module_fails_in_its_place(toys):

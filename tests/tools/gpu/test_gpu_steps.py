@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from training_job import Job
 
+from tests.helpers.training_job import Job
 from tools.gpu.steps import Step, StepFailed
 
 

@@ -33,7 +33,7 @@ def card(monkeypatch):
 def test_the_facts_name_card_capability_and_architectures(card):
     facts = torch_facts.facts(0)
     assert facts["card"] == "NVIDIA H100 80GB HBM3" and facts["compute capability"] == "9.0"
-    assert facts["cuDNN"] == "9.10.2" and facts["in use before"] == "1,000 MB"
+    assert facts["cuDNN"] == "9.10.2" and facts["in use, with this process's context"] == "1,000 MB"
     assert facts["kernels in PyTorch for"] == ["sm_80", "sm_90"]
 
 

@@ -7,10 +7,10 @@ import json
 
 import numpy as np
 import pytest
-from data_sets import TRAIN, VAL, write_voc
 from PIL import Image
 
 from surgery.importers import read_source
+from tests.helpers.data_sets import TRAIN, VAL, write_voc
 from tools.common.cli import UserError
 from tools.gpu import pack as packing
 from tools.gpu.pack import check, pack

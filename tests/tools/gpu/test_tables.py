@@ -6,9 +6,9 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from fake_job import FakeJob, prefixes
 
 import caffe
+from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
 from tools.gpu import (
     engine_rows,
@@ -150,7 +150,7 @@ class FakeWorker:
     def call(self, what, **given):
         self.calls.append((what, given))
         if what == "about":
-            return {"measures_folding": False}
+            return {"measures_folding": False, "rounds": True}
         if what == "prepare":
             same = ("flop", "flop_of_step", "fc6")
             return {name: NET[name] for name in same} if self.side == ENGINE else {}
@@ -209,7 +209,39 @@ def test_a_row_that_fails_costs_no_other(workers, tmp_path):
     plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     (failed,) = job.of("failed")
     assert failed["test"] and failed["error"].endswith("out of memory")
-    assert len(job.of("row")) == len(plan) - 1 and len(workers.made) == 4
+    assert len(job.of("row")) == len(plan) - 1 and len(workers.made) == 5
+
+
+def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeypatch):
+    lost = bench_sides.SideFailed("engine-rows: row: CUDA error: an illegal memory access")
+
+    def call(self, what, **given):
+        if what == "row" and (given["test"] or getattr(self, "lost", False)):
+            self.lost = True
+            raise lost
+        return ordinary(self, what, **given)
+
+    ordinary = workers.call
+    monkeypatch.setattr(workers, "call", call)
+    job = FakeJob(tmp_path, gpu=0)
+    tables.run(job)
+    tests = [r for r in row_plan.plan(True, False) if r != "products" and r.test]
+    assert len(job.of("failed")) == len(tests)
+
+
+def test_a_card_that_does_not_round_has_rows_of_float32_alone(workers, tmp_path, monkeypatch):
+    ordinary = workers.call
+
+    def call(self, what, **given):
+        answer = ordinary(self, what, **given)
+        return {**answer, "rounds": False} if what == "about" else answer
+
+    monkeypatch.setattr(workers, "call", call)
+    job = FakeJob(tmp_path, gpu=0)
+    tables.run(job)
+    assert {row["precision"] for row in job.of("row")} == {"float32"}
+    assert [p["precision"] for p in job.of("product")] == ["float32"]
+    assert "- left out: tf32, bfloat16, which this card" in tables.markdown(job.results)
 
 
 def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):

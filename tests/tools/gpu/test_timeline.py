@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_job import FakeJob, prefixes
 from PIL import Image
 
 import caffe
+from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets
 from tools.gpu import layer_clock, timeline, timeline_chart, timeline_text, torch_timing, traces
 from tools.gpu.engine_nets import EngineNets
@@ -36,6 +36,25 @@ def job(tmp_path, monkeypatch):
 
 def part(phase, layer, host, device=None, **more):
     return {"phase": phase, "layer": layer, "host": host, "device": device, **more}
+
+
+def test_ways_that_the_card_cannot_go_are_left_out(job, monkeypatch):
+    gone = []
+
+    def refuse(name):
+        if name != "float32":
+            raise caffe.engine.InputError("compute capability 7.5 has no bfloat16")
+
+    monkeypatch.setattr(caffe.engine, "set_precision", refuse)
+    monkeypatch.setattr(timeline, "WAYS", timeline.WAYS)
+    monkeypatch.setattr(timeline, "look", lambda job, nets, way: gone.append(way) or ([], []))
+    monkeypatch.setattr(timeline_chart, "plot", lambda parts, layers: b"PNG")
+    monkeypatch.setattr(caffe, "set_device", lambda gpu: None)
+    monkeypatch.setattr(caffe, "set_mode_gpu", lambda: None)
+    job.gpu, job.shrink = 0, 16
+    timeline.run(job)
+    assert gone == [timeline.WAYS[0]]
+    assert [r["why"] for r in job.of("without")] == ["compute capability 7.5 has no bfloat16"]
 
 
 # -- following the layers ------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import io
 
 import pytest
 from PIL import Image
-from training_job import NET, Job
 
+from tests.helpers.training_job import NET, Job
 from tools.common.cli import UserError
 from tools.gpu import training, training_data
 from tools.gpu.steps import Step, StepFailed

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 from PIL import Image
-from training_job import Job
 
 from caffe.proto import caffe_pb2
 from surgery.importers import read_source
+from tests.helpers.training_job import Job
 from tools.float16 import write
 from tools.gpu import training_data as td
 

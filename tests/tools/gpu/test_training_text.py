@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from training_job import NET, RESULTS
 
+from tests.helpers.training_job import NET, RESULTS
 from tools.common.pictures import save_indexed
 from tools.gpu import training_data
 from tools.gpu.training import main_figure, markdown

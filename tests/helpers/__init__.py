@@ -1,0 +1,1 @@
+"""What several tests share and no fixture gives: small nets, files, devices, processes."""
