@@ -225,7 +225,7 @@ def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeyp
     monkeypatch.setattr(workers, "call", call)
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
-    tests = [r for r in row_plan.plan(True, False) if r != "products" and r.test]
+    tests = [r for r in row_plan.ordered_rows(True, False) if r != "products" and r.test]
     assert len(job.of("failed")) == len(tests)
 
 
