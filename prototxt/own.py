@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import math
 import os
 import re
@@ -72,16 +71,18 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
 
 def read_toml(path):
     """The parsed file. Raises InputError if it is missing or is not TOML."""
-    module = "tomllib" if sys.version_info >= (3, 11) else "tomli"  # one code under two names
     try:
-        load = importlib.import_module(module).load
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
     except ImportError:
         raise InputError(
             f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
         ) from None
     try:
         with open(path, "rb") as file:
-            return load(file)
+            return tomllib.load(file)
     except OSError as err:
         raise InputError(f"{path}: {err.strerror}") from None
     except ValueError as err:
