@@ -25,14 +25,14 @@ def initialise(net, proto, sources, fc6_mode="decimate", fill=None, seed=0, drop
     fixed = [n for n in net.params if layers[n].type == "Scale" and _is_fixed(layers[n])]
     for path, suffix, source in sources:
         source = {name: arrays for name, arrays in source.items() if name not in drop}
-        taken = _take(net, source, suffix, set(up + fixed), origin, fc6_mode)
-        if not taken:
+        copied = _copy_layers(net, source, suffix, set(up + fixed), origin, fc6_mode)
+        if not copied:
             raise SurgeryError(
                 f"{path}: has none of the net's layers"
                 + (f" with the suffix {suffix}" if suffix else "")
                 + f": it has {_few(source)}; the net has {_few(net.params)}"
             )
-        dropped += [n for n in source if n not in taken and n + suffix not in up + fixed]
+        dropped += [n for n in source if n not in copied and n + suffix not in up + fixed]
     interp(net, up)
     for name in up:
         origin[name] = "bilinear"
@@ -43,9 +43,9 @@ def initialise(net, proto, sources, fc6_mode="decimate", fill=None, seed=0, drop
     return [(n, by_x(net.params[n][0].data.shape), origin[n]) for n in net.params], dropped
 
 
-def _take(net, source, suffix, kept, origin, fc6_mode):
+def _copy_layers(net, source, suffix, kept, origin, fc6_mode):
     """Copy every layer of the source that the net has; returns the source's names that were."""
-    taken = set()
+    copied = set()
     for name in net.params:
         base = name[: len(name) - len(suffix)]
         if name in kept or base + suffix != name:
@@ -68,8 +68,8 @@ def _take(net, source, suffix, kept, origin, fc6_mode):
         if source[base][0].shape != shape and not widened:
             words += f" from {by_x(source[base][0].shape)}"
         origin[name] = words + (f" ({base})" if suffix else "")
-        taken.add(base)
-    return taken
+        copied.add(base)
+    return copied
 
 
 def _fill(net, proto, layers, origin, fill, seed):

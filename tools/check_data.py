@@ -53,7 +53,7 @@ class Split:
     source: object = None
     """the layer's Source; None if the split's list cannot be read"""
     found: dict = field(default_factory=dict)
-    """{id: Found}, in the list's order; None until an id has been examined"""
+    """{id: Contents}, in the list's order; None until an id has been examined"""
     rows: dict = field(default_factory=lambda: collections.defaultdict(list))
     """{id, or "-" for the list itself: [(file, what is wrong)]}"""
 

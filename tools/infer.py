@@ -17,7 +17,7 @@ from collections import namedtuple
 import numpy as np
 from nyud_layers import read_hha
 from segmentation.files import read_rgb
-from segmentation.layer import prepare, shrink_image
+from segmentation.layer import shrink_image, to_blob
 
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder
@@ -68,7 +68,7 @@ def find_images(paths, out):
     return found
 
 
-def plan(images, out, with_overlay):
+def image_jobs(images, out, with_overlay):
     """A Job per (image, name); names that would collide get -2, -3, ...
 
     Raises UserError if an output is one of the images.
@@ -101,7 +101,7 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     height, width = rgb.shape[:2]
     factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
     image = rgb[..., ::-1] if reverse else rgb
-    data = prepare(shrink_image(image, factor) if factor > 1 else image, mean, 1, False)
+    data = to_blob(shrink_image(image, factor) if factor > 1 else image, mean, 1, False)
     blob = net.blobs[input_of(net)]
     if blob.data.shape != data.shape:
         blob.reshape(*data.shape)
@@ -196,7 +196,7 @@ def parser():
 
 def main(argv):
     args = parser().parse_args(argv)
-    jobs = plan(find_images(args.images, args.out), args.out, args.overlay)
+    jobs = image_jobs(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
     mean, shrink, reverse = input_settings(task, args.net)
     mean = args.mean or mean

@@ -156,7 +156,7 @@ def summarize(net, name, to=None):
         for layer in layers:
             params = _params(layer, made.get(layer.name, ()), owners)
             rows += _rows(layer, shapes_of, params, blobs)
-            note = fields.beside(blobs, layer)
+            note = fields.misaligned(blobs, layer)
             notes += [note] if note else []
             if layer.type in shapes.UNCOUNTED:
                 notes.append(f"layer {layer.name!r} ({layer.type}): not in GMAC")

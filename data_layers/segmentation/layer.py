@@ -26,7 +26,7 @@ from collections import namedtuple
 import numpy as np
 
 import caffe
-from segmentation.files import check_labels, check_sizes
+from segmentation.files import VOID, check_labels, check_sizes
 from segmentation.order import Ahead, Ended, Order, flips
 from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
 
@@ -134,9 +134,9 @@ class SegmentationLayer(caffe.Layer):
             arrays = source.read(paths)
             check_sizes({paths[top]: arrays[top] for top in tops})
             if "label" in arrays:
-                check_labels(paths["label"], arrays["label"], params.get("classes", 255))
+                check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
             flip = mirror and flips(seed_, k)
-            return tuple(prepare(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
+            return tuple(to_blob(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
 
         return load
 
@@ -144,11 +144,11 @@ class SegmentationLayer(caffe.Layer):
         # Caffe calls reshape before every forward, and at other times too: an item stays until a
         # forward has consumed it.
         if self.item is None:
-            self.item = self._take()
+            self.item = self._next_item()
         for i, array in enumerate(self.item):  # pycaffe's blob lists are indexed, not iterated
             top[i].reshape(*array.shape)
 
-    def _take(self):
+    def _next_item(self):
         if self.ahead is not None and self.ahead.next == self.position and self.ahead.alive():
             try:
                 return self.ahead.take()
@@ -234,7 +234,7 @@ def _fingerprint(ids):
     return zlib.crc32("\n".join(ids).encode())
 
 
-def prepare(array, mean, shrink, flip):
+def to_blob(array, mean, shrink, flip):
     """H x W (x C) -> 1 x C x h x w float32, shrunk, flipped, `mean` (C numbers) subtracted.
 
     With a mean the array is an image and shrinks by box averages; without, it is a label map and

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from segmentation.layer import prepare, shrink_image, shrink_label
+from segmentation.layer import shrink_image, shrink_label, to_blob
 from segmentation.order import Ahead, Ended, Order
 from segmentation.params import DataError
 from voc_layers import SBDDSegDataLayer, VOCSegDataLayer
@@ -242,11 +242,11 @@ def test_shrunk_image_holds_the_means_of_its_boxes(height, width, factor, seed):
             np.testing.assert_allclose(small[i, j], want, rtol=1e-6)
 
 
-def test_prepare_subtracts_the_mean_in_double_and_rounds_once():
+def test_the_mean_is_subtracted_in_double_and_rounds_once():
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     mean = (104.00698793, 116.66876762, 122.67891434)
     want = (image.astype(np.float64) - mean).astype(np.float32).transpose(2, 0, 1)[None]
-    np.testing.assert_array_equal(prepare(image, mean, 1, False), want)
+    np.testing.assert_array_equal(to_blob(image, mean, 1, False), want)
 
 
 @given(st.integers(1, 50), st.integers(0, 2**40), st.lists(st.integers(0, 60), max_size=8))
@@ -328,12 +328,18 @@ def test_read_ahead_error_is_raised_at_its_turn():
         ahead.take()
 
 
-def test_voc_class_count_is_the_tasks():
-    from voc_layers import VOC_CLASSES
+def test_class_counts_and_void_are_the_tasks():
+    import nyud_layers
+    import pascalcontext_layers
+    import segmentation.files
+    import voc_layers
 
-    from prototxt.tasks import TASKS
+    from prototxt.tasks import TASKS, VOID
 
-    assert len(TASKS["voc"].classes) == VOC_CLASSES
+    assert len(TASKS["voc"].classes) == len(TASKS["sbd"].classes) == voc_layers.VOC_CLASSES
+    assert len(TASKS["pascal-context"].classes) == pascalcontext_layers.CLASS_COUNT
+    assert len(TASKS["nyud-rgb"].classes) == nyud_layers.CLASS_COUNT
+    assert segmentation.files.VOID == VOID
 
 
 def test_real_voc_photographs_and_labels_are_read(shared, build, take):

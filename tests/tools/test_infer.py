@@ -100,7 +100,7 @@ def test_names_that_collide_are_numbered(work):
 @given(st.lists(st.sampled_from(["a", "A", "a-2", "a_overlay", "b"]), min_size=1), st.booleans())
 def test_no_output_is_planned_twice(names, with_overlay):
     images = [(f"/in/{number}.jpg", name) for number, name in enumerate(names)]
-    jobs = infer.plan(images, "/out", with_overlay)
+    jobs = infer.image_jobs(images, "/out", with_overlay)
     outputs = [p.lower() for job in jobs for p in (job.mask, job.overlay) if p]
     assert len(outputs) == len(set(outputs)) == len(names) * (1 + with_overlay)
 

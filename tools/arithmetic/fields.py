@@ -123,7 +123,7 @@ def _hull(spans):
     return np.minimum.reduce(lows), np.maximum.reduce(highs)
 
 
-def beside(blobs, layer):
+def misaligned(blobs, layer):
     """What an Eltwise, Concat or Crop lays together that does not lie together, in words, or None.
 
     A wrong crop offset shows here: the maps' points then have other places in the image.

@@ -78,27 +78,27 @@ def find(results, measure, net=NET, size=SIZE):
     return None
 
 
-def found(results):
+def measured(results):
     """{name of a goal: the spread that was measured, or None}, as GOALS names and orders them."""
     passes = {name: find(results, name) for name in ("forward", "step")}
-    made = dict.fromkeys(GOALS)
+    spreads = dict.fromkeys(GOALS)
     for name, result in passes.items():
         if result is not None:
-            made[name] = of_rounds(result, "bvlc", "engine")
-            made[f"{name} torch"] = of_rounds(result, "torch", "engine")
+            spreads[name] = of_rounds(result, "bvlc", "engine")
+            spreads[f"{name} torch"] = of_rounds(result, "torch", "engine")
     if passes["forward"] is not None:
-        made["ceiling"] = of_ceiling(passes["forward"])
-        made["inference memory"] = of_peaks(passes["forward"], "engine", "bvlc")
+        spreads["ceiling"] = of_ceiling(passes["forward"])
+        spreads["inference memory"] = of_peaks(passes["forward"], "engine", "bvlc")
     if passes["step"] is not None:
-        made["training memory"] = of_peaks(passes["step"], "engine", "bvlc")
+        spreads["training memory"] = of_peaks(passes["step"], "engine", "bvlc")
     for result in results:
         if result["measure"] == "small":
-            made["small"] = of_rounds(result, "unfolded", "engine")
+            spreads["small"] = of_rounds(result, "unfolded", "engine")
         elif result["measure"] == "overhead":
-            made["overhead"] = of_rounds(result, "engine", "bvlc")
+            spreads["overhead"] = of_rounds(result, "engine", "bvlc")
         elif result["measure"] == "score" and "engine" in result["sides"]:
-            made["score"] = spread(beside_forward(result["sides"]["engine"]))
-    return made
+            spreads["score"] = spread(beside_forward(result["sides"]["engine"]))
+    return spreads
 
 
 def verdict(goal, values):

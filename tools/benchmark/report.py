@@ -39,7 +39,7 @@ def where(result):
     return f"{result['net']} {result['size'][0]}x{result['size'][1]}"
 
 
-def of(results, measure):
+def results_of(results, measure):
     return [result for result in results if result["measure"] == measure]
 
 
@@ -51,7 +51,7 @@ def sides_of(results, leave_out=()):
 
 def goals(results):
     rows = []
-    for name, values in bench_goals.found(results).items():
+    for name, values in bench_goals.measured(results).items():
         goal = bench_goals.GOALS[name]
         limit = f"{'≥' if goal.least else '≤'} {goal.limit:g}"
         form = "{:.3f}" if goal.limit < 1 else "{:.2f}"
@@ -64,7 +64,7 @@ def goals(results):
 def bounds(results):
     """A line per goal that was missed and that something bounds."""
     lines = []
-    for name, values in bench_goals.found(results).items():
+    for name, values in bench_goals.measured(results).items():
         goal = bench_goals.GOALS[name]
         if goal.bound and bench_goals.verdict(goal, values) == "missed":
             lines.append(f"- {goal.what}: {goal.bound}")
@@ -212,21 +212,25 @@ def markdown(data, chart=None):
         parts.append([f"Left out: {line}."])
     parts += [["## Goals"], GOALS_WORDS, goals(results), bounds(results)]
     for mode in ("forward", "step", "small", "both"):
-        of_mode = of(results, mode)
+        of_mode = results_of(results, mode)
         if of_mode and any(result["sides"] for result in of_mode):
             title = {"small": "Training step on a small image"}.get(mode) or MODES[mode]
             parts += [[f"## {title}"], times(of_mode), costs(of_mode)]
             if mode == "forward":
                 parts += [LOSS_WORDS, loss_differences(of_mode)]
-    if of(results, "both"):
-        sides = sides_of(of(results, "both"))
+    if results_of(results, "both"):
+        sides = sides_of(results_of(results, "both"))
         parts += [["## The paper's tables 1 and 6"], PAPER_WORDS, paper(results, sides)]
-    if of(results, "agreement"):
-        parts += [["## Agreement"], AGREEMENT_WORDS, loss_differences(of(results, "agreement"))]
+    if results_of(results, "agreement"):
+        parts += [
+            ["## Agreement"],
+            AGREEMENT_WORDS,
+            loss_differences(results_of(results, "agreement")),
+        ]
     parts += _single(results)
-    if of(results, "growth"):
+    if results_of(results, "growth"):
         parts += [["## Growth"], GROWTH_WORDS]
-        parts += [growth_table(of(results, "growth"), axis) for axis in ("size", "classes")]
+        parts += [growth_table(results_of(results, "growth"), axis) for axis in ("size", "classes")]
         parts += [[f"![Growth]({chart})"]] if chart else []
     broken = [(r, side, why) for r in results for side, why in r["failed"].items()]
     if broken:
@@ -242,7 +246,7 @@ def _single(results):
         ("load", "Loading the weights", 1.0, "s"),
         ("overhead", "Overhead: forward and backward of 20 layers on 1x4x8x8 blobs", 1e-3, "ms"),
     ):
-        found = of(results, measure)
+        found = results_of(results, measure)
         sides = sides_of(found)
         rows = [
             [r["net"], *(seconds(r["sides"].get(s, {}).get("seconds"), unit) for s in sides)]
@@ -251,7 +255,7 @@ def _single(results):
         if sides:
             header = ["net", *(f"{WORDS[side]}, {words}" for side in sides)]
             parts += [[f"## {title}"], table(header, rows, markdown=True)]
-    for result in of(results, "score"):
+    for result in results_of(results, "score"):
         if "engine" in result["sides"]:
             parts += [["## Scoring"], score_lines(result)]
     return parts

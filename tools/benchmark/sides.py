@@ -14,18 +14,12 @@ import threading
 import time
 from pathlib import Path
 
-from tools.common.cli import warn
+from tools.common.cli import Failure, warn
 
 REPO = str(Path(__file__).resolve().parents[2])
 TOOL = os.path.join(REPO, "tools", "bvlc-caffe")
 SECONDS = 1800  # for one answer: a machine that swaps never ends
 ENGINES = ("engine", "unfolded", "engine-rows")  # sides that import the engine
-
-
-class SideFailed(RuntimeError):
-    """A worker died, gave no answer, or said what went wrong."""
-
-    exit_code = 1
 
 
 def bvlc_is_installed():
@@ -81,7 +75,7 @@ class Worker:
         self.lines.put("")
 
     def call(self, what, **job):
-        """The worker's answer, a dict. Raises SideFailed."""
+        """The worker's answer, a dict. Raises Failure."""
         try:
             self.process.stdin.write(json.dumps({"do": what, **job}) + "\n")
             self.process.stdin.flush()
@@ -91,22 +85,22 @@ class Worker:
         except queue.Empty:
             self.process.kill()  # a late answer would be taken for another's
             self.process.wait()
-            raise SideFailed(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
+            raise Failure(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
         if not line:
-            raise SideFailed(f"{self.side}: {what}: the process ended ({self._last_words()})")
+            raise Failure(f"{self.side}: {what}: the process ended ({self._last_words()})")
         result = json.loads(line)
         if "error" in result:
-            raise SideFailed(f"{self.side}: {what}: {result['error']}")
+            raise Failure(f"{self.side}: {what}: {result['error']}")
         return result
 
-    def said(self):
+    def printed_lines(self):
         """The lines that the process has printed, without empty ones."""
         self.log.seek(0)
         return [line.strip() for line in self.log if line.strip()]
 
     def _last_words(self):
         code = self.process.wait(10)
-        said = self.said()
+        said = self.printed_lines()
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"{ended}: {said[-1]}" if said else ended
 
@@ -149,7 +143,7 @@ class Team:
             return None
         try:
             return self.workers[side].call(what, **job)
-        except SideFailed as failure:
+        except Failure as failure:
             warn(f"{failure}; going on without it")
             self.failed[side] = str(failure)
             with self.workers.pop(side) as worker:

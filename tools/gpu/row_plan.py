@@ -56,7 +56,7 @@ def module_rows(net, gpu, precisions=PRECISIONS):
     return rows
 
 
-def plan(gpu, measures_folding, precisions=PRECISIONS):
+def ordered_rows(gpu, measures_folding, precisions=PRECISIONS):
     """The rows in order; those that follow each other on one side are one process's. "products"
     stands where the rates of products are measured. `precisions` are those that the GPU has.
 

@@ -11,7 +11,7 @@ COLOURS = {row_plan.ENGINE: "tab:blue", row_plan.MODULE: "tab:orange"}
 
 def bars(results):
     """[(label, side, milliseconds of a step in a row, of its floor or None)], by net, in order."""
-    rows = table_text.of(results, "row")
+    rows = table_text.results_of(results, "row")
     nets = list(dict.fromkeys(row["net"] for row in rows))
     found = []
     for row in sorted(rows, key=lambda row: nets.index(row["net"])):

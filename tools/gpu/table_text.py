@@ -26,14 +26,14 @@ FLOOR_GOAL = 1.5  # a step / its floor
 PLAIN = {"precision": "float32", "autotuning": False, "folding": True, "recompute": False}
 
 
-def of(results, kind):
+def results_of(results, kind):
     return [result for result in results if result["kind"] == kind]
 
 
 def find(results, side=ENGINE, net=VGG16, test=False, **changes):
     """The row of a side and net as PLAIN says with `changes`, or None."""
     wanted = {**PLAIN, **changes, "side": side, "net": net, "test": test}
-    for row in of(results, "row"):
+    for row in results_of(results, "row"):
         if all(row[name] == value for name, value in wanted.items()):
             return row
     return None
@@ -42,8 +42,10 @@ def find(results, side=ENGINE, net=VGG16, test=False, **changes):
 def floor(results, row):
     """{step, forward: seconds at the rate of products in the row's precision}; None where a figure
     is missing."""
-    nets = [found for found in of(results, "net") if found["net"] == row["net"]]
-    rates = [p["rate"] for p in of(results, "product") if p["precision"] == row["precision"]]
+    nets = [found for found in results_of(results, "net") if found["net"] == row["net"]]
+    rates = [
+        p["rate"] for p in results_of(results, "product") if p["precision"] == row["precision"]
+    ]
     if not (nets and rates):
         return None
     return {"step": nets[0]["flop_of_step"] / rates[0], "forward": nets[0]["flop"] / rates[0]}
@@ -72,14 +74,14 @@ def ratio(value):
 
 def whole(results):
     """Whether it is the paper's nets at the paper's size that were measured, on a card."""
-    nets = of(results, "net")
+    nets = results_of(results, "net")
     sized = nets and all(net["shrink"] == 1 and tuple(net["size"]) == (500, 500) for net in nets)
     return bool(sized) and not on_cpu(results)
 
 
 def on_cpu(results):
     """Whether any row has no figure of a card's memory."""
-    return any(row["memory"]["allocated"] is None for row in of(results, "row"))
+    return any(row["memory"]["allocated"] is None for row in results_of(results, "row"))
 
 
 def goals(results):
@@ -109,7 +111,7 @@ def _verdict(results, figure, held):
 def paper_lines(results):
     """A line per net: the paper's figures, and here those of the engine as solve.py runs it."""
     rows = []
-    for net in of(results, "net"):
+    for net in results_of(results, "net"):
         name = net["net"]
         row = [name, *net["fc6"]]
         plain, test = find(results, net=name), find(results, net=name, test=True)
@@ -130,7 +132,7 @@ def paper_lines(results):
 
 def times(results):
     rows = []
-    for row in of(results, "row"):
+    for row in results_of(results, "row"):
         least = floor(results, row)
         step = row["step"]
         rows.append([row["net"], SIDES[row["side"]], row_plan.words(row)])
@@ -147,7 +149,7 @@ def times(results):
 
 def memory(results):
     rows = []
-    for row in of(results, "row"):
+    for row in results_of(results, "row"):
         rows.append([row["net"], SIDES[row["side"]], row_plan.words(row)])
         rows[-1] += [megabytes(row["memory"], "allocated"), megabytes(row["later"], "allocated")]
         rows[-1] += [megabytes(row["memory"], name) for name in ("reserved", "driver")]
@@ -168,7 +170,7 @@ def memory(results):
 def products(results):
     rows = [
         [p["precision"], f"{p['size']:,}", f"{p['rate'] / 1e12:,.2f}"]
-        for p in of(results, "product")
+        for p in results_of(results, "product")
     ]
     return table(["product of matrices", "size", "TFLOP/s"], rows, markdown=True)
 
@@ -176,17 +178,17 @@ def products(results):
 def _notes(results):
     """What is to be said of rows that are not there, and of those that are odd."""
     lines = []
-    for row in of(results, "failed"):
+    for row in results_of(results, "failed"):
         what = ", ".join(filter(None, [row.get("net"), SIDES.get(row["side"], row["side"])]))
         rest = row_plan.words(row) if "net" in row else row["precision"]
         lines.append(f"- failed: {what}, {rest}: {row['error']}")
-    for row in of(results, "without"):
+    for row in results_of(results, "without"):
         lines.append(
             f"- left out: {', '.join(row['precisions'])}, which this card does not multiply"
         )
-    for row in of(results, "left out"):
+    for row in results_of(results, "left out"):
         lines.append(f"- left out, as the time was over: {row['rows']} of {row['of']} rows")
-    for row in of(results, "row"):
+    for row in results_of(results, "row"):
         if row["loss"] != row["loss"] or abs(row["loss"]) == float("inf"):
             lines.append(f"- {row['net']}, {row_plan.words(row)}: the loss is {row['loss']}")
     return lines
@@ -197,7 +199,7 @@ def markdown(results):
     if not results:
         return ""
     parts = [["### Goals"], goals(results)]
-    nets = of(results, "net")
+    nets = results_of(results, "net")
     if nets:
         height, width = nets[0]["size"]
         size = f"Here: {height}x{width}"
@@ -206,11 +208,11 @@ def markdown(results):
             size += ", on the CPU, where *driver* is the most that the process held in the row"
         note = f"Paper: 500x500, {paper.CARDS}, Caffe, one figure of time for both Dilated FCN-2s."
         parts += [["### Beside the paper"], [f"{size}. {note}"], paper_lines(results)]
-    if of(results, "row"):
+    if results_of(results, "row"):
         parts += [["### Time"], times(results)]
-    if of(results, "product"):
+    if results_of(results, "product"):
         parts += [products(results)]
-    if of(results, "row"):
+    if results_of(results, "row"):
         parts += [["### Memory"], memory(results)]
     parts += [_notes(results)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"

@@ -11,7 +11,7 @@ import os
 import time
 
 from tools.benchmark import sides as bench_sides
-from tools.common.cli import processors
+from tools.common.cli import Failure, processors
 from tools.gpu import row_plan, table_chart
 from tools.gpu.table_text import WORDS as WORDS, main_figure as main_figure, markdown as markdown
 
@@ -52,7 +52,7 @@ class Rows:
             answer = worker.call("row", seconds=self.seconds, **configuration)
             self._keep_driver_apart(answer)
             self._tell("row", side=side, net=net, **configuration, **answer)
-        except bench_sides.SideFailed as failure:
+        except Failure as failure:
             self._failed(failure, side=side, net=net, **configuration)
         else:
             if answer["held"] > HELD:
@@ -83,14 +83,14 @@ class Rows:
                 worker = self._worker(row_plan.MODULE, row_plan.VGG16)
                 answer = worker.call("product", seconds=0.3, precision=precision, size=size)
                 self._tell("product", precision=precision, size=size, **answer)
-            except bench_sides.SideFailed as failure:
+            except Failure as failure:
                 self._failed(failure, side="product", precision=precision)
 
     def about(self):
         """What the engine can do here: see EngineRows.about."""
         try:
             return self._worker(row_plan.ENGINE, row_plan.VGG16).call("about")
-        except bench_sides.SideFailed as failure:
+        except Failure as failure:
             self.job.say(str(failure))
             return {"measures_folding": False, "rounds": True}
 
@@ -131,7 +131,7 @@ class Rows:
     def close(self):
         """End the worker; what it printed goes to the log."""
         if self.worker is not None:
-            for line in self.worker.said():
+            for line in self.worker.printed_lines():
                 self.job.say(line)
             self.worker.process.kill()
             self.worker.close()
@@ -139,7 +139,7 @@ class Rows:
 
 
 def run(job):
-    """Measure the rows of row_plan.plan as long as the time is enough for another."""
+    """Measure the rows of row_plan as long as the time is enough for another."""
     if job.gpu is None:  # others may be at work, and then threads that spin are slow
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rows = Rows(job)
@@ -150,9 +150,9 @@ def run(job):
         )
         if job.gpu is not None and not about["rounds"]:
             job.result("without", precisions=row_plan.PRECISIONS[1:])
-        plan = row_plan.plan(job.gpu is not None, about["measures_folding"], precisions)
+        ordered = row_plan.ordered_rows(job.gpu is not None, about["measures_folding"], precisions)
         left_out = 0
-        for row in plan:
+        for row in ordered:
             if row == "products":
                 rows.draw()  # the worker changes: the picture so far is there, whatever comes
                 rows.products(precisions)
@@ -161,7 +161,7 @@ def run(job):
             else:
                 left_out += 1
         if left_out:
-            job.result("left out", rows=left_out, of=len(plan) - 1)
+            job.result("left out", rows=left_out, of=len(ordered) - 1)
         rows.draw()
     finally:
         rows.close()

@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
+from tools.common.cli import Failure
 from tools.gpu import pack, training_data, training_text
-from tools.gpu.steps import Step, StepFailed
+from tools.gpu.steps import Step
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
 
 TITLE = "Training"
@@ -55,7 +56,7 @@ class Told:
 
     def curve(self, now=False):
         """Draw the curve, if it is time."""
-        if training_text.of(self.results, "loss") and (
+        if training_text.results_of(self.results, "loss") and (
             now or time.monotonic() - self.drawn > SHOW_SECONDS
         ):
             self.job.picture("training-curve", training_text.curve(self.results),
@@ -117,10 +118,10 @@ class Training:
         init = self.folder / "init.caffemodel"
         self._call("surgery/make_init.py", "--net", self.folder / "train.prototxt", "--from", trunk,
                    "--out", init, "--fill-missing", "msra")  # fmt: skip
-        plan = self._trial(init)
-        if plan is None:
+        pace = self._trial(init)
+        if pace is None:
             return None
-        weights = self._train(init, plan)
+        weights = self._train(init, pace)
         return None if weights is None else self._score(weights)
 
     def _call(self, *words):
@@ -163,20 +164,20 @@ class Training:
         iterations -= iterations % (
             SCORED + 1
         )  # so that the last one is scored before its snapshot
-        plan = dict(ms=1000 * step, start=start, score_seconds=scoring, iterations=iterations)
+        pace = dict(ms=1000 * step, start=start, score_seconds=scoring, iterations=iterations)
         if self.left() < 2 * start + scoring + MARGIN:
             self.told.result("note", net=self.net, text=f"{max(0.0, self.left()):.0f} s were left "
                              f"after a trial ({1000 * step:.0f} ms an iteration), which is "
                              "too little for a training")  # fmt: skip
             return None
         self.told.result("speed", net=self.net, train=len(self.data.train), val=len(self.data.val),
-                         **plan)  # fmt: skip
-        return plan
+                         **pace)  # fmt: skip
+        return pace
 
-    def _train(self, init, plan):
+    def _train(self, init, pace):
         """The trained weights' path. The run is stopped where its time ends before it does."""
-        count, reserve = plan["iterations"], plan["start"] + plan["score_seconds"] + MARGIN
-        display = max(1, min(count // 4, round(2000 / plan["ms"])))
+        count, reserve = pace["iterations"], pace["start"] + pace["score_seconds"] + MARGIN
+        display = max(1, min(count // 4, round(2000 / pace["ms"])))
         began = time.monotonic()
         step = self._solve(init, count, "train", display, count // (SCORED + 1))
         log = Follow(self.folder / "train.log")
@@ -189,7 +190,7 @@ class Training:
         self._tell(log, step, scores)
         if step.code not in (0, 128 + signal.SIGTERM):
             self.told.curve(now=True)
-            raise StepFailed(step.failure())
+            raise Failure(step.failure())
         found = sorted(self.folder.glob("train_iter_*.caffemodel"), key=_iteration)
         reached = _iteration(found[-1]) if found else self.last
         self.told.result("trained", net=self.net, iteration=reached, of=count,

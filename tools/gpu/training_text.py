@@ -22,7 +22,7 @@ def percent(value):
     return "—" if value is None else f"{100 * value:.2f}"
 
 
-def of(results, kind, net=None):
+def results_of(results, kind, net=None):
     return [r for r in results if r["kind"] == kind and net in (None, r.get("net"))]
 
 
@@ -44,20 +44,20 @@ def about(data):
 
 def markdown(results):
     """The stage's Markdown, of any first part of its results."""
-    lines = [about(data) for data in of(results, "data")]
+    lines = [about(data) for data in results_of(results, "data")]
     if not lines:
         return "Nothing yet."
     nets = nets_of(results)
     if nets:
         lines += ["", *_summary(results, nets)]
-    for note in of(results, "note"):
+    for note in results_of(results, "note"):
         lines += ["", f"{note['net']}: {note['text']}."]
-    if of(results, "score") or of(results, "final"):
+    if results_of(results, "score") or results_of(results, "final"):
         lines += ["", *_scores(results, nets)]
-    if of(results, "final"):
+    if results_of(results, "final"):
         lines += ["", *_classes(results)]
     for net in nets:
-        losses = of(results, "loss", net)
+        losses = results_of(results, "loss", net)
         if losses:
             lines += ["", f"Loss of {net}, {_averaged(losses)}:", ""]
             lines += _losses(losses)
@@ -67,17 +67,17 @@ def markdown(results):
 def _summary(results, nets):
     rows = []
     for net in nets:
-        speed, losses = of(results, "speed", net), of(results, "loss", net)
-        end = of(results, "trained", net)
+        speed, losses = results_of(results, "speed", net), results_of(results, "loss", net)
+        end = results_of(results, "trained", net)
         reached = end[-1]["iteration"] if end else losses[-1]["iteration"] if losses else 0
-        plan = speed[-1] if speed else None
+        pace = speed[-1] if speed else None
         rows.append([
             net,
-            f"{plan['ms']:.1f}" if plan else "—",
-            f"{reached:,} of {plan['iterations']:,}" if plan else "—",
+            f"{pace['ms']:.1f}" if pace else "—",
+            f"{reached:,} of {pace['iterations']:,}" if pace else "—",
             f"{end[-1]['seconds']:.0f}" if end else "—",
             f"{losses[-1]['loss']:.4g}" if losses else "—",
-            f"{1000 * plan['score_seconds'] / plan['val']:.1f}" if plan else "—",
+            f"{1000 * pace['score_seconds'] / pace['val']:.1f}" if pace else "—",
         ])  # fmt: skip
     head = ["net", "ms an iteration", "iterations", "seconds", "last loss", "ms a scored frame"]
     return table(head, rows, True)
@@ -86,9 +86,11 @@ def _summary(results, nets):
 def _scores(results, nets):
     rows = []
     for net in nets:
-        finals = of(results, "final", net)
+        finals = results_of(results, "final", net)
         ends = {one["iteration"] for one in finals}
-        on_the_way = [one for one in of(results, "score", net) if one["iteration"] not in ends]
+        on_the_way = [
+            one for one in results_of(results, "score", net) if one["iteration"] not in ends
+        ]
         for one in on_the_way + finals:
             whole = f"{one['iteration']:,}" + (", at the end" if one["kind"] == "final" else "")
             rows.append([net, whole, *(percent(one[key]) for _, key in SCORES)])
@@ -96,7 +98,7 @@ def _scores(results, nets):
 
 
 def _classes(results):
-    finals = of(results, "final")
+    finals = results_of(results, "final")
     names = list(finals[0]["iu"])
     rows = [[one["net"], *(percent(one["iu"].get(name)) for name in names)] for one in finals]
     return table(["IU, %", *names], rows, True)
@@ -120,14 +122,14 @@ def main_figure(results):
     """The best that was reached, in a few words."""
     words = []
     for net in nets_of(results):
-        found = of(results, "final", net) or of(results, "score", net)
-        losses = of(results, "loss", net)
+        found = results_of(results, "final", net) or results_of(results, "score", net)
+        losses = results_of(results, "loss", net)
         if found:
             words.append(f"{net}: mean IU {percent(found[-1]['mean_iu'])} % after "
                          f"{found[-1]['iteration']:,} iterations")  # fmt: skip
         elif losses:
             words.append(f"{net}: loss {losses[-1]['loss']:.3g} at {losses[-1]['iteration']:,}")
-    made_up = any(not data["real"] for data in of(results, "data"))
+    made_up = any(not data["real"] for data in results_of(results, "data"))
     return "; ".join(words) + (" (synthetic pictures)" if words and made_up else "")
 
 
@@ -141,11 +143,11 @@ def curve(results):
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     right = axes.twinx()
     for number, net in enumerate(nets_of(results)):
-        losses = of(results, "loss", net)
+        losses = results_of(results, "loss", net)
         colour = f"C{number}"
         axes.plot([r["iteration"] for r in losses], [r["loss"] for r in losses], color=colour,
                   label=net)  # fmt: skip
-        scores = of(results, "score", net) + of(results, "final", net)
+        scores = results_of(results, "score", net) + results_of(results, "final", net)
         right.plot([r["iteration"] for r in scores], [100 * (r["mean_iu"] or 0) for r in scores],
                    "o", color=colour, mec="black")  # fmt: skip
     axes.set_xlabel("iteration")
@@ -156,7 +158,7 @@ def curve(results):
     figure.legend(loc="outside lower center", ncols=2)
     right.set_ylabel("mean IU on val, % (dots)")
     right.set_ylim(0, 100)
-    data = of(results, "data")[0]
+    data = results_of(results, "data")[0]
     axes.set_title(("CamVid" if data["real"] else "Synthetic pictures")
                    + ", {1}×{0}".format(*data["size"])
                    + (f", channels / {data['shrink']}" if data["shrink"] > 1 else ""))  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 import caffe
 from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
+from tools.common.cli import Failure
 from tools.gpu import (
     engine_rows,
     module_rows,
@@ -52,7 +53,7 @@ def settings():
 
 def test_the_engines_training_as_solve_py_runs_it_comes_first():
     for gpu in (False, True):
-        rows = row_plan.plan(gpu, True)
+        rows = row_plan.ordered_rows(gpu, True)
         assert rows[0] == Row(ENGINE, VGG16, "float32", False, True, False, False)
         assert len(set(rows)) == len(rows)
         nets = {r.net for r in rows if r != "products" and r.side == ENGINE}
@@ -60,15 +61,17 @@ def test_the_engines_training_as_solve_py_runs_it_comes_first():
 
 
 def test_the_cpu_has_one_precision_and_no_autotuning():
-    rows = [r for r in row_plan.plan(False, False) if r != "products"]
+    rows = [r for r in row_plan.ordered_rows(False, False) if r != "products"]
     assert {(r.precision, r.autotuning) for r in rows} == {("float32", False)}
-    on_gpu = [r for r in row_plan.plan(True, False) if r != "products"]
+    on_gpu = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert {r.precision for r in on_gpu} == set(row_plan.PRECISIONS)
 
 
 def test_folding_by_measurement_is_measured_where_the_engine_can():
-    assert not any(r != "products" and r.folding == "measured" for r in row_plan.plan(True, False))
-    assert Row(ENGINE, VGG16, folding="measured") in row_plan.plan(True, True)
+    assert not any(
+        r != "products" and r.folding == "measured" for r in row_plan.ordered_rows(True, False)
+    )
+    assert Row(ENGINE, VGG16, folding="measured") in row_plan.ordered_rows(True, True)
 
 
 def measured(rows, folder, **changes):
@@ -162,7 +165,7 @@ class FakeWorker:
         made = row(**done)
         return {k: made[k] for k in ("step", "memory", "later", "inference", "held", "loss")}
 
-    def said(self):
+    def printed_lines(self):
         return ["a line of its log"]
 
     def close(self):
@@ -188,7 +191,7 @@ def test_rows_of_one_side_that_follow_each_other_are_one_workers(workers, tmp_pa
     tables.run(job)
     assert [worker.side for worker in workers.made] == [ENGINE, MODULE, ENGINE, MODULE]
     assert all(worker.closed for worker in workers.made)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert [(r["side"], r["net"]) for r in job.of("row")] == [(r.side, r.net) for r in plan]
     assert [p["precision"] for p in job.of("product")] == list(row_plan.PRECISIONS)
     assert len(job.of("net")) == 3 and not job.of("left out")
@@ -202,17 +205,17 @@ def test_what_the_card_held_before_is_not_counted(workers, tmp_path):
 
 
 def test_a_row_that_fails_costs_no_other(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out of memory"), {}]
+    workers.script[:] = [{}, Failure("engine-rows: row: out of memory"), {}]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     (failed,) = job.of("failed")
     assert failed["test"] and failed["error"].endswith("out of memory")
     assert len(job.of("row")) == len(plan) - 1 and len(workers.made) == 5
 
 
 def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeypatch):
-    lost = bench_sides.SideFailed("engine-rows: row: CUDA error: an illegal memory access")
+    lost = Failure("engine-rows: row: CUDA error: an illegal memory access")
 
     def call(self, what, **given):
         if what == "row" and (given["test"] or getattr(self, "lost", False)):
@@ -224,7 +227,7 @@ def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeyp
     monkeypatch.setattr(workers, "call", call)
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
-    tests = [r for r in row_plan.plan(True, False) if r != "products" and r.test]
+    tests = [r for r in row_plan.ordered_rows(True, False) if r != "products" and r.test]
     assert len(job.of("failed")) == len(tests)
 
 
@@ -244,7 +247,7 @@ def test_a_card_that_does_not_round_has_rows_of_float32_alone(workers, tmp_path,
 
 
 def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):
-    workers.script[:] = [bench_sides.SideFailed("engine-rows: row: the process ended (signal 9)")]
+    workers.script[:] = [Failure("engine-rows: row: the process ended (signal 9)")]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     assert [w.side for w in workers.made[:3]] == [ENGINE, ENGINE, MODULE]
@@ -260,7 +263,7 @@ def test_a_worker_that_still_holds_memory_is_replaced(workers, tmp_path):
 def test_no_row_is_begun_that_could_not_end(workers, tmp_path):
     job = FakeJob(tmp_path, gpu=0, seconds=1.0)
     tables.run(job)
-    plan = [r for r in row_plan.plan(True, False) if r != "products"]
+    plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
     assert not job.of("row") and job.of("left out") == [
         {"kind": "left out", "rows": len(plan), "of": len(plan)}
     ]
@@ -300,7 +303,7 @@ def test_a_worker_whose_asker_is_gone_ends_while_it_works(monkeypatch):
 
 
 def test_any_beginning_of_the_results_can_be_shown(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out | of memory")]
+    workers.script[:] = [{}, Failure("engine-rows: row: out | of memory")]
     job = FakeJob(tmp_path, gpu=0, shrink=8)
     tables.run(job)
     for results in prefixes(job.results):
