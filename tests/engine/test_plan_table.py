@@ -110,3 +110,18 @@ def test_a_plan_can_be_asked_for_before_and_after_passes_and_changes_no_number(m
     before = caffe.engine.plan(net)
     ends = [one.forward()["loss"].copy() for one in (net, other)]
     assert ends[0] == ends[1] and caffe.engine.plan(net) == before
+
+
+def test_the_table_is_of_the_shapes_that_the_blobs_have_now_and_later_passes_of_theirs(make):
+    net = made(make, FOLDED, caffe.TEST)
+    first = caffe.engine.plan(net)
+    net.blobs["data"].reshape(1, 2, 9, 8)
+    net.blobs["label"].reshape(1)
+    net.reshape()
+    second = caffe.engine.plan(net)
+    assert second.rows[2].folds.startswith("1 × ") and first.rows[2].folds.startswith("2 × ")
+    net.blobs["data"].reshape(2, 2, 9, 8)
+    net.blobs["label"].reshape(2)
+    net.reshape()
+    net.forward()
+    assert caffe.engine.plan(net) == first
