@@ -20,6 +20,7 @@ import os
 import numpy as np
 from segmentation.files import (
     MAX_PIXELS,
+    VOID,
     find,
     read_bgr,
     read_millimetres,
@@ -123,7 +124,7 @@ class NYUDSegDataLayer(SegmentationLayer):
         "mean_bgr": (mean(3), MEANS["color"]),
         "mean_hha": (mean(3), MEANS["hha"]),
         "mean_logd": (mean(1), MEANS["depth"]),
-        "classes": (integer(1, 255), CLASS_COUNT),
+        "classes": (integer(1, VOID), CLASS_COUNT),
         **COMMON,
     }
 

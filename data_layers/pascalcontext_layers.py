@@ -16,7 +16,7 @@ import os
 import re
 
 import numpy as np
-from segmentation.files import find, read_bgr, read_lines, read_split, split_file
+from segmentation.files import VOID, find, read_bgr, read_lines, read_split, split_file
 from segmentation.layer import COMMON, SegmentationLayer, Source
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, DataError, folder, integer, mean
@@ -128,7 +128,7 @@ class PASCALContextSegDataLayer(SegmentationLayer):
         "voc_dir": (folder, REQUIRED),
         "context_dir": (folder, REQUIRED),
         "mean": (mean(3), CONTEXT_MEAN),
-        "classes": (integer(1, 255), CLASS_COUNT),
+        "classes": (integer(1, VOID), CLASS_COUNT),
         **COMMON,
     }
 

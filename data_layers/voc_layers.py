@@ -13,7 +13,15 @@ from __future__ import annotations
 
 import os
 
-from segmentation.files import IMAGE_EXTENSIONS, find, read_bgr, read_label, read_split, split_file
+from segmentation.files import (
+    IMAGE_EXTENSIONS,
+    VOID,
+    find,
+    read_bgr,
+    read_label,
+    read_split,
+    split_file,
+)
 from segmentation.layer import COMMON, SegmentationLayer, Source
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, folder, integer, literal, mean
@@ -48,7 +56,7 @@ class VOCSegDataLayer(_VOCLabels):
         "image_dir": (folder, "JPEGImages"),
         "label_dir": (folder, "SegmentationClass"),
         "split_dir": (folder, os.path.join("ImageSets", "Segmentation")),
-        "classes": (integer(1, 255), VOC_CLASSES),
+        "classes": (integer(1, VOID), VOC_CLASSES),
         **COMMON,
     }
 
@@ -84,7 +92,7 @@ class SBDDSegDataLayer(_VOCLabels):
     schema = {
         "sbdd_dir": (folder, REQUIRED),
         "mean": (mean(3), REQUIRED),
-        "classes": (integer(1, 255), VOC_CLASSES),
+        "classes": (integer(1, VOID), VOC_CLASSES),
         **COMMON,
     }
 

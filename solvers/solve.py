@@ -26,6 +26,7 @@ from solvers import computing, resume, settings
 from surgery.fillers import dead_layers
 from tools import score
 from tools.common.cli import (
+    Failure,
     Progress,
     UserError,
     add_device_arguments,
@@ -34,12 +35,6 @@ from tools.common.cli import (
     select_device,
 )
 from tools.common.nets import Prototxts, check_weights, lean, zero_layers
-
-
-class Diverged(RuntimeError):
-    """The loss is no number any more."""
-
-    exit_code = 1
 
 
 class SignalRequests:
@@ -207,7 +202,7 @@ def watch(solver, bar):
         for name, value in losses.items():
             bar.note = f"{name} {float(value.sum()):.4g}"
             if not np.all(np.isfinite(value)):
-                raise Diverged(
+                raise Failure(
                     f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
                     "labels that are no class), and resume with --resume FILE.solverstate "
                     "from before the loss grew (auto takes the newest, which may be of after)"

@@ -30,7 +30,7 @@ from tools.benchmark import (
 from tools.benchmark.measures import MEASURES, Setup
 from tools.benchmark.nets import NETS
 from tools.benchmark.worker import SIDES
-from tools.common.cli import UserError, processors, run, warn
+from tools.common.cli import Failure, UserError, processors, run, warn
 from tools.common.files import check_target, make_folder, write_atomic
 from tools.summary import side_lengths
 
@@ -122,7 +122,7 @@ def sides_of(args):
         try:
             with bench_sides.Worker(side, args.threads or processors(), args.gpu) as worker:
                 found[side] = worker.call("about")
-        except bench_sides.SideFailed as failure:
+        except Failure as failure:
             left_out.append(str(failure))
     if not found:
         raise UserError("--sides: none of them can run: " + "; ".join(left_out))

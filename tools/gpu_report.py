@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 
-from tools.common.cli import UserError, error_line, run, warn  # noqa: E402
+from tools.common.cli import Failure, UserError, error_line, run, warn  # noqa: E402
 from tools.common.files import check_target  # noqa: E402
 from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
 
@@ -39,12 +39,6 @@ NEEDED = {
 }
 """{module: its package}"""
 PACK = ".gpu-pack"
-
-
-class ReportLost(RuntimeError):
-    """The report cannot be written any more."""
-
-    exit_code = 1
 
 
 def parser():
@@ -146,7 +140,7 @@ def main(argv):
     try:
         code = runner.run()
     except OSError as error:
-        raise ReportLost(f"{error_line(error)}; make room, or choose another --out") from None
+        raise Failure(f"{error_line(error)}; make room, or choose another --out") from None
     if runner.begun and not runner.quiet:
         with contextlib.suppress(BrokenPipeError):
             print(os.path.join(out, "gpu-report.md"), flush=True)

@@ -38,11 +38,11 @@ from segmentation.files import read_millimetres, read_rgb
 from segmentation.params import DataError
 
 from tools.common import workers
-from tools.common.cli import Progress, UserError, error_line, processors, run, warn
+from tools.common.cli import Failure, Progress, UserError, error_line, processors, run, warn
 from tools.common.files import make_folder
 from tools.common.pictures import panel, save_png
 from tools.datasets import depth_geometry as geometry
-from tools.datasets.depth_geometry import DepthError, camera_for, parse_camera
+from tools.datasets.depth_geometry import camera_for, parse_camera
 
 DETAIL, COARSE = 3, 10  # window radius of the normals that are encoded; of those for gravity
 MAX_PIXELS = 10_000_000  # beyond any depth camera; encoding takes about 300 bytes a pixel
@@ -63,12 +63,12 @@ def channels(depth, camera, raw=None, floor="robust"):
     before in-filling: what is 0 there is missing too. `camera` is a depth_geometry.Camera.
     `floor` is "robust" (depth_geometry.robust_level) or "lowest" (Gupta's own rule). A missing
     pixel has the disparity and height of what `depth` holds there: with 0, those of the camera
-    itself. Raises DepthError where no surface is seen.
+    itself. Raises Failure where no surface is seen.
     """
     cm = np.asarray(depth, np.float64) / 1000 * 100  # rounded as in Gupta's arithmetic
     measured = cm > 0 if raw is None else (cm > 0) & (np.asarray(raw) > 0)
     if not measured.any():
-        raise DepthError("no depth: every pixel is 0 (missing)")
+        raise Failure("no depth: every pixel is 0 (missing)")
     coarse = geometry.normals(cm, measured, COARSE, camera)
     down = geometry.gravity(coarse)
     up = geometry.heights(cm, camera, down)
@@ -94,11 +94,11 @@ def encode(depth, camera, raw=None, floor="robust"):
 
 
 def check_unit(path, depth, settings):
-    """Raise DepthError for depth that no room has: a median below 5 cm or above 100 m."""
+    """Raise Failure for depth that no room has: a median below 5 cm or above 100 m."""
     measured = depth[depth > 0]
     metres = float(np.median(measured)) * settings.unit / 1000 if measured.size else 1
     if not 0.05 <= metres <= 100:
-        raise DepthError(
+        raise Failure(
             f"{path}: a median depth of {metres:g} m; --unit says how many millimetres a step is"
         )
 
@@ -106,7 +106,7 @@ def check_unit(path, depth, settings):
 def encode_file(job, settings):
     """Encode one frame, and draw its panel, where these are not there yet.
 
-    Raises DepthError or DataError.
+    Raises Failure or DataError.
     """
     if settings.overwrite or not os.path.lexists(job.hha):
         depth = read_millimetres(job.depth, MAX_PIXELS)
@@ -114,15 +114,15 @@ def encode_file(job, settings):
         check_unit(job.depth, depth, settings)
         raw = read_millimetres(job.raw, MAX_PIXELS) if job.raw else None
         if raw is not None and raw.shape != depth.shape:
-            raise DepthError(
+            raise Failure(
                 f"{job.raw}: {raw.shape[1]} x {raw.shape[0]} pixels, but {job.depth} has "
                 f"{depth.shape[1]} x {depth.shape[0]}: not the same frame"
             )
         try:
             image = encode(depth * settings.unit, camera, raw, settings.floor)
-        except DepthError as error:
+        except Failure as error:
             names = f"{job.depth} with {job.raw}" if job.raw else job.depth
-            raise DepthError(f"{names}: {error}") from None
+            raise Failure(f"{names}: {error}") from None
         save_png(job.hha, image)
     if job.panel and (settings.overwrite or not os.path.lexists(job.panel)):
         save_png(job.panel, draw_panel(job))
@@ -145,7 +145,7 @@ def attempt(settings, job):
         with warnings.catch_warnings():  # a huge picture is refused in any case
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             encode_file(job, settings)
-    except (DataError, DepthError, OSError, MemoryError) as error:
+    except (DataError, Failure, OSError, MemoryError) as error:
         text = error_line(error)
         return text if job.depth in text else f"{job.depth}: {text}"
     return None

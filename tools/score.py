@@ -20,7 +20,15 @@ from datetime import datetime
 
 import numpy as np
 
-from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
+from tools.common.cli import (
+    Failure,
+    Progress,
+    UserError,
+    add_device_arguments,
+    run,
+    select_device,
+    warn,
+)
 from tools.common.files import check_target, make_folder, write_atomic
 from tools.common.metrics import fast_hist, metrics
 from tools.common.nets import (
@@ -35,7 +43,7 @@ from tools.common.nets import (
     read_net,
 )
 from tools.common.pictures import save_indexed
-from tools.common.predictions import Diverged, segmented
+from tools.common.predictions import segmented
 from tools.common.score_tables import (
     class_table,
     comparison,
@@ -50,7 +58,7 @@ def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
     """Run the net once per id in `dataset`; returns (n x n confusion matrix, mean loss).
 
     Predictions go to `save_dir`/<id>.png unless `save_dir` is empty. The loss is NaN if the net
-    has no blob `loss`. `step()` is called after every image. Raises Diverged if a score is not
+    has no blob `loss`. `step()` is called after every image. Raises Failure if a score is not
     finite.
     """
     for name in (layer, gt):
@@ -212,7 +220,7 @@ def score_several(args, proto, task, ids):
         net = caffe.Net(args.net, caffe.TEST, weights=weights)
         try:
             scores, hist, loss = score_net(args, net, ids, folder, f"scoring {label}")
-        except Diverged as error:
+        except Failure as error:
             warn(f"{weights}: {error}")
             continue
         finally:

@@ -39,7 +39,7 @@ from segmentation.files import (
 from segmentation.params import DataError
 
 from prototxt.tasks import VOC_CLASSES
-from tools.common.cli import Progress, UserError, run, warn
+from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
 from tools.common.pictures import indexed, voc_palette
 from tools.common.tables import table
@@ -47,12 +47,6 @@ from tools.common.tables import table
 TEST_IMAGES = 1456
 SUFFIXES = (".tar", ".tgz", ".tar.gz")
 COMPETITIONS = ("comp6", "comp5")
-
-
-class Refused(RuntimeError):
-    """Some predictions are missing or wrong."""
-
-    exit_code = 1
 
 
 def read_prediction(path):
@@ -148,7 +142,7 @@ def add(tar, name, data):
 def pack(args, ids, images):
     """Check all predictions and write the archive; returns a dict of what was found.
 
-    Raises Refused, having printed what is wrong, one line a prediction; then nothing is written.
+    Raises Failure, having printed what is wrong, one line a prediction; then nothing is written.
     """
     folder = f"results/VOC2012/Segmentation/{args.competition}_test_cls"
     listed = Counter(ids)
@@ -184,7 +178,7 @@ def pack(args, ids, images):
         if problems:
             print("\n".join(table(["id", "problem"], problems, left=2)), flush=True)
             wrong = len({name for name, _ in problems})
-            raise Refused(
+            raise Failure(
                 f"{args.predictions}: {wrong} of {len(listed)} predictions cannot be submitted "
                 f"(see above); {args.out} was not written"
             )

@@ -26,7 +26,7 @@ from collections import namedtuple
 import numpy as np
 
 import caffe
-from segmentation.files import check_labels, check_sizes
+from segmentation.files import VOID, check_labels, check_sizes
 from segmentation.order import Ahead, Ended, Order, flips
 from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
 
@@ -134,7 +134,7 @@ class SegmentationLayer(caffe.Layer):
             arrays = source.read(paths)
             check_sizes({paths[top]: arrays[top] for top in tops})
             if "label" in arrays:
-                check_labels(paths["label"], arrays["label"], params.get("classes", 255))
+                check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
             flip = mirror and flips(seed_, k)
             return tuple(to_blob(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
 

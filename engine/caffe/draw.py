@@ -10,6 +10,7 @@ The ending `.raw` writes the graph itself, without `dot`.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .core.layer import TEST, TRAIN
 from .errors import Error, InputError
@@ -135,7 +136,8 @@ def get_pydot_graph(caffe_net, rankdir, label_edges=True, phase=None, display_lr
         raise InputError(f"phase is caffe.TRAIN, caffe.TEST or None, not {phase}")
     pydot = _pydot()
     graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
-    nodes, edges = {}, []
+    nodes: dict[tuple[str, ...], Any] = {}
+    edges: list[tuple[tuple[str, ...], tuple[str, ...], str]] = []
     for layer in caffe_net.layer:
         if not _in_phase(layer, phase):
             continue

@@ -14,7 +14,7 @@ from .compute.precision import set_autotuning, set_precision
 from .core import python_path
 from .errors import Error, InputError
 from .proto.wire import read_weights
-from .run.lean import keep, recompute
+from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
 from .training.snapshots import position_path

@@ -7,7 +7,7 @@ import threading
 import time
 
 INFO, WARNING, ERROR = 0, 1, 2
-_state = {"min_level": None}
+_state: dict[str, int | None] = {"min_level": None}
 
 
 def set_min_level(level: int | None) -> None:

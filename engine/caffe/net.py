@@ -12,7 +12,7 @@ from . import settings
 from .core.blob import Blob
 from .core.graph import filter_layers, insert_splits
 from .core.internals import Internals
-from .core.layer import TEST, TRAIN
+from .core.layer import TEST, TRAIN, BlobVec, Layer
 from .core.learnable import Learnable
 from .core.weights import WeightFiles
 from .errors import InputError
@@ -20,9 +20,8 @@ from .layers import create
 from .proto import text
 from .run.batches import Batches
 from .run.debug_info import set_debug_info
-from .run.fold_choice import FoldChoice
-from .run.fold_plan import find_roots
 from .run.passes import Passes
+from .run.plan import Plan
 
 ANONYMOUS = "(automatic)"
 
@@ -84,7 +83,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._where = where
         self.name = param.name
         self.phase = param.state.phase
-        self.layers = []
+        self.layers: list[Layer] = []
         self._layer_names: list[str] = []
         self._blobs: list[Blob] = []
         self._blob_names: list[str] = []
@@ -97,7 +96,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._by_name: dict[str, int] = {}
         self._loss_filled: dict[tuple[int, int], tuple] = {}  # (layer, top) -> diff memory, count
         self._learnable = Learnable()
-        self._callbacks = {
+        self._callbacks: dict[str, list] = {
             key: []
             for key in ("before_forward", "after_forward", "before_backward", "after_backward")
         }
@@ -114,15 +113,8 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
         self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
         self._make_views()
-        self._loss_layers = {i for i, layer in enumerate(self.layers) if any(layer.loss_weights)}
-        self._fold_roots = find_roots(self) if settings.folding() else {}
-        # root -> its bottoms' shapes, and whether it is folded
-        self._folded_for: dict[int, tuple[list, bool]] = {}
-        measured = self._fold_roots and settings.folding() == settings.MEASURED
-        self._fold_choice = FoldChoice() if measured else None
-        self._kept: set[str] = set()
-        self._remade: set[str] = set()
-        self._be_lean(settings.lean())
+        measured = settings.folding() == settings.MEASURED
+        self._plan = Plan(self, settings.lean(), bool(settings.folding()), measured)
         set_debug_info(self, param.debug_info)
 
     def _add_layer(self, layer_param, unread: set[str]) -> None:
@@ -339,7 +331,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""
-        pairs = []
+        pairs: list[tuple[Blob, Blob]] = []
         for name, layer in zip(other._layer_names, other.layers):
             if name not in self._layer_names:
                 continue
@@ -350,10 +342,10 @@ class Net(Passes, Internals, WeightFiles, Batches):
                     f"{_shapes(theirs)} there, {_shapes(mine)} here"
                 )
             pairs += zip(mine, theirs)
-        for mine, theirs in pairs:
-            mine.share_data(theirs)
+        for blob, other_blob in pairs:
+            blob.share_data(other_blob)
 
-    def _layer_blobs(self, name: str) -> list:
+    def _layer_blobs(self, name: str) -> BlobVec:
         """The parameter blobs of the first layer of this name, as Caffe looks layers up."""
         return self.layers[self._layer_names.index(name)].blobs
 

@@ -6,7 +6,7 @@ from .errors import InputError
 
 MEASURED = "measured"
 
-_chosen = {"folding": True, "lean": False, "winograd": True}
+_chosen: dict[str, bool | str] = {"folding": True, "lean": False, "winograd": True}
 
 
 def set_folding(on: bool | str) -> None:
@@ -44,7 +44,7 @@ def set_lean(on: bool) -> None:
 
 
 def lean() -> bool:
-    return _chosen["lean"]
+    return bool(_chosen["lean"])
 
 
 def set_winograd(on: bool) -> None:
@@ -54,4 +54,4 @@ def set_winograd(on: bool) -> None:
 
 
 def winograd() -> bool:
-    return _chosen["winograd"]
+    return bool(_chosen["winograd"])

@@ -328,12 +328,18 @@ def test_read_ahead_error_is_raised_at_its_turn():
         ahead.take()
 
 
-def test_voc_class_count_is_the_tasks():
-    from voc_layers import VOC_CLASSES
+def test_class_counts_and_void_are_the_tasks():
+    import nyud_layers
+    import pascalcontext_layers
+    import segmentation.files
+    import voc_layers
 
-    from prototxt.tasks import TASKS
+    from prototxt.tasks import TASKS, VOID
 
-    assert len(TASKS["voc"].classes) == VOC_CLASSES
+    assert len(TASKS["voc"].classes) == len(TASKS["sbd"].classes) == voc_layers.VOC_CLASSES
+    assert len(TASKS["pascal-context"].classes) == pascalcontext_layers.CLASS_COUNT
+    assert len(TASKS["nyud-rgb"].classes) == nyud_layers.CLASS_COUNT
+    assert segmentation.files.VOID == VOID
 
 
 def test_real_voc_photographs_and_labels_are_read(shared, build, take):

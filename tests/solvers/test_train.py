@@ -14,7 +14,7 @@ from prototxt.tasks import TASKS
 from solvers import stages as st, train
 from tests.helpers import tiny_run
 from tools.common import steps
-from tools.common.cli import UserError
+from tools.common.cli import Failure, UserError
 
 TOML = """\
 name = "tiny"
@@ -324,7 +324,7 @@ def test_missing_weights_are_reported_before_any_work(folder, quick):
 
 
 def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
-    with pytest.raises(steps.StepFailed) as caught:
+    with pytest.raises(Failure) as caught:
         run("fcn32s-vgg16", "--set", "base_lr=1e20", "--no-score")
     assert caught.value.exit_code == 1
     assert (place(folder, "fcn32s-vgg16") / "init.caffemodel").is_file()

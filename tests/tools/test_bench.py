@@ -26,6 +26,7 @@ from tools.benchmark.nets import Case
 from tools.benchmark.torch_side import TorchSide
 from tools.benchmark.worker import peak_memory, softmax_loss
 from tools.common import cli
+from tools.common.cli import Failure
 
 SHRINK = 16
 
@@ -311,7 +312,7 @@ def test_a_side_that_dies_drops_out_and_the_others_go_on(capsys):
 
 def test_a_worker_that_gives_no_answer_in_time_is_ended():
     with bench_sides.Worker("ceiling", 1, patience=0.0) as worker:
-        with pytest.raises(bench_sides.SideFailed, match="^ceiling: about: no answer in 0 s$"):
+        with pytest.raises(Failure, match="^ceiling: about: no answer in 0 s$"):
             worker.call("about")
         assert worker.process.poll() is not None
 
@@ -319,7 +320,7 @@ def test_a_worker_that_gives_no_answer_in_time_is_ended():
 def test_what_a_worker_cannot_do_is_one_line():
     said = "^ceiling: open: KeyError: 'product'$"
     with bench_sides.Worker("ceiling", 1) as worker:
-        with pytest.raises(bench_sides.SideFailed, match=said):
+        with pytest.raises(Failure, match=said):
             worker.call("open", job={})
         assert worker.call("about")["threads"] == 1  # and the worker goes on
 

@@ -201,7 +201,7 @@ def test_seg_tests_shares_the_training_nets_weights_and_prints_the_known_lines(w
 def test_scores_that_are_not_finite_stop_the_scoring(work):
     net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
     net.params["score"][1].data[...] = np.nan
-    with pytest.raises(score.Diverged, match="a_1.*diverged"):
+    with pytest.raises(cli.Failure, match="a_1.*diverged"):
         score.compute_hist(net, None, IDS)
 
 

@@ -14,18 +14,12 @@ import threading
 import time
 from pathlib import Path
 
-from tools.common.cli import warn
+from tools.common.cli import Failure, warn
 
 REPO = str(Path(__file__).resolve().parents[2])
 TOOL = os.path.join(REPO, "tools", "bvlc-caffe")
 SECONDS = 1800  # for one answer: a machine that swaps never ends
 ENGINES = ("engine", "unfolded", "engine-rows")  # sides that import the engine
-
-
-class SideFailed(RuntimeError):
-    """A worker died, gave no answer, or said what went wrong."""
-
-    exit_code = 1
 
 
 def bvlc_is_installed():
@@ -81,7 +75,7 @@ class Worker:
         self.lines.put("")
 
     def call(self, what, **job):
-        """The worker's answer, a dict. Raises SideFailed."""
+        """The worker's answer, a dict. Raises Failure."""
         try:
             self.process.stdin.write(json.dumps({"do": what, **job}) + "\n")
             self.process.stdin.flush()
@@ -91,12 +85,12 @@ class Worker:
         except queue.Empty:
             self.process.kill()  # a late answer would be taken for another's
             self.process.wait()
-            raise SideFailed(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
+            raise Failure(f"{self.side}: {what}: no answer in {self.patience:.0f} s") from None
         if not line:
-            raise SideFailed(f"{self.side}: {what}: the process ended ({self._last_words()})")
+            raise Failure(f"{self.side}: {what}: the process ended ({self._last_words()})")
         result = json.loads(line)
         if "error" in result:
-            raise SideFailed(f"{self.side}: {what}: {result['error']}")
+            raise Failure(f"{self.side}: {what}: {result['error']}")
         return result
 
     def printed_lines(self):
@@ -149,7 +143,7 @@ class Team:
             return None
         try:
             return self.workers[side].call(what, **job)
-        except SideFailed as failure:
+        except Failure as failure:
             warn(f"{failure}; going on without it")
             self.failed[side] = str(failure)
             with self.workers.pop(side) as worker:

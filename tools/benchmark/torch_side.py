@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from prototxt.tasks import VOID
+
 STAGES = {"16": (2, 2, 3, 3, 3), "19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
-VOID = 255
 
 
 def bilinear(classes, kernel, stride):

@@ -20,9 +20,10 @@ import queue
 import sys
 import threading
 
+from prototxt.tasks import VOID
+
 SIDES = ("engine", "unfolded", "bvlc", "torch", "ceiling")
 ROW_SIDES = ("engine-rows", "module-rows")  # the GPU report's
-VOID = 255
 
 
 def make(side, threads, gpu):

@@ -18,6 +18,7 @@ import traceback
 from tools.common.progress import Progress, duration, progress
 
 __all__ = [
+    "Failure",
     "Progress",
     "UserError",
     "add_device_arguments",
@@ -39,6 +40,14 @@ class UserError(Exception):
     """The call or an input is wrong; the message says what, where, and what to do."""
 
     exit_code = 2
+
+
+class Failure(RuntimeError):
+    """The work failed, or was stopped: the message says what, where, and what to do."""
+
+    def __init__(self, message, exit_code=1):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def _of_gpu(error):

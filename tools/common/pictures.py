@@ -7,9 +7,8 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from prototxt.tasks import VOID
 from tools.common.files import write_atomic
-
-VOID = 255
 
 
 def voc_palette(count=256):

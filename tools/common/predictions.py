@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.common.cli import UserError
-
-
-class Diverged(RuntimeError):
-    """The scores are not finite, so there is nothing to score."""
-
-    exit_code = 1
+from tools.common.cli import Failure, UserError
 
 
 def predict(scores, name):
-    """1 x C x H x W scores -> H x W class numbers of the highest. Raises Diverged."""
+    """1 x C x H x W scores -> H x W class numbers of the highest.
+
+    Raises Failure where they are not finite.
+    """
     _require_image(scores.shape)
     # NaN passes through both.
     _require_finite(np.isfinite(scores.max()) and np.isfinite(scores.min()), name)
@@ -22,14 +19,14 @@ def predict(scores, name):
 
 
 def segment_once(net, layer, name):
-    """Run the net; H x W class numbers of the highest scores of blob `layer`. Raises Diverged."""
+    """Run the net; H x W class numbers of the highest scores of blob `layer`. Raises Failure."""
     ((_, prediction, _),) = segmented(net, layer, (), [name])
     return prediction
 
 
 def segmented(net, layer, names, dataset):
     """Run the net once per id in `dataset`: (id, H x W class numbers of the highest scores of blob
-    `layer`, {name: array} of the blobs `names`) for each. Raises Diverged.
+    `layer`, {name: array} of the blobs `names`) for each. Raises Failure.
 
     On the engine, a GPU is at work on the next image while the caller has this one.
     """
@@ -71,4 +68,4 @@ def _require_image(shape):
 
 def _require_finite(finite, name):
     if not finite:
-        raise Diverged(f"{name}: the net's scores are not finite; its training has diverged")
+        raise Failure(f"{name}: the net's scores are not finite; its training has diverged")

@@ -8,21 +8,7 @@ import signal
 import subprocess
 import sys
 
-
-class StepFailed(RuntimeError):
-    """A command ended with an error, which it has printed itself."""
-
-    def __init__(self, what, code):
-        super().__init__(f"the step `{what}` failed: see the line above")
-        self.exit_code = code
-
-
-class Stopped(RuntimeError):
-    """A command was stopped by a signal, and has said what it keeps."""
-
-    def __init__(self, what, code, remedy):
-        super().__init__(f"stopped in `{what}`; {remedy}")
-        self.exit_code = code
+from tools.common.cli import Failure
 
 
 class Steps:
@@ -40,16 +26,20 @@ class Steps:
         self.done += 1
 
     def command(self, what, *words):
-        """Run `python words…`; raises StepFailed or Stopped."""
+        """Run `python words…`. Raises Failure with its exit code where it failed, and has said
+        why, or was stopped by a signal, and has said what it keeps."""
         self.announce(what)
         print("$ python " + " ".join(words), flush=True)
         code = call([sys.executable, *words])
         if code == -signal.SIGKILL:
-            raise Stopped(what + ", killed (out of memory?)", 137, self.remedy)
+            self._stopped(what + ", killed (out of memory?)", 137)
         if code < 0 or code >= 128:
-            raise Stopped(what, code if code > 0 else 128 - code, self.remedy)
+            self._stopped(what, code if code > 0 else 128 - code)
         if code:
-            raise StepFailed(what, code)
+            raise Failure(f"the step `{what}` failed: see the line above", code)
+
+    def _stopped(self, what, code):
+        raise Failure(f"stopped in `{what}`; {self.remedy}", code)
 
 
 def call(command):

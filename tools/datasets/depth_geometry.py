@@ -14,14 +14,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from tools.common.cli import UserError
-
-
-class DepthError(ValueError):
-    """A depth image cannot be used; the message says what is wrong, and with which file."""
-
-    exit_code = 1
-
+from tools.common.cli import Failure, UserError
 
 Camera = namedtuple("Camera", "fx fy cx cy")
 Camera.__doc__ = """Focal lengths and principal point, in pixels; the first pixel is (1, 1)."""
@@ -48,10 +41,10 @@ SUPPORT = 0.01  # of the measured pixels: the least floor, and the most strays b
 
 
 def camera_for(shape, name):
-    """The Camera of an H x W image of NYUDv2, by its size. Raises DepthError, naming `name`."""
+    """The Camera of an H x W image of NYUDv2, by its size. Raises Failure, naming `name`."""
     if shape not in CAMERAS:
         sizes = " and ".join(f"{w} x {h}" for h, w in CAMERAS)
-        raise DepthError(
+        raise Failure(
             f"{name}: {shape[1]} x {shape[0]} pixels; the camera is known for NYUDv2's {sizes} "
             "only: give --camera FX,FY,CX,CY"
         )
@@ -140,12 +133,12 @@ def gravity(normals, start=(0.0, 1.0, 0.0), steps=GRAVITY_STEPS):
     ceilings) and within it of perpendicular (walls); the new direction g is the one with the
     least sum over walls of (g . n)^2 minus sum over floors of (g . n)^2, an eigenvector (`getYDir`
     of rgbdutils), with the sign that stays with the old one. Where several are the least (one
-    bare wall), it is the one nearest to the old. Raises DepthError if no normal is known.
+    bare wall), it is the one nearest to the old. Raises Failure if no normal is known.
     """
     flat = normals.reshape(-1, 3)
     parts = np.ascontiguousarray(flat[~np.isnan(flat[:, 0])].T)
     if not parts.size:
-        raise DepthError("too few measured pixels: no surface to take gravity from")
+        raise Failure("too few measured pixels: no surface to take gravity from")
     down = np.asarray(start, np.float64)
     products = np.array([parts[i] * parts[j] for i, j in PAIRS])
     matrix = np.empty((3, 3))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from prototxt.tasks import VOID
+from tools.common.cli import Failure
 from tools.common.tables import table
-from tools.gpu.stage import StageFailed
 
 TITLE = "Check: a tiny net on the GPU and on the CPU"
 ITERATIONS = 10
@@ -21,7 +22,6 @@ SEED = 18
 """Of 1 to 30 the one whose ReLUs and maxima choose most clearly: rounding must not choose."""
 SIZE = (24, 30)
 CLASSES = 4
-VOID = 255
 
 NET = f"""
 name: "tiny"
@@ -143,7 +143,7 @@ def run(job):
         job.result("parameter", name=name, shape=expected[name][1].shape, deviation=found)
         worst = max(worst, found) if found == found else float("inf")
     if not worst <= LIMIT:
-        raise StageFailed(f"a parameter deviates by {worst:.1e}; the limit is {LIMIT:g}")
+        raise Failure(f"a parameter deviates by {worst:.1e}; the limit is {LIMIT:g}")
 
 
 def main_figure(results):

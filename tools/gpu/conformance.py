@@ -10,10 +10,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tools.common.cli import UserError
+from tools.common.cli import Failure, UserError
 from tools.gpu import outcomes
 from tools.gpu.conformance_table import main_figure as main_figure, markdown as markdown, share
-from tools.gpu.stage import StageFailed
 
 TITLE = "Conformance, the quick part"
 WORDS = """
@@ -36,7 +35,7 @@ ENDS = (0, 1, 2)
 
 
 def run(job, quick=True):
-    """Run the suite; each test's outcome with its comparisons is a result. StageFailed where a
+    """Run the suite; each test's outcome with its comparisons is a result. Failure where a
     test failed."""
     absent = [name for name in ("pytest", "hypothesis") if importlib.util.find_spec(name) is None]
     if absent:
@@ -70,13 +69,13 @@ class Suite:
             if self.running is not None:  # it ended the process
                 self._crash(code)
             elif code not in ENDS or (code != 0 and self.ended == ended and not self.broken):
-                raise StageFailed("\n".join([f"pytest ended with exit code {code}:", *last]))
+                raise Failure("\n".join([f"pytest ended with exit code {code}:", *last]))
             if self.ended == ended or self.ended >= self.count:
                 break
         self._verdict()
 
     def _verdict(self):
-        """Raise StageFailed where something failed, or nothing was run."""
+        """Raise Failure where something failed, or nothing was run."""
         wrong = [f"{path} cannot be collected" for path in self.broken]
         if self.failed:
             shown = ", ".join(self.failed[:3]) + (", …" if len(self.failed) > 3 else "")
@@ -86,7 +85,7 @@ class Suite:
         elif not self.told:
             wrong.append("no test has told a comparison")
         if wrong:
-            raise StageFailed("; ".join(wrong))
+            raise Failure("; ".join(wrong))
 
     def _pytest(self, number):
         """(exit code, None where its time was over; last lines) of one run of pytest."""

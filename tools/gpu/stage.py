@@ -42,12 +42,6 @@ class OutOfTime(BaseException):
     """SIGTERM: the stage's time is over, or the whole report is to end. GRACE seconds are left."""
 
 
-class StageFailed(RuntimeError):
-    """What a stage raises to say, in one line, what is wrong with what it found."""
-
-    exit_code = 1
-
-
 class Job:
     """What a stage is told, and how it tells what it found.
 

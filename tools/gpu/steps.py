@@ -9,14 +9,10 @@ import threading
 import time
 from pathlib import Path
 
+from tools.common.cli import Failure
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (ROOT, ROOT / "engine", ROOT / "data_layers")
-
-
-class StepFailed(RuntimeError):
-    """A command ended with an error; its own words."""
-
-    exit_code = 1
 
 
 class Step:
@@ -72,11 +68,11 @@ class Step:
         return new
 
     def finish(self):
-        """Wait for its end. Raises StepFailed where that is no success."""
+        """Wait for its end. Raises Failure where that is no success."""
         while not self.ended(wait=1.0):
             pass
         if self.code:
-            raise StepFailed(self.failure())
+            raise Failure(self.failure())
 
     def failure(self):
         """One line: the command, and the last that it said."""

@@ -11,7 +11,7 @@ import os
 import time
 
 from tools.benchmark import sides as bench_sides
-from tools.common.cli import processors
+from tools.common.cli import Failure, processors
 from tools.gpu import row_plan, table_chart
 from tools.gpu.table_text import WORDS as WORDS, main_figure as main_figure, markdown as markdown
 
@@ -52,7 +52,7 @@ class Rows:
             answer = worker.call("row", seconds=self.seconds, **configuration)
             self._keep_driver_apart(answer)
             self._tell("row", side=side, net=net, **configuration, **answer)
-        except bench_sides.SideFailed as failure:
+        except Failure as failure:
             self._failed(failure, side=side, net=net, **configuration)
         else:
             if answer["held"] > HELD:
@@ -83,14 +83,14 @@ class Rows:
                 worker = self._worker(row_plan.MODULE, row_plan.VGG16)
                 answer = worker.call("product", seconds=0.3, precision=precision, size=size)
                 self._tell("product", precision=precision, size=size, **answer)
-            except bench_sides.SideFailed as failure:
+            except Failure as failure:
                 self._failed(failure, side="product", precision=precision)
 
     def about(self):
         """What the engine can do here: see EngineRows.about."""
         try:
             return self._worker(row_plan.ENGINE, row_plan.VGG16).call("about")
-        except bench_sides.SideFailed as failure:
+        except Failure as failure:
             self.job.say(str(failure))
             return {"measures_folding": False, "rounds": True}
 

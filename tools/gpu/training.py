@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
+from tools.common.cli import Failure
 from tools.gpu import pack, training_data, training_text
-from tools.gpu.steps import Step, StepFailed
+from tools.gpu.steps import Step
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
 
 TITLE = "Training"
@@ -189,7 +190,7 @@ class Training:
         self._tell(log, step, scores)
         if step.code not in (0, 128 + signal.SIGTERM):
             self.told.curve(now=True)
-            raise StepFailed(step.failure())
+            raise Failure(step.failure())
         found = sorted(self.folder.glob("train_iter_*.caffemodel"), key=_iteration)
         reached = _iteration(found[-1]) if found else self.last
         self.told.result("trained", net=self.net, iteration=reached, of=count,

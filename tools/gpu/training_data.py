@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from prototxt.tasks import VOID
 from tools.common.files import write_atomic
 from tools.common.pictures import save_indexed
 from tools.gpu.pack import DATA, TRUNK
@@ -71,7 +72,7 @@ def make_up(folder, train=DRY_TRAIN, val=DRY_VAL, size=(360, 480)):
             save_indexed(folder / "SegmentationClass" / f"{name}.png", labels)
 
 
-SKY, BUILDING, ROAD, SIDEWALK, TREE, CAR, VOID = 0, 1, 3, 4, 5, 8, 255
+SKY, BUILDING, ROAD, SIDEWALK, TREE, CAR = 0, 1, 3, 4, 5, 8
 COLOURS = {
     SKY: (150, 180, 220), BUILDING: (130, 100, 80), ROAD: (90, 90, 95), SIDEWALK: (160, 155, 150),
     TREE: (60, 100, 50), CAR: (150, 30, 30), VOID: (0, 0, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import torch
 
@@ -58,7 +59,7 @@ def make_solver(flags, change=None):
     `change(param)` may alter the SolverParameter before the solver is made of it.
     """
     path = flags.need("solver", "the solver to train with")
-    kind = solver_class(path)
+    kind: Any = solver_class(path)
 
     class Configured(kind):
         def _check(self) -> None:

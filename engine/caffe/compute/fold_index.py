@@ -44,8 +44,11 @@ def gather(tensor: torch.Tensor, fold: Fold | None, into: Fold | None, part=None
     """The blob that `tensor` is what `fold` leaves of (None: all), under the fold `into`, in the
     same order of axes in memory; of that, with `part`, the rows (first, count) and columns (first,
     count) that it says."""
-    folds = fold.axes if fold else [_unfolded(axis) for axis in into.axes]
-    intos = into.axes if into else [_unfolded(axis) for axis in folds]
+    either = fold or into
+    assert either is not None  # else there is nothing to gather
+    whole = tuple(_unfolded(axis) for axis in either.axes)
+    folds = fold.axes if fold else whole
+    intos = into.axes if into else whole
     rows, columns = (_places(*axes, tensor.device) for axes in zip(folds, intos))
     if part is not None:
         rows, columns = rows.narrow(0, *part[0]), columns.narrow(0, *part[1])

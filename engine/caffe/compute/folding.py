@@ -124,6 +124,7 @@ def unfold(tensor: torch.Tensor, fold: Fold | None, into: Fold | None = None) ->
         return tensor
     if tensor.device.type != "cpu":
         return fold_index.gather(tensor, fold, into)
+    assert fold is not None  # `into` leaves out less
     shape = (*tensor.shape[:-2], fold.rows.size, fold.columns.size)
     made = like(tensor, folded_shape(shape, into))
     for few, many in _counterparts(tensor, fold, made, into):

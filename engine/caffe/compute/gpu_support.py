@@ -35,7 +35,8 @@ def capability(number: int) -> tuple[int, int] | None:
     """The compute capability of GPU `number`, None where it cannot be told."""
     if not is_there(number) or torch.version.hip:
         return None
-    return tuple(torch.cuda.get_device_capability(number))
+    major, minor = torch.cuda.get_device_capability(number)
+    return major, minor
 
 
 def has_code_for(card: tuple[int, int], builds: list[str]) -> bool:

@@ -74,7 +74,7 @@ def round_factors() -> None:
     tf32 = chosen() == "tf32"
     backends = torch.backends
     backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = tf32
-    products = [backends.cuda.matmul]
+    products: list = [backends.cuda.matmul]
     products += [getattr(backends.cudnn, name, None) for name in ("conv", "rnn")]
     for product in products:
         if hasattr(product, "fp32_precision"):  # from PyTorch 2.9 on

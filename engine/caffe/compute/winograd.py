@@ -93,7 +93,8 @@ class _Room:
     """Memory that each strip uses again, by name."""
 
     def __init__(self, like: torch.Tensor):
-        self._like, self._flat = like, {}
+        self._like = like
+        self._flat: dict[str, torch.Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> torch.Tensor:
         count = math.prod(shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import InputError
 
 
@@ -30,6 +32,9 @@ class _IdsAttribute:
 class Internals:
     """The part of Net that is pycaffe's, under its names with an underscore."""
 
+    blob_loss_weights: dict[str, float]
+    set_input_arrays: Callable
+    _batches: Callable
     _bottom_ids = _IdsAttribute()
     _top_ids = _IdsAttribute()
 

@@ -46,11 +46,13 @@ class Layer:
     _passes_positive = False
     """Its gradient passes where its top is above 0, and nowhere else."""
     _can_mask = False
-    """It can do the backward pass of a ReLU below, see `lean.join_relus`."""
+    """It can do the backward pass of a ReLU below on the way of its own."""
     _repeats = False
     """Its forward pass can be run again in backward, and makes the same tops again."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
+    param_str: str
+    """Of a layer written in Python: what the prototxt's python_param gives it."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
         self.layer_param = layer_param
@@ -63,6 +65,8 @@ class Layer:
         self._made: dict[int, LayerFold | None] = {}
         """How each top was made in the last forward pass, of a layer that makes folded ones."""
         self._again = False
+        self._masks = False
+        """Whether it does: backward passes the top's diff only where the top is above 0."""
         self._lean = False
         """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
         used may be forgotten."""

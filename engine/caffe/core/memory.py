@@ -33,8 +33,8 @@ class Memory:
 
     def __init__(self, count: int):
         self.count = count
-        self._host = None
-        self._device = None
+        self._host: torch.Tensor | None = None
+        self._device: torch.Tensor | None = None
         self._host_fresh = False
         self._device_fresh = False
         self._given: torch.Tensor | None = None
@@ -106,6 +106,7 @@ class Memory:
     def _settle(self) -> None:
         """Make the flat storage of what was given."""
         self.check()
+        assert self._given is not None
         whole = unfold(self._given, self._fold).contiguous().view(-1)
         if whole.numel() < self.count:
             flat = torch.empty(self.count, device=whole.device)
@@ -126,6 +127,7 @@ class Memory:
             # nobody touches takes no memory.
             self._host = torch.zeros(self.count)
         if self._device_fresh and not self._host_fresh and not (write and self.overwritten):
+            assert self._device is not None
             self._host.copy_(self._device)
         self._host_fresh = True
         if write:
@@ -153,6 +155,7 @@ class Memory:
             self._device = make(self.count, device=device)
             self._device_fresh = not self._host_fresh
         if self.host_only and not (write and self.overwritten):
+            assert self._host is not None
             self._device.copy_(self._host)
         self._device_fresh = True
         if write:
@@ -178,6 +181,7 @@ class Memory:
         if self._device is None or self._device.device != device:
             self._shaped = None
             self._device = torch.empty(self.count, device=device)
+        assert self._host is not None
         transfers.send(self._host, self._device)
         self._device_fresh = True
 
@@ -191,14 +195,15 @@ class Memory:
                 self._device_fresh = self._released = self._lost = self.overwritten = False
             return tensor
         given = self._given
-        plain = given is not None and self._fold is None and given.shape == shape
-        if plain and given.is_contiguous() and given.device == device:
+        plain = self._fold is None and given is not None and given.shape == shape
+        if given is not None and plain and given.is_contiguous() and given.device == device:
             self.check()
             self.overwritten = self.overwritten and not write
             return given
         flat = self.on(device, write)
-        if self._shaped is None or self._shaped[0] is not flat or self._shaped[1] != shape:
+        kept_flat, kept_shape, tensor = self._shaped or (None, None, None)
+        if kept_flat is not flat or kept_shape != shape:
             count = math.prod(shape)
             tensor = (flat if count == self.count else flat[:count]).view(shape)
             self._shaped = flat, shape, tensor
-        return self._shaped[2]
+        return tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ..errors import InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.encoding import shapes_match
+from .layer import BlobVec, Layer
+from .learnable import Learnable
 
 
 def _without_shared(blobs: list, targets: list, own: set) -> list:
@@ -44,6 +47,13 @@ def _match(path: str, name: str, blobs: list, targets: list) -> list:
 
 class WeightFiles:
     """The part of Net that copies parameters from files and saves them."""
+
+    name: str
+    layers: list[Layer]
+    params: dict[str, BlobVec]
+    _layer_names: list[str]
+    _learnable: Learnable
+    _layer_blobs: Callable[[str], BlobVec]
 
     def copy_from(self, filename) -> None:
         """Copy the parameters of layers with the same names from a caffemodel (or `.h5`).

@@ -45,7 +45,8 @@ class Order:
 
     def __init__(self, count: int, skip: int, shuffled: bool):
         self.count, self.skip, self.shuffled = count, skip, shuffled
-        self._epoch, self._places = None, None
+        self._epoch = -1  # the round that `_places` is of
+        self._places = np.arange(0)
 
     def __call__(self, number: int, seed: int) -> int:
         epoch, place = divmod(self.skip + number, self.count)
@@ -107,7 +108,7 @@ class Prefetching(Layer):
     """
 
     num_bottom = (0, 0)
-    num_top = (2, 2)
+    num_top: tuple[int, int | None] = (2, 2)
 
     def setup(self, bottom, top):
         self._depth = self.layer_param.data_param.prefetch

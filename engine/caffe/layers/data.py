@@ -98,14 +98,14 @@ class _Datums:
         number += self.rank
         walk = self.walk(state["skip"] + number)
         while True:
-            data, labels, shape = None, stack((), self.batch), None
+            data, labels = None, stack((), self.batch)
             for i in range(self.batch):
                 key, value = next(walk)
                 picture, labels[i] = self.picture(key, value)
                 made = self.transform.shape(picture.shape, _name(key))
                 if data is None:
-                    data, shape = stack(made, self.batch), made
-                same_sizes(self.fail, shape, made, _name(key))
+                    data, first = stack(made, self.batch), made
+                same_sizes(self.fail, first, made, _name(key))
                 random = None if seed is None else randomness(seed, ITEM, number)
                 self.transform(picture, data[i], random)
                 number += self.solvers

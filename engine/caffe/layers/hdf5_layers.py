@@ -194,7 +194,7 @@ class _Rows:
                     state["loop"] += 1
                     files = self.order(state, state["loop"])
                 if len(files) > 1:
-                    file = None  # before the next one takes its memory
+                    del file  # before the next one takes its memory
                     file = self.file(files[state["file"]], shapes)
                 rows = self.row_order(state, file)
             yield arrays, dict(state)

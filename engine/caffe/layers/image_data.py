@@ -104,19 +104,19 @@ class _Pictures:
         return picture.transpose(2, 0, 1)
 
     def batches(self, state: dict):
-        number, seed = state["items"] + self.rank, state.get("seed")
+        number, seed = state["items"] + self.rank, state.get("seed", 0)
         fixed = {name: value for name, value in state.items() if name != "items"}
         order = Order(len(self.lines), state["skip"], self.shuffle)
         while True:
-            data, labels, shape = None, stack((), self.batch), None
+            data, labels = None, stack((), self.batch)
             for i in range(self.batch):
                 place = order(number, seed)
                 picture = self.picture(place)
                 made = self.transform.shape(picture.shape, self.name(place))
                 if data is None:
-                    data, shape = stack(made, self.batch), made
+                    data, first = stack(made, self.batch), made
                 labels[i] = self.lines[place][1]
-                same_sizes(self.fail, shape, made, self.name(place))
+                same_sizes(self.fail, first, made, self.name(place))
                 random = randomness(seed, ITEM, number) if self.transform.is_random else None
                 self.transform(picture, data[i], random)
                 number += self.solvers

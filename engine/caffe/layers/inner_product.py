@@ -27,7 +27,9 @@ class InnerProduct(Layer):
         axis = self.canonical_axis(param.axis, bottom[0])
         self.inputs = math.prod(bottom[0].shape[axis:])
         shape = (self.outputs, self.inputs)
-        params = [("weight", shape[::-1] if param.transpose else shape, param.weight_filler)]
+        params: list[tuple] = [
+            ("weight", shape[::-1] if param.transpose else shape, param.weight_filler)
+        ]
         if param.bias_term:
             params.append(("bias", (self.outputs,), param.bias_filler))
         add_params(self, *params)

@@ -63,7 +63,7 @@ class SoftmaxWithLoss(Loss):
     """
 
     num_top = (1, 2)
-    allow_force_backward = (True, False)
+    allow_force_backward: tuple[bool, ...] = (True, False)
     takes_loss_param = True
     _keeps_tops = True
 

@@ -55,7 +55,7 @@ class LSTMUnit(Layer):
 
     def reshape(self, bottom, top):
         cells, gates, cont = (blob.shape for blob in bottom)
-        number, width = cells[1:] if len(cells) == 3 else (None, None)
+        number, width = cells[1:] if len(cells) == 3 else (-1, -1)
         if cells != (1, number, width) or gates != (1, number, 4 * width) or cont != (1, number):
             raise self.fail(
                 f"needs cells (1, N, D), gates (1, N, 4D) and cont (1, N); the bottoms' shapes "

@@ -24,7 +24,7 @@ _SMALLEST = 1e-20
 class _LabelledLoss(Loss):
     """A loss whose second bottom takes no gradient."""
 
-    allow_force_backward = (True, False)
+    allow_force_backward: tuple[bool, ...] = (True, False)
 
     def reshape(self, bottom, top):
         if not bottom[0].shape:

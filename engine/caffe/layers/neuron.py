@@ -81,16 +81,11 @@ class ReLU(Pointwise):
     def setup(self, bottom, top):
         self.slope = self.layer_param.relu_param.negative_slope
         self._passes_positive = self.slope == 0
-        self.masked_by: Layer | None = None
-        """The layer above that does this one's backward pass, if its net is lean."""
-        self.masked = False
-        """Whether it has, in this backward pass."""
 
     def _read_backward(self, bottom, top):
-        return [] if self.masked_by else bottom
+        return bottom
 
     def forward(self, bottom, top):
-        self.masked = False
         x, y = self.given(bottom, top)
         if self.slope == 0:
             torch.clamp_min(x, 0, out=y)
@@ -100,9 +95,6 @@ class ReLU(Pointwise):
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
-            return
-        if self.masked:
-            self.masked = False
             return
         dy, dx = self.given_diffs(bottom, top)
         # In place, x is the layer's output, whose sign is the input's (slope >= 0).

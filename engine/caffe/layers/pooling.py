@@ -83,8 +83,6 @@ class Pooling(Layer):
         if self.stochastic and any(self.pad):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
         self.several_tops = len(top) > 1
-        self.relu: Layer | None = None
-        """The layer below whose backward pass this one does too."""
         self.index = Scratch(torch.int64)
         self.draws = Scratch()
 
@@ -111,6 +109,7 @@ class Pooling(Layer):
         # PyTorch's pooling takes pads of up to half the kernel; larger ones go by way of a copy
         # padded by hand.
         self.direct = all(2 * p <= k for p, k in zip(self.pad, self.kernel))
+        self._can_mask = self.max and self.direct and not self.several_tops
         reach = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel)]
         if not self.direct and num * channels * math.prod(reach) > MAX_COUNT:
             raise self.fail(f"pad {self.pad} makes more than {MAX_COUNT} elements of the bottom")
@@ -120,12 +119,8 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
-    @property
-    def _can_mask(self) -> bool:
-        return self.max and self.direct and not self.several_tops
-
     def _read_backward(self, bottom, top):
-        if self.relu is not None:
+        if self._masks:
             return top
         return [] if self.max and self.direct else [*bottom, *top]
 
@@ -201,9 +196,9 @@ class Pooling(Layer):
             self.index.tensor = self._whole_places(self.index.tensor, made, bottom[0].shape)
             self._made[0] = None
         dy = top[0].take_diff(fold.top if fold else None)
-        if self.relu is not None:
+        if self._masks:
             y = top[0].take(fold.top if fold else None)
-            dy, self.relu.masked = _aten.threshold_backward(dy, y, 0), True
+            dy = _aten.threshold_backward(dy, y, 0)
         # PyTorch asks for the bottom's numbers, and looks at their shape alone.
         dx = like(dy, folded_shape(bottom[0].shape, fold.bottom if fold else None))
         if self.max:

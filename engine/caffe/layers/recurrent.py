@@ -93,7 +93,7 @@ class Recurrent(Layer):
                 f"was set up for {self.steps} time steps, and '{names[0]}' now has {x[0]}; "
                 "their number cannot change"
             )
-        wanted = [(1, (self.steps, x[1]))]
+        wanted: list[tuple[int, tuple[int, ...]]] = [(1, (self.steps, x[1]))]
         if self.static:
             static = bottom[2].shape
             if len(static) < 2 or math.prod(static[1:]) != self.static_inputs:
@@ -124,8 +124,8 @@ class Recurrent(Layer):
     def carry(self, top, after: list[torch.Tensor]) -> None:
         for blob, state in zip(self.carried, after):
             blob.write()[0].copy_(state)
-        for blob, state in zip(top[1:], self.carried):
-            blob.share_data(state)
+        for blob, carried in zip(top[1:], self.carried):
+            blob.share_data(carried)
 
     def state(self) -> dict:
         """The hidden states that the next forward pass begins with, for JSON."""

@@ -94,7 +94,7 @@ class Embed(Layer):
         for field in ("num_output", "input_dim"):
             if getattr(param, field) < 1:
                 raise self.fail(f"needs {field} of at least 1")
-        params = [("weight", (self.inputs, self.outputs), param.weight_filler)]
+        params: list[tuple] = [("weight", (self.inputs, self.outputs), param.weight_filler)]
         if param.bias_term:
             params.append(("bias", (self.outputs,), param.bias_filler))
         add_params(self, *params)

@@ -84,7 +84,7 @@ class Crop(Mover):
         if not propagate_down[0]:
             return
         dy = top[0].read_diff()
-        parts = None if self.under is None else self._folded_parts()
+        parts = None if self.under is None else self._folded_parts(self.under)
         if parts is None:
             _put(dy, bottom[0].overwrite_diff(), self.parts)
             return
@@ -92,12 +92,12 @@ class Crop(Mover):
         _put(dy, dx, parts)
         bottom[0].give_diff(dx, self.under)
 
-    def _folded_parts(self) -> list[tuple[int, int, int]] | None:
+    def _folded_parts(self, under: Fold) -> list[tuple[int, int, int]] | None:
         """The part within a folded bottom, if no two of its elements have one stand-in there."""
         found = []
         for dim, first, count in self.parts:
             if dim >= 2 and count:
-                axis = self.under.axes[dim - 2]
+                axis = under.axes[dim - 2]
                 last, first = axis.folded(first + count - 1), axis.folded(first)
                 if last - first != count - 1:
                     return None
@@ -179,7 +179,7 @@ class Slice(Mover):
         elif size % len(top):
             raise self.fail(f"{len(top)} tops do not divide {size} (axis {self.axis} of {shape})")
         else:
-            cuts = range(0, size + 1, size // len(top)) if size else [0] * (len(top) + 1)
+            cuts = [i * (size // len(top)) for i in range(len(top) + 1)]
         self.parts = [(a, b - a) for a, b in zip(cuts, cuts[1:])]
         if param.slice_point and any(length <= 0 for _, length in self.parts):
             raise self.fail(f"slice_points {cuts[1:-1]} must rise within 0 to {size}")

@@ -99,11 +99,12 @@ class Im2col(Layer):
         if self.padded != list(self.size):
             whole = torch.zeros((*self.rows, *self.padded), device=dx.device)
         for place in itertools.product(*map(range, self.kernel)):
-            part = [slice(None)] * 2
+            part: list = [slice(None)] * 2
             for at, dilation, stride, out in zip(place, self.dilation, self.stride, self.out):
                 start = at * dilation
                 part.append(slice(start, start + (out - 1) * stride + 1, stride))
-            whole[tuple(part)].add_(dy[(slice(None), slice(None), *place)])
+            columns: tuple = (slice(None), slice(None), *place)
+            whole[tuple(part)].add_(dy[columns])
         if whole is not dx:
             inside = [slice(p, p + size) for p, size in zip(self.pad, self.size)]
             dx.copy_(whole[(slice(None), slice(None), *inside)])

@@ -189,8 +189,8 @@ class _Numbers:
             self.first = values
             return
         if not self.joined:
-            self.joined += memoryview(self.first).cast("B")
-        self.joined += memoryview(values).cast("B")
+            self.joined += self.first.data.cast("B")
+        self.joined += values.data.cast("B")
 
     def _all(self) -> np.ndarray:
         if self.joined:
@@ -357,7 +357,7 @@ def blob_parts(array: np.ndarray, diff: np.ndarray | None = None) -> list:
         values = np.ascontiguousarray(values, dtype="<f4").reshape(-1)
         if values.size:
             head = encode_varint(number << 3 | BYTES) + encode_varint(values.nbytes)
-            parts += [head, memoryview(values).cast("B")]
+            parts += [head, values.data.cast("B")]
     dims = b"".join(encode_varint(dim) for dim in shape)
     parts.append(encode_bytes(7, encode_bytes(1, dims) if dims else b""))
     return parts
@@ -375,10 +375,10 @@ def float16_parts(array: np.ndarray) -> list:
     lost = np.isfinite(values).reshape(-1) & ~np.isfinite(half)
     if lost.any():
         raise Error(f"{values.reshape(-1)[lost][0]:g} is beyond float16's largest number, 65504")
-    parts = [encode_varint(10 << 3 | VARINT), encode_varint(FLOAT16)]
+    parts: list = [encode_varint(10 << 3 | VARINT), encode_varint(FLOAT16)]
     if half.size:
         head = encode_varint(12 << 3 | BYTES) + encode_varint(half.nbytes)
-        parts += [head, memoryview(half).cast("B")]
+        parts += [head, half.data.cast("B")]
     dims = b"".join(encode_varint(dim) for dim in values.shape)
     return [*parts, encode_bytes(7, encode_bytes(1, dims) if dims else b"")]
 

@@ -16,6 +16,7 @@ import math
 import os
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def _opened(path, what: str):
         raise InputError(f"{name}: is not an HDF5 {what}, or it is damaged: {reason(err)}") from err
 
 
-def _children(group) -> list[tuple[str, object]]:
+def _children(group) -> list[tuple[str, Any]]:
     """The group's members by name; only those that lie in this file."""
     h5py = h5py_package()
     found = []

@@ -134,12 +134,12 @@ def _put(message, name: str, value) -> None:
 
 def _fold_padding(net, source: str):
     """Drop V0 ``padding`` layers; the convolution or pooling that reads one takes its pad."""
-    makers = {}
+    makers: dict = {}
     kept = caffe_pb2.NetParameter()
     for connection in net.layers:
-        is_padding = connection.layer.type == "padding"
-        new = None if is_padding else kept.layers.add()
-        if new is not None:
+        new = connection  # a padding layer goes; one that reads another is refused
+        if connection.layer.type != "padding":
+            new = kept.layers.add()
             new.CopyFrom(connection)
         for i, bottom in enumerate(connection.bottom):
             padding = makers.get(bottom)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from ..core.blob import Blob
 
 
 class Batches:
     """The part of Net that runs whole arrays."""
+
+    blobs: dict[str, Blob]
+    inputs: list[str]
+    outputs: list[str]
+    forward: Callable[..., dict[str, np.ndarray]]
+    backward: Callable[..., dict[str, np.ndarray]]
 
     def _batches(self, arrays: dict):
         """Split arrays into batches of the net's size, the last one padded with zeros."""

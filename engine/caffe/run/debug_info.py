@@ -70,8 +70,8 @@ class _Lines:
 def set_debug_info(net, on: bool) -> None:
     """Log, from now on or no longer, what each layer of `net` makes. Off costs nothing; on, a lean
     net is lean no more."""
-    if on and net._lean:
-        net._be_lean(False)
+    if on and net._plan.lean:
+        net._plan.be_lean(False)
     lines = getattr(net, "_debug_lines", None)
     if lines is None and on:
         lines = net._debug_lines = _Lines(net)

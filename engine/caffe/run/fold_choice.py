@@ -33,16 +33,14 @@ class _Size:
         self.times: dict[bool, list[float]] = {True: [], False: []}
         self.choice: bool | None = None
 
-    def look(self) -> bool:
-        """Take in the times that are there; whether they make the choice now. Waits for nothing."""
+    def look(self) -> None:
+        """Take in the times that are there, and choose once they suffice. Waits for nothing."""
         while self.on_the_way and self.on_the_way[0][2].query():
             folded, begin, end = self.on_the_way.pop(0)
             self.times[folded].append(begin.elapsed_time(end))
         wanted = (len(_ORDER) - _UNTIMED) // 2
-        if min(len(times) for times in self.times.values()) < wanted:
-            return False
-        self.choice = min(self.times[True]) <= min(self.times[False])
-        return True
+        if min(len(times) for times in self.times.values()) >= wanted:
+            self.choice = min(self.times[True]) <= min(self.times[False])
 
 
 class FoldChoice:
@@ -62,7 +60,8 @@ class FoldChoice:
         size = self._sizes.setdefault(tuple(shapes), _Size())
         if size.choice is not None:
             return size.choice
-        if size.look():
+        size.look()
+        if size.choice is not None:
             self._tell(shapes, size)
             return size.choice
         if size.begun == len(_ORDER):  # the last times are on their way, or somebody ran no end

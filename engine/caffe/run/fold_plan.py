@@ -21,7 +21,7 @@ class _Axis:
         self.out = 0
 
     def folded(self, out: int) -> FoldedAxis:
-        if not out:
+        if not out or self.runs is None:
             return FoldedAxis(self.size, 0, self.size - 1, 0)
         return FoldedAxis(self.size, self.runs.low[0], self.runs.high[0], out)
 
@@ -52,12 +52,13 @@ class _Value:
 
     def leave_out(self) -> None:
         for i, axis in enumerate(self.axes):
+            below = self.below.axes[i].out if self.below is not None else 0
             if self.pointwise:
-                axis.out = self.below.axes[i].out
+                axis.out = below
             elif axis.from_padding:
                 axis.out = axis.most
             elif axis.runs is not None:
-                axis.out = min(axis.most, self.below.axes[i].out // axis.stride)
+                axis.out = min(axis.most, below // axis.stride)
 
 
 def _unknown(blob) -> _Value:
@@ -91,13 +92,14 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     return LayerFold(below.fold, bottom, value.fold, pads)
 
 
-def plan_folds(net, reach: list[int], folded: bool = True) -> None:
+def plan_folds(net, reach: list[int], folded: bool = True) -> list[list[Fold | None]]:
     """Give the layers of numbers `reach`, a root's, their `_folds`, one a top, for the shapes
-    that the root's bottoms have now; or none, so that they make whole tops."""
+    that the root's bottoms have now; or none, so that they make whole tops. Returns what each
+    layer's tops are then stored under."""
     if not folded:
         for k in reach:
             net.layers[k]._folds = []
-        return
+        return [[None] * len(net._top_ids[k]) for k in reach]
     current: dict[int, _Value] = {}
     made: list[list[_Value]] = []
     for k in reach:
@@ -118,6 +120,7 @@ def plan_folds(net, reach: list[int], folded: bool = True) -> None:
         for value in values:
             value.leave_out()
         net.layers[k]._folds = [_layer_fold(net.layers[k], value) for value in values]
+    return [[value.fold for value in values] for values in made]
 
 
 def find_roots(net) -> dict[int, list[int]]:

@@ -1,4 +1,4 @@
-"""A net's passes, layer by layer, and what happens between the layers."""
+"""A net's passes, forward and backward: two loops over the steps of its plan."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import torch
 from ..compute import device as _device
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
-from ..core.layer import TEST
-from .fold_plan import plan_folds
-from .lean import Releases, join_relus, part_relus
+from ..core.layer import TEST, Layer
+from .plan import Plan, Step
 
 
 def _overwritten(layer, made: list[Blob], read: list[Blob], part: str) -> list:
@@ -33,43 +32,45 @@ def _settle(memories: list) -> None:
         memory.overwritten = False
 
 
+def _forward_on_gpu(step: Step) -> None:
+    stale = _overwritten(step.layer, step.tops, step.bottoms, "_data")
+    step.layer.forward(step.bottoms, step.tops)
+    _settle(stale)
+    if not step.bottoms or step.layer.type == "Python":
+        for blob in step.tops:
+            blob.send()
+
+
+def _backward_step(step: Step, on_gpu: bool) -> None:
+    if step.mask_done:
+        step.mask_done = False
+        return
+    if on_gpu:
+        _backward_on_gpu(step)
+    else:
+        step.layer.backward(step.tops, step.needs, step.bottoms)
+    if step.masks is not None:
+        step.masks.mask_done = True
+
+
+def _backward_on_gpu(step: Step) -> None:
+    needed = [blob for blob, needs in zip(step.bottoms, step.needs) if needs]
+    stale = _overwritten(step.layer, needed, step.tops, "_diff")
+    step.layer.backward(step.tops, step.needs, step.bottoms)
+    _settle(stale)
+    if step.layer.type == "Python":
+        for blob in needed:
+            blob.send_diff()
+
+
 class Passes:
     """The part of Net that runs its layers."""
 
-    _folds_now = True
-    """Whether the present pass folds, which may be measured to be slower."""
-
-    def _be_lean(self, lean: bool) -> None:
-        """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
-        self._lean = lean
-        for layer in self.layers:
-            layer._lean = lean
-        join_relus(self) if lean else part_relus(self)
-        self._plan_releases()
-
-    def _plan_releases(self, kept=(), remade=()) -> None:
-        """Plan what is given back when. In a lean net that is all but the blobs that `kept` and
-        earlier calls named; those that `remade` and earlier calls named are made again."""
-        self._kept.update(kept)
-        self._remade.update(remade)
-        self._releases = Releases(self, self._kept, self._remade) if self._lean else None
-
-    def _plan_folds(self, root: int) -> None:
-        """Plan anew where the bottoms of layer `root` have other shapes than last time. Only
-        layers that it reaches are reshaped before their turn: none that a user wrote, none that
-        reads data."""
-        shapes = [blob.shape for blob in self._bottoms[root]]
-        if self._fold_choice is not None and root == min(self._fold_roots):
-            self._folds_now = self._fold_choice.begin(shapes)
-        if self._folded_for.get(root) != (shapes, self._folds_now):
-            plan_folds(self, self._fold_roots[root], self._folds_now)
-            self._folded_for[root] = shapes, self._folds_now
-
-    def _end_pass(self) -> None:
-        """A whole pass, which may be timed, is through: forward in TEST, forward and backward in
-        TRAIN."""
-        if self._fold_choice is not None:
-            self._fold_choice.end()
+    phase: int
+    layers: list[Layer]
+    _plan: Plan
+    _callbacks: dict[str, list]
+    _loss_filled: dict[tuple[int, int], tuple]
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers start..end (inclusive); return the weighted sum of their losses."""
@@ -80,33 +81,27 @@ class Passes:
         """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
         loss, on_gpu = 0.0, _device.current().type != "cpu"
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
-        for i in range(start, end + 1):
+        for step in self._plan.steps[start : end + 1]:
             for callback in before:
-                callback(i)
-            layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
-            layer.reshape(bottom, top)
-            if i in self._fold_roots:
-                self._plan_folds(i)
+                callback(step.number)
+            step.layer.reshape(step.bottoms, step.tops)
+            if step.reach:
+                self._plan.fold(step)
+            step.mask_done = False
             if on_gpu:
-                stale = _overwritten(layer, top, bottom, "_data")
-                layer.forward(bottom, top)
-                _settle(stale)
-                if not bottom or layer.type == "Python":
-                    for blob in top:
-                        blob.send()
+                _forward_on_gpu(step)
             else:
-                layer.forward(bottom, top)
-            if i in self._loss_layers:
-                for j, weight in enumerate(layer.loss_weights):
+                step.layer.forward(step.bottoms, step.tops)
+            if step.has_loss:
+                for j, weight in enumerate(step.layer.loss_weights):
                     if weight:
-                        loss = loss + self._weighted(i, j, top[j], weight)
+                        loss = loss + self._weighted(step.number, j, step.tops[j], weight)
             for callback in after:
-                callback(i)
-            if self._releases:
-                for blob in self._releases.after_forward[i]:
-                    blob.release()
+                callback(step.number)
+            for blob in step.released:
+                blob.release()
         if self.phase == TEST and end == len(self.layers) - 1:
-            self._end_pass()
+            self._plan.end_pass()
         return loss.double() if isinstance(loss, torch.Tensor) and on_gpu else float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
@@ -119,43 +114,28 @@ class Passes:
         self._loss_filled[i, j] = blob._diff, blob.count
 
     @named_gpu_errors
-    def _backward(self, start: int, end: int, done=None) -> None:
-        """Run backward through layers start down to end (inclusive); call `done(layer number)`
-        after each."""
+    def _backward(self, start: int, end: int, update=None) -> None:
+        """Run backward through layers start down to end (inclusive); with `update`, a function of
+        the numbers of learnable parameters, update each as soon as that may be."""
         before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
         on_gpu = _device.current().type != "cpu"
-        for i in range(start, end - 1, -1):
+        for step in reversed(self._plan.steps[end : start + 1]):
             for callback in before:
-                callback(i)
-            if self._releases:
-                for k in self._releases.before_backward[i]:
-                    self.layers[k]._forward_again(self._bottoms[k], self._tops[k])
-            if self._layer_needs[i]:
-                self._backward_layer(i, on_gpu)
+                callback(step.number)
+            for earlier in step.made_again:
+                earlier.layer._forward_again(earlier.bottoms, earlier.tops)
+            if step.has_backward:
+                _backward_step(step, on_gpu)
             for callback in after:
-                callback(i)
-            if done is not None:
-                done(i)
-            if self._releases:
-                for blob in self._releases.after_backward[i]:
-                    blob.release()
-                for blob in self._releases.diffs_after_backward[i]:
-                    blob.release_diff()
+                callback(step.number)
+            if update is not None and step.updated:
+                update(step.updated)
+            for blob in step.released_after_backward:
+                blob.release()
+            for blob in step.diffs_released:
+                blob.release_diff()
         if start == len(self.layers) - 1 and end == 0:
-            self._end_pass()
-
-    def _backward_layer(self, i: int, on_gpu: bool) -> None:
-        layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
-        if not on_gpu:
-            layer.backward(top, self._bottom_needs[i], bottom)
-            return
-        needed = [blob for blob, needs in zip(bottom, self._bottom_needs[i]) if needs]
-        stale = _overwritten(layer, needed, top, "_diff")
-        layer.backward(top, self._bottom_needs[i], bottom)
-        _settle(stale)
-        if layer.type == "Python":
-            for blob in needed:
-                blob.send_diff()
+            self._plan.end_pass()
 
     def before_forward(self, callback) -> None:
         """Call `callback(layer index)` before each layer's forward."""

@@ -64,8 +64,10 @@ def adam(
 
     def run(datas, diffs, histories, skipped):
         device = datas[0].device
+        means, squares = histories
+        steps = [torch.full((), float(t), device=device)] * len(datas)
         torch._fused_adam_(
-            datas, diffs, *histories, [], [torch.full((), float(t), device=device)] * len(datas),
+            datas, diffs, means, squares, [], steps,
             lr=rate, beta1=beta[0], beta2=beta[1], weight_decay=decay,
             eps=delta / math.sqrt(1 - beta[1] ** t), amsgrad=False, maximize=False,
             grad_scale=_scale(iter_size, device), found_inf=skipped,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..compute.transfers import Fetching
 from ..errors import Error
 from ..log import log
+
+if TYPE_CHECKING:
+    from ..core.blob import Blob
+    from ..net import Net
 
 
 class ParamUpdates:
@@ -18,6 +23,10 @@ class ParamUpdates:
     all parameters at once whose multipliers are equal; all others, and the CPU, go step by step.
     """
 
+    net: Net
+    param: Any
+    """The SolverParameter."""
+    _history: list[Blob]
     histories = 1
     rests_at_zero = False
     """With a rate of 0 and no gradient, the rule leaves a parameter without history as it is."""
@@ -30,10 +39,14 @@ class ParamUpdates:
     _resting: set[int] | None = None
     """The parameters of lr_mult 0 that have no history; None: not looked for since a restore."""
 
+    def _keeps_diffs(self) -> bool:
+        raise NotImplementedError
+
     def _update(self, numbers, rate: float) -> None:
         """Update the parameters of these numbers. A lean net's diffs are gone then."""
         learnable, keeps = self.net._learnable, self._keeps_diffs()
-        moving, alike = [i for i in numbers if not self._rests(i)], {}
+        moving = [i for i in numbers if not self._rests(i)]
+        alike: dict[tuple[float, float], list[int]] = {}
         for i in moving:
             alike.setdefault(learnable.multipliers(i), []).append(i)
         for (lr_mult, decay_mult), members in alike.items():
@@ -48,7 +61,9 @@ class ParamUpdates:
     def _update_one(self, i: int, rate: float, decay: float, keeps: bool) -> None:
         blob = self.net._learnable.blobs[i]
         data, diff = blob.write(), blob.write_diff()
-        before = [] if self._guard is None else [t.clone() for t in (data, *self._histories(i))]
+        guard = self._guard
+        changed = () if guard is None else (data, *self._histories(i))
+        before = [tensor.clone() for tensor in changed]
         if self.param.iter_size > 1:
             diff.mul_(1.0 / self.param.iter_size)
         self._regularize(data, diff, decay)
@@ -56,8 +71,9 @@ class ParamUpdates:
         data.sub_(update)
         if update is not diff and (keeps or not blob.diff_can_go):
             diff.copy_(update)
-        for tensor, old in zip((data, *self._histories(i)), before):
-            tensor.copy_(torch.where(self._guard, tensor, old))
+        if guard is not None:
+            for tensor, old in zip((data, *self._histories(i)), before):
+                tensor.copy_(torch.where(guard, tensor, old))
 
     def _histories(self, i: int) -> list[torch.Tensor]:
         """The history of parameter `i`, to be changed in place."""
@@ -87,7 +103,7 @@ class ParamUpdates:
         updates = rule(datas, diffs, histories, self._skipped(device))
         pairs = [pair for pair, show in zip(zip(diffs, updates), shown) if show]
         if pairs:
-            torch._foreach_copy_(*zip(*pairs))
+            torch._foreach_copy_([diff for diff, _ in pairs], [update for _, update in pairs])
         return True
 
     def _skipped(self, device: torch.device) -> torch.Tensor | None:

@@ -108,7 +108,7 @@ def _fingerprint(history) -> int:
     """Which solverstate a side file belongs to: of the same iteration there may be several."""
     found = 0
     for values in history:
-        found = zlib.crc32(np.ascontiguousarray(values, np.float32), found)
+        found = zlib.crc32(np.ascontiguousarray(values, np.float32).data, found)
     return found
 
 

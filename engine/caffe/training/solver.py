@@ -19,7 +19,6 @@ from ..proto import text
 from ..ranks import solver_rank
 from ..run.debug_info import log_parameters, set_debug_info
 from . import lr_policy, snapshots, solver_nets
-from .early_updates import updated_after
 from .loss_watch import LossWatch
 from .output_means import OutputMeans
 from .param_updates import ParamUpdates
@@ -179,8 +178,8 @@ class Solver(ParamUpdates):
         last = len(self.net.layers) - 1
         if self._updates_early():
             self._show(self.net._forward_unread(0, last))
-            rate, ready = self._announced_rate(), updated_after(self.net)
-            self.net._backward(last, 0, lambda k: self._update(ready.get(k, ()), rate))
+            rate = self._announced_rate()
+            self.net._backward(last, 0, lambda numbers: self._update(numbers, rate))
             self.iter += 1
             return
         loss = 0.0
@@ -204,7 +203,7 @@ class Solver(ParamUpdates):
 
     def _keeps_diffs(self) -> bool:
         """Whether the parameters' diffs stay, and hold what was subtracted, as in Caffe."""
-        return not self.net._lean or self.param.snapshot_diff
+        return not self.net._plan.lean or self.param.snapshot_diff
 
     def _show(self, loss) -> None:
         self._losses.add(loss)
@@ -267,23 +266,24 @@ class Solver(ParamUpdates):
             self._test_all()
         log("Optimization Done.")
 
-    def _hold(self) -> None:
+    def _hold(self) -> dict:
         """Snapshots until the next iteration are of now: a resumed run repeats the test, and the
         pass for the last display is none of the training's."""
         if self._held is None:
             self._held = snapshots.position(self)
+        return self._held
 
     def _test_all(self) -> None:
         """Test all test nets, up to where the action function says "stop"."""
         if solver_rank() or not self.test_nets:
             return
-        self._hold()
+        held = self._hold()
         for index, net in enumerate(self.test_nets):
             self._test(index, net)
             if self._stopped_early:
                 log("Test interrupted.")
-                snapshots.restore_tests(self, self._held)
-                rng.set_state(self._held["generators"])
+                snapshots.restore_tests(self, held)
+                rng.set_state(held["generators"])
                 break
 
     def _test(self, index: int, net: Net) -> None:

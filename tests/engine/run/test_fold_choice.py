@@ -29,7 +29,7 @@ class Clock:
         self.now, self.reached = 0.0, True
 
     def mark(self, device):
-        self.now += self.cost[self.net._folds_now]  # what lies before the mark
+        self.now += self.cost[self.net._plan.folds_now]  # what lies before the mark
         clock, at = self, self.now
 
         class Mark:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tools.common.steps import StepFailed, Steps, Stopped
+from tools.common.cli import Failure
+from tools.common.steps import Steps
 
 SELF_TERM = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
 
@@ -32,14 +33,14 @@ def test_a_step_is_announced_with_its_command(capfd):
 
 
 def test_a_step_that_fails_ends_the_work_with_its_exit_code():
-    with pytest.raises(StepFailed, match="a step") as caught:
+    with pytest.raises(Failure, match="a step") as caught:
         Steps(1).command("a step", "-c", "import sys; sys.exit(2)")
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("code", ["import sys; sys.exit(143)", SELF_TERM])
 def test_a_step_that_is_stopped_says_how_to_go_on(code):
-    with pytest.raises(Stopped, match="give the same command") as caught:
+    with pytest.raises(Failure, match="give the same command") as caught:
         Steps(1, "give the same command").command("a step", "-c", code)
     assert caught.value.exit_code == 143
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.helpers import depth_rooms as rooms
-from tools.common.cli import UserError
+from tools.common.cli import Failure, UserError
 from tools.datasets import depth_geometry as geometry
 
 SMALL = st.tuples(st.integers(1, 8), st.integers(1, 8))
@@ -104,7 +104,7 @@ def test_gravity_is_upright_though_the_floors_normals_point_either_way():
 
 
 def test_gravity_needs_a_normal():
-    with pytest.raises(geometry.DepthError, match="too few measured pixels"):
+    with pytest.raises(Failure, match="too few measured pixels"):
         geometry.gravity(np.full((4, 4, 3), np.nan))
 
 
@@ -171,7 +171,7 @@ def test_camera_of_the_cropped_frame_sees_the_same_rays():
 
 
 def test_camera_of_another_size_must_be_given():
-    with pytest.raises(geometry.DepthError, match="a.png: 320 x 240.*640 x 480.*--camera"):
+    with pytest.raises(Failure, match="a.png: 320 x 240.*640 x 480.*--camera"):
         geometry.camera_for((240, 320), "a.png")
 
 

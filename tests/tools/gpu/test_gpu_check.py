@@ -10,8 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.emulated_gpu import emulated_gpus
+from tools.common.cli import Failure
 from tools.gpu import check, machine
-from tools.gpu.stage import StageFailed
 
 
 class Tf32(TorchDispatchMode):
@@ -93,7 +93,7 @@ def test_a_side_that_deviates_fails_the_stage_after_all_its_results(job, monkeyp
         return parameters, losses
 
     monkeypatch.setattr(check, "train", tampered)
-    with pytest.raises(StageFailed, match="a parameter deviates by"):
+    with pytest.raises(Failure, match="a parameter deviates by"):
         check.run(job)
     assert "| score[1] | 4 | " in check.markdown(job.told)
     assert check.markdown(job.told).count("**no**") == 1

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.helpers.processes import environment
+from tools.common.cli import Failure
 from tools.gpu import conformance
 from tools.gpu.conformance_table import main_figure, markdown
-from tools.gpu.stage import StageFailed
 
 HEAD = """
 import json, os, pytest, time
@@ -47,7 +47,7 @@ SLOW = "def test_one(): told('x', 0.0)\ndef test_two(): time.sleep(60)\n"
 @pytest.fixture
 def suite(tmp_path, monkeypatch, root):
     """`run(until, name=text…)` runs the stage on such test files until the test `until` has ended;
-    gives its results, and the text of the StageFailed that it raised, or None."""
+    gives its results, and the text of the Failure that it raised, or None."""
     monkeypatch.setattr(conformance, "ROOT", tmp_path)
     monkeypatch.setattr(conformance, "SUITE", Path("suite"))
     for name, value in environment(root).items():
@@ -69,7 +69,7 @@ def suite(tmp_path, monkeypatch, root):
         )
         try:
             conformance.run(job)
-        except StageFailed as failure:
+        except Failure as failure:
             return told, str(failure)
         return told, None
 

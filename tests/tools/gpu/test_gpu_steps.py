@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from tests.helpers.training_job import Job
-from tools.gpu.steps import Step, StepFailed
+from tools.common.cli import Failure
+from tools.gpu.steps import Step
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_a_command_has_the_checkout_on_its_path_and_caffes_log(start):
 
 def test_a_command_that_fails_is_one_line_with_its_own_error(start):
     step = start("print('so far'); print('error: no rate'); print('more'); raise SystemExit(3)")
-    with pytest.raises(StepFailed, match=r"script.py ended with exit code 3: error: no rate$"):
+    with pytest.raises(Failure, match=r"script.py ended with exit code 3: error: no rate$"):
         step.finish()
     assert step.code == 3
 

@@ -10,6 +10,7 @@ import pytest
 import caffe
 from tests.helpers.fake_job import FakeJob, prefixes
 from tools.benchmark import nets as bench_nets, sides as bench_sides, worker as bench_worker
+from tools.common.cli import Failure
 from tools.gpu import (
     engine_rows,
     module_rows,
@@ -110,7 +111,8 @@ def test_the_engine_trains_lean_with_folding_and_recomputation(tmp_path, setting
     rows = engine_rows.EngineRows(None, 1)
     rows.prepare(VGG16, (32, 32), 16, str(tmp_path))
     net = rows.nets.solver(recompute=True).net
-    assert net._lean and net._fold_roots and {"conv1_1", "conv2_1"} <= net._remade
+    assert net._plan.lean and net._plan.folds_somewhere
+    assert {"conv1_1", "conv2_1"} <= net._plan.remade
 
 
 def test_the_module_runs_in_bfloat16_where_that_is_asked_for():
@@ -203,7 +205,7 @@ def test_what_the_card_held_before_is_not_counted(workers, tmp_path):
 
 
 def test_a_row_that_fails_costs_no_other(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out of memory"), {}]
+    workers.script[:] = [{}, Failure("engine-rows: row: out of memory"), {}]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     plan = [r for r in row_plan.ordered_rows(True, False) if r != "products"]
@@ -213,7 +215,7 @@ def test_a_row_that_fails_costs_no_other(workers, tmp_path):
 
 
 def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeypatch):
-    lost = bench_sides.SideFailed("engine-rows: row: CUDA error: an illegal memory access")
+    lost = Failure("engine-rows: row: CUDA error: an illegal memory access")
 
     def call(self, what, **given):
         if what == "row" and (given["test"] or getattr(self, "lost", False)):
@@ -245,7 +247,7 @@ def test_a_card_that_does_not_round_has_rows_of_float32_alone(workers, tmp_path,
 
 
 def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):
-    workers.script[:] = [bench_sides.SideFailed("engine-rows: row: the process ended (signal 9)")]
+    workers.script[:] = [Failure("engine-rows: row: the process ended (signal 9)")]
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     assert [w.side for w in workers.made[:3]] == [ENGINE, ENGINE, MODULE]
@@ -301,7 +303,7 @@ def test_a_worker_whose_asker_is_gone_ends_while_it_works(monkeypatch):
 
 
 def test_any_beginning_of_the_results_can_be_shown(workers, tmp_path):
-    workers.script[:] = [{}, bench_sides.SideFailed("engine-rows: row: out | of memory")]
+    workers.script[:] = [{}, Failure("engine-rows: row: out | of memory")]
     job = FakeJob(tmp_path, gpu=0, shrink=8)
     tables.run(job)
     for results in prefixes(job.results):

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.helpers.training_job import NET, Job
-from tools.common.cli import UserError
+from tools.common.cli import Failure, UserError
 from tools.gpu import training, training_data
-from tools.gpu.steps import Step, StepFailed
+from tools.gpu.steps import Step
 
 ENDED = """
 import pathlib, signal, sys, time
@@ -73,7 +73,7 @@ def test_a_training_that_fails_keeps_its_losses_and_names_the_error(one, monkeyp
         "time.sleep(0.05)", "time.sleep(0.3); sys.exit('error: loss is not finite')"
     )
     monkeypatch.setattr("test_training.ENDED", text)
-    with pytest.raises(StepFailed, match="exit code 1: error: loss is not finite"):
+    with pytest.raises(Failure, match="exit code 1: error: loss is not finite"):
         one._train(None, PLAN)
     assert [r["iteration"] for r in one.job.results if r["kind"] == "loss"] == [0]
     assert "training-curve" in one.job.pictures

@@ -16,11 +16,13 @@ class Releases:
 
     Blobs of the names `kept` stay. Those of the names `remade` are given back after the forward
     pass, and made again before the first layer that needs them in backward, for which what they
-    are made of stays, or is made again too.
+    are made of stays, or is made again too. The layers of numbers `masked` read nothing in
+    backward: another does theirs.
     """
 
-    def __init__(self, net, kept: set[str], remade: set[str]):
+    def __init__(self, net, kept: set[str], remade: set[str], masked: set[int]):
         count = len(net.layers)
+        self._masked = masked
         self.before_backward: list[list[int]] = [[] for _ in range(count)]
         self.after_forward: list[list[Blob]] = [[] for _ in range(count)]
         self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
@@ -33,7 +35,9 @@ class Releases:
                 own.update(bottoms, tops)
             elif layer._keeps_tops or not bottoms:
                 own.update(tops)
-        remakers = [[] for _ in net._blobs]  # layers before whose backward a blob is read again
+        remakers: list[list] = [
+            [] for _ in net._blobs
+        ]  # layers before whose backward a blob is read again
         # From the top down: what is made again says until when it needs its bottoms.
         for group in sorted(_sharing(net, "_data"), key=lambda g: -_makers(net, g)[-1]):
             again = any(net._blob_names[i] in remade for i in group)
@@ -69,7 +73,8 @@ class Releases:
         readers = [k for k, ids in enumerate(net._bottom_ids) if not group.isdisjoint(ids)]
         makers = _makers(net, group)
         blobs = [net._blobs[i] for i in group]
-        later = [k for k in range(len(net.layers)) if _reads_backward(net, k, group)]
+        unmasked = [k for k in range(len(net.layers)) if k not in self._masked]
+        later = [k for k in unmasked if _reads_backward(net, k, group)]
         later += [k for i in group for k in remakers[i]]
         trained = net.phase == TRAIN and later
         if trained:
@@ -102,44 +107,11 @@ def _sharing(net, memory: str) -> list[set[int]]:
     return list(groups.values())
 
 
-def join_relus(net) -> None:
-    """Where a ReLU in place is followed by max pooling alone, let pooling do the ReLU's backward
-    pass before its own, on the maxima, which stay for the next layer: a diff goes only where a
-    maximum is, and passes the ReLU if that is above 0. The large blob between can go."""
-    for k, layer in enumerate(net.layers):
-        ids = net._bottom_ids[k]
-        if not layer._passes_positive or ids != net._top_ids[k]:
-            continue
-        readers = [m for m in range(k + 1, len(net.layers)) if ids[0] in net._bottom_ids[m]]
-        if len(readers) == 1 and _can_mask(net, readers[0]):
-            above = net.layers[readers[0]]
-            above.relu, layer.masked_by = layer, above
-
-
-def part_relus(net) -> None:
-    """Undo `join_relus`."""
-    for layer in net.layers:
-        if layer._passes_positive and layer.masked_by is not None:
-            layer.masked_by.relu = layer.masked_by = None
-
-
-def _can_mask(net, k: int) -> bool:
-    """Whether layer k can mask a ReLU's diff with what it makes: nobody changes that in place."""
-    if not net.layers[k]._can_mask or not all(net._bottom_needs[k]):
-        return False
-    memory = net._blobs[net._top_ids[k][0]]._data
-    return not any(
-        net._blobs[i]._data is memory and i in net._bottom_ids[m]
-        for m in range(k + 1, len(net.layers))
-        for i in net._top_ids[m]
-    )
-
-
 def keep(net, *names: str) -> None:
     """Let the data of blobs of a lean `net` be readable after its passes too. InputError for other
     names."""
     _require_blobs(net, names, "keep")
-    net._plan_releases(kept=names)
+    net._plan.keep(names)
 
 
 def recompute(net, *names: str) -> None:
@@ -152,7 +124,7 @@ def recompute(net, *names: str) -> None:
     the same again: those of data layers, of layers written in Python, of Dropout and others that
     draw random numbers or count.
     """
-    if not net._lean:
+    if not net._plan.lean:
         raise InputError(
             f"{net._where}: is not lean; make the net after caffe.engine.set_lean(True), without "
             "debug_info"
@@ -164,7 +136,7 @@ def recompute(net, *names: str) -> None:
             raise InputError(
                 f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
             )
-    net._plan_releases(remade=names)
+    net._plan.recompute(names)
 
 
 def _require_blobs(net, names, purpose: str) -> None:
