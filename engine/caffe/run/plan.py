@@ -6,6 +6,8 @@ its net is lean, and whether it masks its gradient.
 
 from __future__ import annotations
 
+import weakref
+
 from ..core.blob import Blob
 from ..core.layer import Layer
 from .early_updates import updated_after
@@ -63,7 +65,7 @@ class Plan:
     """
 
     def __init__(self, net, lean: bool, folding: bool, measured: bool):
-        self._net = net
+        self._net = weakref.proxy(net)
         self._roots = find_roots(net) if folding else {}
         self._first_root = min(self._roots, default=None)
         self._planned_for: dict[int, tuple[list, bool]] = {}  # root -> bottoms' shapes, folded
