@@ -38,6 +38,7 @@ class Crop(Mover):
 
     num_bottom = (2, 2)
     num_top = (1, 1)
+    _reads_folded = True
 
     def reshape(self, bottom, top):
         param = self.layer_param.crop_param
