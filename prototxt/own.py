@@ -16,8 +16,8 @@ from prototxt.tasks import (
     TASKS,
     VOC_MEAN,
     VOID,
+    DataSplit,
     Schedule,
-    Source,
     Task,
     staged,
     staged_starts,
@@ -191,7 +191,7 @@ def _count(table, folder, split):
 
 
 def _sources(table, root, classes, mean, counted):
-    """The train and the val Source, with what the data layer must know of the folders."""
+    """The train and the val DataSplit, with what the data layer must know of the folders."""
     folder = root or table.need("root", "the folder of the data set")
     train, val = table.get("train", "train"), table.get("val", "val")
     # The data layers draw at random only from splits with "train" in their name.
@@ -206,7 +206,7 @@ def _sources(table, root, classes, mean, counted):
 
     def source(split, images, only):
         entries = tuple({**extra, **only}.items())
-        return Source(
+        return DataSplit(
             "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries, mean
         )
 

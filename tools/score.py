@@ -195,7 +195,7 @@ def parser():
     return p
 
 
-def prepare(args, proto, task, weights):
+def load_checked(args, proto, task, weights):
     """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
     net = load(args.net, weights)
     names = class_names(args, task, class_count(args, net), "{}")
@@ -226,7 +226,7 @@ def score_several(args, proto, task, ids):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
         for weights in args.weights:  # all load, or none is scored
-            names = prepare(args, proto, task, weights)[1]
+            names = load_checked(args, proto, task, weights)[1]
             bar.update()
     labels, reports, done = distinct(args.weights), [], []
     stems = [os.path.splitext(label)[0] for label in labels]
@@ -268,7 +268,7 @@ def main(argv):
     if len(args.weights) > 1:
         return score_several(args, proto, task, ids)
     (weights,) = args.weights
-    net, names = prepare(args, proto, task, weights)
+    net, names = load_checked(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     if args.json:
