@@ -6,6 +6,8 @@ import difflib
 import math
 import os
 import re
+import sys
+from typing import Any
 
 from prototxt.build import NETS
 from prototxt.errors import InputError
@@ -23,7 +25,7 @@ from prototxt.tasks import (
 
 NUMBER = (int, float)
 
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
     "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
     "data": dict(
@@ -70,14 +72,14 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
 def read_toml(path):
     """The parsed file. Raises InputError if it is missing or is not TOML."""
     try:
-        import tomllib
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
             import tomli as tomllib
-        except ImportError:
-            raise InputError(
-                f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
-            ) from None
+    except ImportError:
+        raise InputError(
+            f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
+        ) from None
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)

@@ -13,7 +13,9 @@ LINE = re.compile(r"([IWE])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] (.*)\n"
 @pytest.fixture(autouse=True)
 def everything(monkeypatch):
     monkeypatch.delenv("GLOG_minloglevel", raising=False)
-    monkeypatch.setitem(log_module._state, "min_level", None)
+    log_module.set_min_level(None)
+    yield
+    log_module.set_min_level(None)
 
 
 @pytest.mark.parametrize("level, letter", [(INFO, "I"), (WARNING, "W"), (ERROR, "E")])

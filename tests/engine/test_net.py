@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import types
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -362,3 +363,13 @@ def test_a_layer_that_fails_while_running_leaves_its_own_error(make, monkeypatch
     net = make(X + layer("f", "Python", "data", more=param))
     with pytest.raises(KeyError, match="as it was raised"):
         net.forward()
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_net_that_nobody_holds_is_gone_at_once_with_its_memory(make, lean):
+    caffe.engine.set_lean(lean)
+    net = make(CLASSIFIER, caffe.TRAIN)
+    net.forward(), net.backward()
+    blob, gone = weakref.ref(net.blobs["data"]), weakref.ref(net)
+    del net
+    assert gone() is None and blob() is None

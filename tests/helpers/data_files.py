@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def datum(array, label=0):
 
 def encoded_datum(data, label=0):
     return caffe_pb2.Datum(data=data, label=label, encoded=True)
+
+
+def open_databases(folder):
+    """The real paths of the LMDB databases in or below `folder` that this process has open, one
+    for each time. Needs /proc."""
+    files = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own
+            files.append(os.readlink(f"/proc/self/fd/{number}"))
+    places = [os.path.dirname(file) for file in files if os.path.basename(file) == "data.mdb"]
+    inside = os.path.join(os.path.realpath(folder), "")
+    return sorted(place for place in places if os.path.join(place, "").startswith(inside))
 
 
 def need_lmdb():

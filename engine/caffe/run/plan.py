@@ -65,7 +65,7 @@ class Plan:
     """
 
     def __init__(self, net, lean: bool, folding: bool, measured: bool):
-        self._net = weakref.proxy(net)
+        self._net = weakref.proxy(net)  # which holds the plan
         self._roots = find_roots(net) if folding else {}
         self._first_root = min(self._roots, default=None)
         self._planned_for: dict[int, tuple[list, bool]] = {}  # root -> bottoms' shapes, folded

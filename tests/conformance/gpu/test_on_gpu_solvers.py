@@ -10,6 +10,7 @@ import pytest
 import caffe
 from tests.conformance.gpu.sides import WHOLE, assert_agree, on_cpu_and_gpu
 from tests.helpers.net_texts import data, ip, layer, losses
+from tests.helpers.solver_state import history
 
 STEPS = 20 if WHOLE else 3
 FILLERS = 'weight_filler { type: "xavier" } bias_filler { value: 0.1 }'
@@ -57,7 +58,7 @@ def test_training_agrees(kind):
         for name, blobs in solver.net.params.items():
             assert (blobs[0].data != began[name]).any()
             found.update((f"{name}[{i}]", blob.data.copy()) for i, blob in enumerate(blobs))
-        found.update((f"history {i}", b.data.copy()) for i, b in enumerate(solver._history))
+        found.update((f"history {i}", array) for i, array in enumerate(history(solver)))
         return found
 
     assert_agree(*on_cpu_and_gpu(train), 1e-4)

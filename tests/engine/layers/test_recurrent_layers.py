@@ -168,9 +168,16 @@ def test_fillers_and_shapes_of_the_parameters(kind):
         assert (blob.data == (-1 if len(blob.shape) == 1 else 3)).all()
 
 
+@pytest.fixture
+def all_logged():
+    """Whatever the environment says, all messages are logged."""
+    log.set_min_level(log.INFO)
+    yield
+    log.set_min_level(None)
+
+
 @KINDS
-def test_debug_info_logs_the_magnitudes_within(kind, capfd, monkeypatch):
-    monkeypatch.setitem(log._state, "min_level", log.INFO)
+def test_debug_info_logs_the_magnitudes_within(kind, capfd, all_logged):
     run = sequence(kind, body=BODY % "debug_info: true")
     capfd.readouterr()
     run.forward()
@@ -185,8 +192,7 @@ def test_debug_info_logs_the_magnitudes_within(kind, capfd, monkeypatch):
 
 
 @KINDS
-def test_without_debug_info_nothing_is_logged(kind, capfd, monkeypatch):
-    monkeypatch.setitem(log._state, "min_level", log.INFO)
+def test_without_debug_info_nothing_is_logged(kind, capfd, all_logged):
     run = sequence(kind)
     run.forward()
     run.backward(1, down=[True, False])

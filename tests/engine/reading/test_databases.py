@@ -42,11 +42,11 @@ def opened(source):
 
 def test_a_database_is_open_as_long_as_somebody_reads_it(two):
     first, second = Database(two[0], LMDB), Database(two[0] + "/.", LMDB)
-    assert first._database is second._database
+    assert files.open_databases(two[0]) == [os.path.realpath(two[0])]
     del first
     assert value(second) == b"0"
     del second
-    assert not databases._shared
+    assert not files.open_databases(two[0])
 
 
 def test_one_may_be_collected_while_another_is_opened(two, monkeypatch):
@@ -60,7 +60,8 @@ def test_one_may_be_collected_while_another_is_opened(two, monkeypatch):
     monkeypatch.setattr(databases, "_open_lmdb", collect_and_open)
     second = opened(two[1])
     assert value(second) == b"1"
-    assert list(databases._shared) == [os.path.realpath(two[1])]
+    assert files.open_databases(two[1]) == [os.path.realpath(two[1])]
+    assert not files.open_databases(two[0])
 
 
 def test_one_may_be_collected_while_the_same_is_taken_again(two, monkeypatch):
@@ -75,4 +76,4 @@ def test_one_may_be_collected_while_the_same_is_taken_again(two, monkeypatch):
     again = opened(two[0])
     assert value(again) == b"0"
     del again
-    assert not databases._shared
+    assert not files.open_databases(two[0])

@@ -73,16 +73,16 @@ def test_an_error_comes_after_the_batches_before_it_and_every_time():
     for _ in range(2):
         with pytest.raises(InputError, match="no batch 3"):
             ahead.next()
-    assert until(lambda: not ahead._thread.is_alive())
+    assert until(lambda: not threads())
 
 
 def test_the_thread_ends_when_nobody_asks_any_more():
     ahead = ReadAhead(numbers(), 2)
-    thread = ahead._thread
     ahead.next()
+    assert len(threads()) == 1
     del ahead
     gc.collect()
-    assert until(lambda: not thread.is_alive())
+    assert until(lambda: not threads())
 
 
 def test_a_net_that_is_dropped_ends_its_thread(make, tmp_path):

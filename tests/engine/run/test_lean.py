@@ -10,6 +10,7 @@ import pytest
 import caffe
 from caffe.engine import InputError
 from tests.helpers.net_texts import CLASSIFIER, data, fill, ip, layer, losses, params
+from tests.helpers.solver_state import history
 
 FILL = 'weight_filler { type: "xavier" }'
 POOL = "pooling_param { kernel_size: 2 stride: 2 }"
@@ -251,7 +252,7 @@ def test_parameters_updated_in_the_backward_pass_are_the_same_to_the_bit(make_so
         for seed in range(3):
             feed(solver.net, seed)
             solver.step(1)
-        trained.append([*params(solver.net), *(blob.data.copy() for blob in solver._history)])
+        trained.append([*params(solver.net), *history(solver)])
     for plain, other in zip(*trained):
         np.testing.assert_array_equal(other, plain)
 

@@ -10,6 +10,7 @@ from caffe.engine import Error
 from tests.helpers import emulated_gpu
 from tests.helpers.emulated_gpu import emulated_gpus, waits
 from tests.helpers.net_texts import data, ip, layer, losses, params
+from tests.helpers.solver_state import history, recent_losses
 
 SETTINGS = (
     'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" weight_decay: 0.01 snapshot_prefix: "s" '
@@ -54,7 +55,7 @@ def broken_after(solver, iteration):
 
 
 def state(solver):
-    return [*params(solver.net), *(blob.data.copy() for blob in solver._history)]
+    return [*params(solver.net), *history(solver)]
 
 
 @pytest.mark.parametrize("lean", [False, True])
@@ -84,7 +85,7 @@ def test_every_loss_is_given_with_its_iteration(make_solver, device):
     waits.clear()
     solver.step(5)
     assert [iteration for iteration, _ in seen] == [0, 1, 2, 3, 4]
-    assert [loss for _, loss in seen] == list(solver._losses)
+    assert [loss for _, loss in seen] == recent_losses(solver)
 
 
 def test_no_snapshot_is_written_of_an_iteration_whose_loss_was_not_seen(

@@ -13,15 +13,12 @@ from tests.engine.training.test_solver_updates import BASE, FIELDS, give_gradien
 from tests.helpers.emulated_gpu import emulated_gpus
 from tests.helpers.meta_gpu import Counts, make_solver as make_meta_solver, meta_gpu
 from tests.helpers.net_texts import CLASSIFIER, data, ip, losses, params
+from tests.helpers.solver_state import history
 
 TWO = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
 REST = "param { lr_mult: 0 } param { lr_mult: 0 }"
 NET = data(4, 3) + data(4, name="label") + ip("a", "data", more=REST) + ip("ip", "a", more=TWO)
 NET += losses()
-
-
-def histories(solver):
-    return [blob.data.copy() for blob in solver._history]
 
 
 @pytest.mark.parametrize("iter_size", [1, 3])
@@ -53,7 +50,7 @@ def on_the_gpu(make_solver, text, more="", steps=3):
         for seed in range(steps):
             give_gradients(solver, seed)
             solver.apply_update()
-        return params(solver.net), histories(solver)
+        return params(solver.net), history(solver)
 
 
 @pytest.mark.parametrize("more", ["", "iter_size: 2", 'regularization_type: "L1" iter_size: 2'])
@@ -65,7 +62,7 @@ def test_a_gpus_updates_are_the_cpus(make_solver, kind, more):
     for seed in range(3):
         give_gradients(solver, seed)
         solver.apply_update()
-    for mine, wanted in zip(found, (params(solver.net), histories(solver))):
+    for mine, wanted in zip(found, (params(solver.net), history(solver))):
         for a, b in zip(mine, wanted):
             np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-7)
 
@@ -81,12 +78,12 @@ def test_a_guard_that_is_false_leaves_parameters_and_history_as_they_are(make_so
         give_gradients(solver, 0)
         solver.apply_update()
         where = "cuda:0" if on_gpu else "cpu"
-        before = [*params(solver.net), *histories(solver)]
+        before = [*params(solver.net), *history(solver)]
         for blob in solver.net.params["ip"]:
             blob.diff[...] = np.nan
         solver._guard = torch.tensor(False, device=where)
         solver.apply_update()
-        for a, b in zip([*params(solver.net), *histories(solver)], before):
+        for a, b in zip([*params(solver.net), *history(solver)], before):
             np.testing.assert_array_equal(a, b)
         give_gradients(solver, 1)
         solver._guard = torch.tensor(True, device=where)
@@ -112,7 +109,7 @@ def test_parameters_at_rest_are_left_out_of_the_update(make_solver, kind, monkey
 def test_rules_whose_history_takes_in_weight_decay_update_all(make_solver, kind):
     solver = make_solver(NET, f'{BASE} type: "{kind}" weight_decay: 0.1 {FIELDS[kind]}')
     solver.step(1)
-    assert histories(solver)[0].any()
+    assert history(solver)[0].any()
 
 
 def test_a_history_that_was_restored_moves_its_parameter_on_as_in_caffe(make_solver):
@@ -124,10 +121,10 @@ def test_a_history_that_was_restored_moves_its_parameter_on_as_in_caffe(make_sol
     solver = make_solver(NET, rule)
     solver.step(1)
     solver.restore(path)
-    before, history = params(solver.net)[0], histories(solver)[0]
+    before, momentum = params(solver.net)[0], history(solver)[0]
     solver.apply_update()
-    np.testing.assert_allclose(params(solver.net)[0], before - 0.9 * history, rtol=1e-6)
-    assert history.any()
+    np.testing.assert_allclose(params(solver.net)[0], before - 0.9 * momentum, rtol=1e-6)
+    assert momentum.any()
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
