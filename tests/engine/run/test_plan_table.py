@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from net_texts import data, fill, ip, layer, losses
-from test_lean import CONV, POOL, feed
 
 import caffe
+from tests.engine.run.test_lean import CONV, POOL, feed
+from tests.helpers.net_texts import data, fill, ip, layer, losses
 
 FOLDED = (
     data(2, 2, 9, 8) + data(2, name="label")
