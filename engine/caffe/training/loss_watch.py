@@ -70,10 +70,10 @@ class LossWatch:
 
     def _give(self, iteration: int, arrays: list[np.ndarray]) -> None:
         bad = [name for name, a in zip(self._names, arrays) if not np.isfinite(a).all()]
-        if bad:
-            if (solver := self._owner()) is not None:
-                solver.iter = iteration
-                solver._forget_losses()
+        solver = self._owner()
+        if bad and solver is not None:
+            solver.iter = iteration
+            solver._forget_losses()
         self._function(iteration, dict(zip(self._names, arrays)))
         if bad:
             raise Error(f"iteration {iteration}: {bad[0]} is not finite")
