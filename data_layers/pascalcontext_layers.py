@@ -41,7 +41,8 @@ def read_names(path):
 
     Neither ids nor names come twice. Raises DataError.
     """
-    names, seen = {}, set()
+    names: dict[int, tuple[str, int]] = {}
+    seen: set[str] = set()
     for number, line in read_lines(path, "'id: name'"):
         match = re.fullmatch(r"([0-9]{1,5})\s*:\s*(\S.*)", line)
         if not match or int(match.group(1)) > MAX_ID:

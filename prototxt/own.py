@@ -6,6 +6,8 @@ import difflib
 import math
 import os
 import re
+import sys
+from typing import Any
 
 from prototxt.build import NETS
 from prototxt.errors import InputError
@@ -14,8 +16,8 @@ from prototxt.tasks import (
     TASKS,
     VOC_MEAN,
     VOID,
+    DataSplit,
     Schedule,
-    Source,
     Task,
     staged,
     staged_starts,
@@ -23,7 +25,7 @@ from prototxt.tasks import (
 
 NUMBER = (int, float)
 
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
     "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
     "data": dict(
@@ -70,14 +72,14 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
 def read_toml(path):
     """The parsed file. Raises InputError if it is missing or is not TOML."""
     try:
-        import tomllib
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
             import tomli as tomllib
-        except ImportError:
-            raise InputError(
-                f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
-            ) from None
+    except ImportError:
+        raise InputError(
+            f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
+        ) from None
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
@@ -189,7 +191,7 @@ def _count(table, folder, split):
 
 
 def _sources(table, root, classes, mean, counted):
-    """The train and the val Source, with what the data layer must know of the folders."""
+    """The train and the val DataSplit, with what the data layer must know of the folders."""
     folder = root or table.need("root", "the folder of the data set")
     train, val = table.get("train", "train"), table.get("val", "val")
     # The data layers draw at random only from splits with "train" in their name.
@@ -204,7 +206,7 @@ def _sources(table, root, classes, mean, counted):
 
     def source(split, images, only):
         entries = tuple({**extra, **only}.items())
-        return Source(
+        return DataSplit(
             "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images, entries, mean
         )
 

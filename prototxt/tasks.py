@@ -50,7 +50,7 @@ AT_ONCE = "fcn8s-atonce-vgg16"
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSplit:
     """One split of a data set, as a Python data layer reads it."""
 
     module: str
@@ -69,7 +69,7 @@ class Source:
 
 
 class Folder(str):
-    """A value of `Source.extra` that is a folder, relative to the folder that holds all data."""
+    """A value of `DataSplit.extra` that is a folder, relative to the folder that holds all data."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Task:
     name: str
     classes: tuple[str, ...]
     """Class names; the index is the label."""
-    train: Source
-    val: Source
+    train: DataSplit
+    val: DataSplit
     schedule: Schedule
     """Of every net that is not in `schedules`."""
     nets: tuple[str, ...] = DILATED
@@ -151,17 +151,21 @@ def _fcn(iterations, at_once=0, base_lr=1e-10):
 
 
 def _voc(split, images):
-    return Source("voc_layers", "VOCSegDataLayer", "voc_dir", "voc", split, images, mean=VOC_MEAN)
+    return DataSplit(
+        "voc_layers", "VOCSegDataLayer", "voc_dir", "voc", split, images, mean=VOC_MEAN
+    )
 
 
 def _sbd(split, images):
-    return Source("voc_layers", "SBDDSegDataLayer", "sbdd_dir", "sbd", split, images, mean=VOC_MEAN)
+    return DataSplit(
+        "voc_layers", "SBDDSegDataLayer", "sbdd_dir", "sbd", split, images, mean=VOC_MEAN
+    )
 
 
 def _context(split, images):
     layer = "PASCALContextSegDataLayer"
     extra = (("context_dir", Folder("pascal-context")),)
-    return Source(
+    return DataSplit(
         "pascalcontext_layers", layer, "voc_dir", "pascal", split, images, extra, VOC_MEAN
     )
 
@@ -171,7 +175,9 @@ def _nyud(name, tops, schedule, **more):
 
     def source(split, images):
         extra = (("tops", [*tops, "label"]),)
-        return Source("nyud_layers", "NYUDSegDataLayer", "nyud_dir", "nyud", split, images, extra)
+        return DataSplit(
+            "nyud_layers", "NYUDSegDataLayer", "nyud_dir", "nyud", split, images, extra
+        )
 
     return Task(
         name=name,

@@ -33,17 +33,19 @@ def read(path, message):
 def _suggestion(reason, message):
     """The field that was meant, where protobuf's `reason` is that there is none of the name."""
     found = re.search(r'type "(?:\w+\.)*(\w+)" has no field named "(\w+)"', reason)
-    kind = found and message.DESCRIPTOR.file.message_types_by_name.get(found.group(1))
+    if not found:
+        return ""
+    kind = message.DESCRIPTOR.file.message_types_by_name.get(found.group(1))
     near = difflib.get_close_matches(found.group(2), kind.fields_by_name, 1) if kind else []
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def comment(line):
+def comment(line: str) -> str:
     """`line` as a comment of a prototxt."""
     return f"# {line}\n"
 
 
-def float_text(value):
+def float_text(value: float) -> str:
     """The shortest decimal that reads back as the same float32: 0.01, 1, 1e-10."""
     with np.errstate(over="ignore"):  # the largest floats, rounded up, are infinite
         for digits in range(1, 9):
@@ -65,7 +67,7 @@ def _scalar(field, value):
     return str(value)
 
 
-def text(message, indent=""):
+def text(message, indent: str = "") -> str:
     """The fields that are set, in the order of their numbers, one a line, each after `indent`."""
     lines = []
     for field, value in message.ListFields():

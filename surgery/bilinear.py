@@ -1,11 +1,15 @@
 """Bilinear upsampling as the weights of a Deconvolution layer."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from surgery.errors import SurgeryError
 
 
-def upsample_filt(size):
+def upsample_filt(size: int) -> np.ndarray:
     """The bilinear kernel of a deconvolution: size x size, float64.
 
     With factor f = (size + 1) // 2 and centre c = f - 1 for an odd size, f - 0.5 for an even one,
@@ -18,7 +22,7 @@ def upsample_filt(size):
     return np.outer(ramp, ramp)
 
 
-def interp(net, layers):
+def interp(net, layers: Iterable[str]) -> None:
     """Make each named layer of `net` upsample bilinearly, output channel c from input c only.
 
     The weights (C x C x K x K, or C x 1 x K x K in a deconvolution of C groups) are overwritten
@@ -39,7 +43,7 @@ def interp(net, layers):
         weights[channels, channels] = kernel
 
 
-def check_bilinear(name, shape):
+def check_bilinear(name: str, shape: Sequence[int]) -> None:
     """Raise SurgeryError unless weights of this shape can interpolate channel by channel."""
     words = "x".join(map(str, shape))
     if len(shape) != 4:

@@ -8,7 +8,10 @@ flat      the first numbers of the array in memory order, which is what NumPy do
           nets were made so; it is here to reproduce their training.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from surgery.errors import SurgeryError
 from surgery.weights import by_x
 
 
-def decimate(weights, shape):
+def decimate(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The evenly spaced taps of a K x K kernel that a k x k kernel of dilation (K-1)/(k-1) reads.
 
     weights: outputs x inputs x K x K, or the same numbers as outputs x (inputs K K); shape:
@@ -31,7 +34,7 @@ def decimate(weights, shape):
     return kernel[:, :, taps(weights, shape, size, height)][..., taps(weights, shape, size, width)]
 
 
-def taps(weights, shape, size, kept):
+def taps(weights: np.ndarray, shape: Sequence[int], size: int, kept: int) -> slice:
     """The slice of `size` rows of which `kept` stay, evenly spaced, first and last included."""
     if kept > size or (kept > 1 and (size - 1) % (kept - 1)):
         raise _misfit(weights, shape, f"{kept} of {size} taps cannot be evenly spaced")
@@ -40,7 +43,7 @@ def taps(weights, shape, size, kept):
     return slice(0, size, (size - 1) // (kept - 1))
 
 
-def flat(weights, shape):
+def flat(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The first numbers of `weights` in memory order, as an array of this shape."""
     count = int(np.prod(shape))
     if weights.size < count:
@@ -51,7 +54,9 @@ def flat(weights, shape):
 MODES = {"decimate": decimate, "flat": flat}
 
 
-def fit(weights, shape, mode="decimate"):
+def fit(
+    weights: np.ndarray, shape: Sequence[int], mode: str = "decimate"
+) -> tuple[np.ndarray, str]:
     """fc6's weights in another shape, and one word for what was done.
 
     Where the number of weights is the same they are only reshaped, in every mode.

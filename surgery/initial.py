@@ -1,5 +1,9 @@
 """From pretrained weights to a net's initial weights: each layer by its rule."""
 
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
 import numpy as np
 
 from surgery import channels, fc6, fillers
@@ -8,7 +12,15 @@ from surgery.errors import SurgeryError
 from surgery.weights import assign, by_x
 
 
-def initialise(net, proto, sources, fc6_mode="decimate", fill=None, seed=0, drop=()):
+def initialise(
+    net,
+    proto,
+    sources: Iterable[tuple[str, str, Mapping]],
+    fc6_mode: str = "decimate",
+    fill: str | None = None,
+    seed: int = 0,
+    drop: Collection[str] = (),
+) -> tuple[list[tuple], list[str]]:
     """Write initial weights into `net` (a caffe.Net) and tell where each layer's came from.
 
     proto: the net's NetParameter. sources: list of (file name, suffix, layer name -> arrays); layer
@@ -19,7 +31,8 @@ def initialise(net, proto, sources, fc6_mode="decimate", fill=None, seed=0, drop
     dropped names the source layers that no layer took. Raises SurgeryError where shapes disagree,
     where a source has none of the net's layers, or where a layer would be dead and fill is None.
     """
-    origin, dropped = {}, []
+    origin: dict[str, str] = {}
+    dropped: list[str] = []
     layers = {layer.name: layer for layer in proto.layer}
     up = [n for n in net.params if "up" in n and layers[n].type == "Deconvolution"]
     fixed = [n for n in net.params if layers[n].type == "Scale" and _is_fixed(layers[n])]

@@ -1,16 +1,20 @@
 """Copying parameters from layer to layer, by name."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import numpy as np
 
 from surgery.errors import SurgeryError
 
 
-def by_x(shape):
+def by_x(shape: Iterable[int]) -> str:
     """A shape as it is written in messages: (4096, 512, 3, 3) is 4096x512x3x3."""
     return "x".join(map(str, shape)) or "scalar"
 
 
-def assign(name, index, target, source):
+def assign(name: str, index: int, target: np.ndarray, source: np.ndarray) -> bool:
     """Copy `source` into the array `target`; equal sizes of different shape are copied flat.
 
     An InnerProduct's 4096x25088 becomes a convolution's 4096x512x7x7 by that: the numbers and
@@ -27,7 +31,7 @@ def assign(name, index, target, source):
     return source.shape != target.shape
 
 
-def transplant(new_net, net, suffix=""):
+def transplant(new_net, net, suffix: str = "") -> None:
     """Copy the parameters of every layer of `net` into the layer of `new_net` of the same name.
 
     suffix: layer `x` of `net` goes to layer `x + suffix` of `new_net`, as a net needs whose two
@@ -52,7 +56,7 @@ def transplant(new_net, net, suffix=""):
             print(f"copying {name} -> {new_name} {index}{how}")
 
 
-def expand_score(new_net, new_layer, net, layer):
+def expand_score(new_net, new_layer: str, net, layer: str) -> None:
     """Copy a score layer into one of more classes: its first rows, the others stay as they are.
 
     Weights N x I x ... go to the first N rows of M x I x ..., M >= N, and so does the bias where

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +59,24 @@ def test_tests_run_in_parallel_where_xdist_is_installed(
     ]
     assert line.startswith(f".venv/bin/python -m pytest {options}")
     assert ("-n " in line) == bool(options) and ("not slow" in line) == marked
+
+
+def test_checkout_and_environment_can_be_moved_together(commands, tmp_path):
+    (tmp_path / "engine").mkdir()
+    for name in ("pyproject.toml", "engine/pyproject.toml"):
+        (tmp_path / name).touch()
+    lines = commands("setup").replace("\\\n", "").splitlines()
+    writing = next(line for line in lines if "0-checkout.pth" in line)
+    old = tmp_path / "old"
+    for module in ("tools.py", "engine/caffe.py", "data_layers/voc_layers.py"):
+        (old / module).parent.mkdir(parents=True, exist_ok=True)
+        (old / module).touch()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", old / ".venv"], check=True)
+    subprocess.run(writing, shell=True, cwd=old, check=True)
+    new = old.rename(tmp_path / "new")
+    code = "import caffe, tools, voc_layers as v; print(caffe.__file__, tools.__file__, v.__file__)"
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run([new / ".venv/bin/python", "-c", code], cwd=tmp_path, env=plain,
+                           text=True, capture_output=True, check=True)  # fmt: skip
+    names = "engine/caffe.py", "tools.py", "data_layers/voc_layers.py"
+    assert found.stdout.split() == [str(new / name) for name in names]

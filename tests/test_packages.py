@@ -73,11 +73,12 @@ def test_the_command_caffe_is_the_one_of_python_m_caffe(engine):
     assert getattr(importlib.import_module(module), name) is main
 
 
-def test_the_wheels_version_is_that_of_caffe_engine(engine, root):
+def test_the_wheels_version_is_that_of_caffe_engine_and_of_the_toolkit(engine, toolkit, root):
     rule = engine["tool"]["hatch"]["version"]
     text = (root / "engine" / rule["path"]).read_text(encoding="utf-8")
     found = re.search(rule["pattern"], text, re.MULTILINE)
-    assert found["version"] == caffe.engine.version != caffe.__version__ == "1.0.0"
+    assert found["version"] == caffe.engine.version == toolkit["project"]["version"]
+    assert caffe.__version__ == "1.0.0"
 
 
 def test_the_engine_needs_what_it_imports(engine, root):

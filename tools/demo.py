@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from prototxt import build
-from prototxt.tasks import TASKS, VOC_MEAN, Schedule, Source
+from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
 from tools.common.cli import UserError, add_device_arguments, run
 from tools.common.files import write_atomic
 from tools.common.pictures import indexed, legend, overlay, panel, save_png
@@ -45,7 +45,7 @@ def demo_task(folder, iterations):
     """
 
     def source(split, images, **extra):
-        return Source(
+        return DataSplit(
             "voc_layers", "VOCSegDataLayer", "voc_dir", folder, split, images,
             tuple(extra.items()), VOC_MEAN,
         )  # fmt: skip

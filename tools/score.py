@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -54,7 +55,14 @@ from tools.common.score_tables import (
 )
 
 
-def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
+def compute_hist(
+    net,
+    save_dir: str | None,
+    dataset: Sequence[str],
+    layer: str = "score",
+    gt: str = "label",
+    step: Callable[[], object] | None = None,
+) -> tuple[np.ndarray, float]:
     """Run the net once per id in `dataset`; returns (n x n confusion matrix, mean loss).
 
     Predictions go to `save_dir`/<id>.png unless `save_dir` is empty. The loss is NaN if the net
@@ -86,7 +94,9 @@ def compute_hist(net, save_dir, dataset, layer="score", gt="label", step=None):
     return hist, loss / len(dataset) if len(dataset) else float("nan")
 
 
-def seg_tests(solver, save_format, dataset, layer="score", gt="label"):
+def seg_tests(
+    solver, save_format: str, dataset: Sequence[str], layer: str = "score", gt: str = "label"
+) -> np.ndarray:
     """Score a solver's first test net with the weights of its training net.
 
     `save_format` is empty, or a folder in which `{}` stands for the iteration. Returns the
@@ -97,7 +107,14 @@ def seg_tests(solver, save_format, dataset, layer="score", gt="label"):
     return do_seg_tests(solver.test_nets[0], solver.iter, save_format, dataset, layer, gt)
 
 
-def do_seg_tests(net, iter, save_format, dataset, layer="score", gt="label"):
+def do_seg_tests(
+    net,
+    iter: int,
+    save_format: str,
+    dataset: Sequence[str],
+    layer: str = "score",
+    gt: str = "label",
+) -> np.ndarray:
     """Score `net` on the ids in `dataset`, print the scores, return the confusion matrix."""
     save_dir = save_format.format(iter) if save_format else None
     hist, loss = compute_hist(net, save_dir, dataset, layer, gt)
@@ -178,7 +195,7 @@ def parser():
     return p
 
 
-def prepare(args, proto, task, weights):
+def load_checked(args, proto, task, weights):
     """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
     net = load(args.net, weights)
     names = class_names(args, task, class_count(args, net), "{}")
@@ -209,7 +226,7 @@ def score_several(args, proto, task, ids):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
         for weights in args.weights:  # all load, or none is scored
-            names = prepare(args, proto, task, weights)[1]
+            names = load_checked(args, proto, task, weights)[1]
             bar.update()
     labels, reports, done = distinct(args.weights), [], []
     stems = [os.path.splitext(label)[0] for label in labels]
@@ -251,7 +268,7 @@ def main(argv):
     if len(args.weights) > 1:
         return score_several(args, proto, task, ids)
     (weights,) = args.weights
-    net, names = prepare(args, proto, task, weights)
+    net, names = load_checked(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     if args.json:

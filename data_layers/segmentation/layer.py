@@ -169,7 +169,7 @@ class SegmentationLayer(caffe.Layer):
     def forward(self, bottom, top):
         if self.item is None:
             self.reshape(bottom, top)
-        for i, array in enumerate(self.item):
+        for i, array in enumerate(self.item or ()):
             top[i].data[...] = array
         self.item = None
         self.position += self.step

@@ -60,8 +60,8 @@ class Ahead:
 
     def __init__(self, load, start, step, depth, idle=IDLE_SECONDS):
         self.next, self.step = start, step
-        self._queue = queue.Queue(maxsize=depth)
-        self._stopped = []  # a plain list: set without a lock, from the collector too
+        self._queue: queue.Queue = queue.Queue(maxsize=depth)
+        self._stopped: list[bool] = []  # a plain list: set without a lock, from the collector too
         self._thread = threading.Thread(
             target=_work,
             args=(load, start, step, self._queue, self._stopped, idle),
@@ -97,7 +97,7 @@ class Ahead:
 def _work(load, k, step, results, stopped, idle):
     while not stopped:
         try:
-            result = (load(k), None)
+            result: tuple = (load(k), None)
         except Exception as error:
             result = (None, error)
         since = time.monotonic()
@@ -115,7 +115,7 @@ def _work(load, k, step, results, stopped, idle):
         k += step
 
 
-_running = weakref.WeakSet()
+_running: weakref.WeakSet = weakref.WeakSet()
 
 
 @atexit.register

@@ -14,6 +14,7 @@ from .compute.precision import set_autotuning, set_precision
 from .core import python_path
 from .errors import Error, InputError
 from .proto.wire import read_weights
+from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
@@ -21,7 +22,7 @@ from .training.snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
-    "load_torch_weights", "position_path", "python_path", "read_weights", "recompute",
+    "load_torch_weights", "plan", "position_path", "python_path", "read_weights", "recompute",
     "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
     "set_winograd", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip

@@ -4,7 +4,13 @@ One module per kind of file. Whatever the file, the arrays are float32, in Caffe
 (outputs x inputs x rows x columns), for an input of BGR 0-255 less the mean.
 """
 
+from __future__ import annotations
+
 import os
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
 
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
@@ -15,7 +21,7 @@ FORMATS = (
 )
 
 
-def read_source(source, mean_bgr):
+def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list[np.ndarray]]:
     """Read a source as `--from` names it; returns an ordered dict name -> list of arrays.
 
     mean_bgr: the mean (3 numbers) that the net's data layer subtracts; used where the source's

@@ -4,6 +4,8 @@ The embedded engine has its own reader, which maps the file into memory: the 553
 neither time nor memory. Under BVLC Caffe protobuf reads the file, which takes a few times its size.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 
 import numpy as np
@@ -21,7 +23,7 @@ RAW_DATA_TYPE, RAW_DATA = 10, 12
 RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
-def read(path):
+def read(path) -> OrderedDict[str, list[np.ndarray]]:
     """Every layer of a caffemodel that has parameters: ordered dict name -> list of arrays.
 
     The arrays are float32, on the engine read-only views of the file. Raises SurgeryError where
@@ -134,13 +136,14 @@ def _unknown_fields(message):
     return UnknownFieldSet(message)
 
 
-def read_with_prototxt(path, prototxt):
+def read_with_prototxt(path, prototxt) -> OrderedDict[str, list[np.ndarray]]:
     """The caffemodel's parameters for the layers of the net in `prototxt`, in its shapes.
 
     Only the net is built by Caffe; it holds no second copy of the weights.
     """
     parse(prototxt)  # a typo gets its one line here: BVLC Caffe would abort
-    source, weights = read(path), OrderedDict()
+    source = read(path)
+    weights: OrderedDict[str, list[np.ndarray]] = OrderedDict()
     for name, blobs in caffe.Net(prototxt, caffe.TEST).params.items():
         for index, (array, blob) in enumerate(zip(source.get(name, []), blobs)):
             shape = tuple(blob.shape)

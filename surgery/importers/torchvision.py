@@ -77,7 +77,8 @@ def convert(state, mean_bgr, path):
             weight, bias = _fold_batch_norm(state, i + 1, weight, bias, path)
         weights[f"conv{stage}_{j}"] = [weight, bias]
         last = i
-    weights["conv1_1"] = _fold_normalisation(*weights["conv1_1"], mean_bgr, path)
+    weight, bias = weights["conv1_1"]
+    weights["conv1_1"] = _fold_normalisation(weight, bias, mean_bgr, path)
     for name, keys in CLASSIFIER.items():
         for key in keys:
             if key + ".weight" in state and key + ".bias" in state:

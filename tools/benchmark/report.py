@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from tools.benchmark import goals as bench_goals, nets as bench_nets
 from tools.benchmark.paper import MEMORY
 from tools.benchmark.sides import spread
@@ -67,7 +69,8 @@ def bounds(results):
     for name, values in bench_goals.measured(results).items():
         goal = bench_goals.GOALS[name]
         if goal.bound and bench_goals.verdict(goal, values) == "missed":
-            lines.append(f"- {goal.what}: {goal.bound}")
+            words = f"- {goal.what}: {goal.bound}"
+            lines += textwrap.wrap(words, 100, subsequent_indent="  ", break_on_hyphens=False)
     return ["What bounds those that were missed:", "", *lines] if lines else []
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from tools.common.cli import UserError
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path) -> Iterator[str]:
     """Yield the path of a new file beside `path`, which takes its place when the block ends.
 
     Whatever happens, `path` is there as it was or as it is to be: the new file is flushed to disk
@@ -36,13 +37,13 @@ def replacing(path):
             os.unlink(part)
 
 
-def write_atomic(path, data):
+def write_atomic(path, data: bytes | str) -> None:
     """Write bytes or text as the file `path`: never half a file."""
     with replacing(path) as beside, open(beside, "wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
-def make_folder(path):
+def make_folder(path) -> None:
     """Make a folder that will be written to; raises UserError before the work, not after it."""
     try:
         os.makedirs(path, exist_ok=True)
@@ -52,7 +53,7 @@ def make_folder(path):
         raise UserError(f"{path}: not writable; choose another folder")
 
 
-def check_target(path):
+def check_target(path) -> None:
     """Raise UserError unless the file `path` can be written; makes its folder."""
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; name a file")

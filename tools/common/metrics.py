@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def fast_hist(a, b, n):
+def fast_hist(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     """The n x n int64 confusion matrix: [i, j] counts pixels of class i in `a`, j in `b`.
 
     `a` (truth) and `b` (prediction) are flat and of one length; pixels whose truth is not in
@@ -16,7 +18,7 @@ def fast_hist(a, b, n):
     return np.bincount(pairs, minlength=n * n).reshape(n, n)
 
 
-def metrics(hist):
+def metrics(hist: np.ndarray) -> dict[str, Any]:
     """Scores of a confusion matrix (truth in rows), as fractions; NaN where nothing counts.
 
     With n_ij the pixels of class i predicted j and t_i = sum_j n_ij: pixel accuracy

@@ -196,7 +196,7 @@ def walk(splits, items, jobs):
         yield item, found
 
 
-_splits = []  # in a worker: [layer class, parsed parameters, Source once it is open]
+_splits: list[list] = []  # in a worker: [layer class, parsed parameters, Source once it is open]
 
 
 def _start(splits):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 FILE = "GPU_REPORT_OUTCOMES"
 LOST = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
@@ -23,7 +24,7 @@ LOST = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
 TEXT = 600  # characters of an error's text
 LINES = 6  # of one that is a traceback
 
-_state = {"session": None, "reports": {}}
+_state: dict[str, Any] = {"session": None, "reports": {}}
 
 
 def read(path, offset=0):

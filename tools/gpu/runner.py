@@ -120,7 +120,7 @@ class Runner:
             for name in filter(PICTURE.fullmatch, old):
                 os.unlink(self.path(name))
         for line in self.early:
-            self._keep(line)
+            self._log(line)
         self._write()
 
     def _probe(self, scratch):
@@ -190,7 +190,7 @@ class Runner:
                     self._say(line, name)
                 entry["seconds"] = round(time.monotonic() - began, 1)
                 for event in events:
-                    self._take(event, entry, child.asked is not None)
+                    self._enter(event, entry, child.asked is not None)
                 if events or self.pending:
                     self._write(soon=True)
                 if self.signal is not None:
@@ -216,7 +216,7 @@ class Runner:
         else:
             entry["state"] = "done"
 
-    def _take(self, event, entry, asked):
+    def _enter(self, event, entry, asked):
         """Take what a stage has told; `asked`: after it was told to end."""
         if "result" in event:
             entry["results"].append(event["result"])
@@ -226,11 +226,11 @@ class Runner:
             entry["cut off"] = True
         elif "error" in event:
             if asked:  # what its end brought about
-                self._keep(event["error"])
+                self._log(event["error"])
             else:
                 entry["error"] = event["error"]
             for line in event["trace"].splitlines():
-                self._keep(line)
+                self._log(line)
 
     def _take_picture(self, picture, entry):
         name = f"gpu-{picture['name']}.png"
@@ -261,14 +261,14 @@ class Runner:
     def _say(self, line, stage=None):
         """Print a line, and keep it in the log with the seconds that are left."""
         text = f"{max(self._left(), 0):6.1f}  {line if stage is None else f'[{stage}] {line}'}"
-        self._keep(text)
+        self._log(text)
         if not self.quiet:
             try:
                 print(text, flush=True)
             except OSError:  # whoever read it has gone; the work goes on
                 self.quiet = True
 
-    def _keep(self, line):
+    def _log(self, line):
         """Write a line into the log alone."""
         if self.log is None:
             self.early.append(line)

@@ -31,6 +31,8 @@ def gpus(text: str, usable: bool = True) -> list[int]:
     if text == "all":
         if not found:
             raise InputError("this machine has no CUDA device that PyTorch can use")
+        for number in range(found) if usable else ():
+            device._check(number)
         return list(range(found))
     numbers: list[int] = []
     for part in text.split(",") if text else []:

@@ -43,15 +43,15 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
     for one in _IGNORED:
         signal.signal(one, signal.SIG_IGN)
     log.set_min_level(log.ERROR)
-    determinism.set_deterministic(flags.deterministic)
-    if number is not None:
-        device.set_device(number)
-        device.set_mode_gpu()
     ranks.set_solver_count(count)
     ranks.set_solver_rank(rank)
     ranks.set_multiprocess(True)
     set_lean(True)
     try:
+        determinism.set_deterministic(flags.deterministic)
+        if number is not None:
+            device.set_device(number)
+            device.set_mode_gpu()
         solver = make_solver(flags, _only_gradients)
         if flags.snapshot:
             solver.restore(flags.snapshot)

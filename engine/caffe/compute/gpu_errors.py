@@ -10,9 +10,13 @@ from ..errors import Error
 
 _OUT_OF_MEMORY = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 _ACCELERATOR = getattr(torch, "AcceleratorError", ())  # from PyTorch 2.8 on
-_FAILURES = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
+_NO_ENGINE = "unable to find an engine"  # what cuDNN gives as the reason where memory is short
+_FAILURES = (
+    "CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error",
+    _NO_ENGINE,
+)  # fmt: skip
 # cuDNN and cuBLAS ask for memory of their own.
-_STARVED = ("out of memory", "ALLOC_FAILED")
+_STARVED = ("out of memory", "ALLOC_FAILED", _NO_ENGINE)
 _LESS = (
     "take smaller images (a crop) or a smaller batch, caffe.engine.set_lean(True) before the net "
     "is made, caffe.engine.recompute for its largest blobs, or another GPU"
@@ -28,7 +32,10 @@ def gpu_error(error: BaseException):
     failed = isinstance(error, _ACCELERATOR) or any(words in text for words in _FAILURES)
     if isinstance(error, _OUT_OF_MEMORY) or (failed and any(words in text for words in _STARVED)):
         about = text.partition("If reserved but unallocated")[0].partition(" See documentation")[0]
-        return Error(f"the GPU is out of memory: {_LESS} ({about.strip()})")
+        remedy = _LESS
+        if _NO_ENGINE in text and torch.are_deterministic_algorithms_enabled():
+            remedy += "; or caffe.engine.set_deterministic(False): cuDNN may have no such algorithm"
+        return Error(f"the GPU is out of memory: {remedy} ({about.strip()})")
     if "no kernel image" in text:
         return Error(f"this PyTorch has no code for this GPU: install another build ({text})")
     if failed:

@@ -192,7 +192,7 @@ class Blob:
 
     def clear_diff(self) -> None:
         """Make `diff` zero, and free its memory until it is something else."""
-        self._diff.clear()
+        self._diff.clear(_device.current())
 
     def release_diff(self) -> None:
         """Forget `diff` and free its memory."""

@@ -49,6 +49,8 @@ class Layer:
     """It can do the backward pass of a ReLU below on the way of its own."""
     _repeats = False
     """Its forward pass can be run again in backward, and makes the same tops again."""
+    _reads_folded = False
+    """It reads its bottoms as they are stored: one that is folded stays so."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
     param_str: str

@@ -79,12 +79,12 @@ class Memory:
         self._host_fresh = self._device_fresh = False
         self._released = True
 
-    def clear(self) -> None:
-        """Zeros, which take no memory until somebody asks for them."""
+    def clear(self, device: torch.device) -> None:
+        """Zeros, which take no memory until somebody asks for them; where somebody holds a view,
+        they are written on `device`."""
         if self._viewed:
             self._given, self.overwritten = None, True
-            where = torch.device("cpu") if self._device is None else self._device.device
-            self.on(where, True).zero_()
+            self.on(device, True).zero_()
             return
         self.release()
         self._released = self._lost = False

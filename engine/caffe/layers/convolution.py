@@ -60,6 +60,7 @@ class Convolution(Layer):
     equal_bottoms_tops = True
     transposed = False
     _repeats = True
+    _reads_folded = True
 
     def setup(self, bottom, top):
         param = self.layer_param.convolution_param

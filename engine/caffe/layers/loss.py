@@ -121,11 +121,11 @@ class SoftmaxWithLoss(Loss):
         folded = (self.outer, self.classes, self.inner)
         p = self.prob.read()
         if self._lean and len(top) == 1:  # nobody sees the probabilities: they become the gradient
-            bottom[0].give_diff(p)
+            p.view(folded).mul_(scale).scatter_add_(1, index, scale.neg())
+            bottom[0].give_diff(p)  # whole: who looks at the diff has it copied at once
             self.prob.release()
-            dx = p.view(folded).mul_(scale)
-        else:
-            dx = torch.mul(p.view(folded), scale, out=bottom[0].write_diff().view(folded))
+            return
+        dx = torch.mul(p.view(folded), scale, out=bottom[0].write_diff().view(folded))
         dx.scatter_add_(1, index, scale.neg())
 
 

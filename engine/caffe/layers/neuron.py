@@ -12,6 +12,7 @@ from ..compute.folding import POINTWISE
 from ..core.layer import TRAIN, Layer
 from . import register
 from ._common import Scratch, same_memory
+from ._plain import Plain
 
 _aten = torch.ops.aten
 
@@ -107,25 +108,21 @@ class ReLU(Pointwise):
 
 
 @register("Sigmoid")
-class Sigmoid(Neuron):
-    def forward(self, bottom, top):
-        torch.sigmoid(bottom[0].read(), out=top[0].write())
+class Sigmoid(Plain):
+    def compute(self, x, out):
+        torch.sigmoid(x, out=out)
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            dy, y = top[0].read_diff(), top[0].read()
-            _aten.sigmoid_backward.grad_input(dy, y, grad_input=bottom[0].write_diff())
+    def gradient(self, dy, y, out):
+        _aten.sigmoid_backward.grad_input(dy, y, grad_input=out)
 
 
 @register("TanH")
-class TanH(Neuron):
-    def forward(self, bottom, top):
-        torch.tanh(bottom[0].read(), out=top[0].write())
+class TanH(Plain):
+    def compute(self, x, out):
+        torch.tanh(x, out=out)
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            dy, y = top[0].read_diff(), top[0].read()
-            _aten.tanh_backward.grad_input(dy, y, grad_input=bottom[0].write_diff())
+    def gradient(self, dy, y, out):
+        _aten.tanh_backward.grad_input(dy, y, grad_input=out)
 
 
 @register("Power")

@@ -85,6 +85,7 @@ class Scale(_Spread):
     """The parameters are the scale (unless it is a bottom) and, with bias_term, a bias of its
     shape."""
 
+    _reads_folded = True
     what = "scale"
 
     def setup(self, bottom, top):

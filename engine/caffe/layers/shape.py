@@ -38,6 +38,7 @@ class Crop(Mover):
 
     num_bottom = (2, 2)
     num_top = (1, 1)
+    _reads_folded = True
 
     def reshape(self, bottom, top):
         param = self.layer_param.crop_param
@@ -84,7 +85,7 @@ class Crop(Mover):
         if not propagate_down[0]:
             return
         dy = top[0].read_diff()
-        parts = None if self.under is None else self._folded_parts(self.under)
+        parts = self._folded_parts()
         if parts is None:
             _put(dy, bottom[0].overwrite_diff(), self.parts)
             return
@@ -92,12 +93,14 @@ class Crop(Mover):
         _put(dy, dx, parts)
         bottom[0].give_diff(dx, self.under)
 
-    def _folded_parts(self, under: Fold) -> list[tuple[int, int, int]] | None:
+    def _folded_parts(self) -> list[tuple[int, int, int]] | None:
         """The part within a folded bottom, if no two of its elements have one stand-in there."""
+        if self.under is None:
+            return None
         found = []
         for dim, first, count in self.parts:
             if dim >= 2 and count:
-                axis = under.axes[dim - 2]
+                axis = self.under.axes[dim - 2]
                 last, first = axis.folded(first + count - 1), axis.folded(first)
                 if last - first != count - 1:
                     return None

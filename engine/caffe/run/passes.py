@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 from ..compute import device as _device
@@ -11,31 +13,28 @@ from ..core.layer import TEST, Layer
 from .plan import Plan, Step
 
 
-def _overwritten(layer, made: list[Blob], read: list[Blob], part: str) -> list:
-    """Mark the memories of the blobs that a native layer makes of others, in a pass on a GPU: what
-    the host wrote there, or may have (somebody looked at it), need not go there before, and new
-    memory need not be zeros. Layers write all of what they make, or nothing."""
-    if layer.type == "Python":
-        return []
-    stale = [memory for blob in made if (memory := getattr(blob, part)).host_only or memory.blank]
-    if stale:
+@contextlib.contextmanager
+def _overwriting(layer, made: list[Blob], read: list[Blob], part: str):
+    """Context in which a native layer makes blobs of others, in a pass on a GPU: what the host
+    wrote there, or may have (somebody looked at it), need not go there before, and new memory need
+    not be zeros. Layers write all of what they make, or nothing: that is the host's still."""
+    marked = []
+    if layer.type != "Python":
+        memories = [getattr(blob, part) for blob in made]
         used = [getattr(blob, part) for blob in read]
-        stale = [memory for memory in stale if memory not in used]
-    for memory in stale:
+        marked = [m for m in memories if (m.host_only or m.blank) and m not in used]
+    for memory in marked:
         memory.overwritten = True
-    return stale
-
-
-def _settle(memories: list) -> None:
-    """What the layer did not write after all is the host's still."""
-    for memory in memories:
-        memory.overwritten = False
+    try:
+        yield
+    finally:
+        for memory in marked:
+            memory.overwritten = False
 
 
 def _forward_on_gpu(step: Step) -> None:
-    stale = _overwritten(step.layer, step.tops, step.bottoms, "_data")
-    step.layer.forward(step.bottoms, step.tops)
-    _settle(stale)
+    with _overwriting(step.layer, step.tops, step.bottoms, "_data"):
+        step.layer.forward(step.bottoms, step.tops)
     if not step.bottoms or step.layer.type == "Python":
         for blob in step.tops:
             blob.send()
@@ -55,9 +54,8 @@ def _backward_step(step: Step, on_gpu: bool) -> None:
 
 def _backward_on_gpu(step: Step) -> None:
     needed = [blob for blob, needs in zip(step.bottoms, step.needs) if needs]
-    stale = _overwritten(step.layer, needed, step.tops, "_diff")
-    step.layer.backward(step.tops, step.needs, step.bottoms)
-    _settle(stale)
+    with _overwriting(step.layer, needed, step.tops, "_diff"):
+        step.layer.backward(step.tops, step.needs, step.bottoms)
     if step.layer.type == "Python":
         for blob in needed:
             blob.send_diff()

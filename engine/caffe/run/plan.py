@@ -125,6 +125,9 @@ class Plan:
         shapes = [blob.shape for blob in step.bottoms]
         if self._choice is not None and step.number == self._first_root:
             self.folds_now = self._choice.begin(shapes)
+        self._fold_for(step, shapes)
+
+    def _fold_for(self, step: Step, shapes: list) -> None:
         if self._planned_for.get(step.number) != (shapes, self.folds_now):
             found = plan_folds(self._net, step.reach, self.folds_now)
             for k, folds in zip(step.reach, found):
@@ -133,10 +136,8 @@ class Plan:
 
     def fold_all(self) -> None:
         """Plan the folds for the blobs' present shapes before a pass, without a measurement."""
-        for root, reach in self._roots.items():
-            if root not in self._planned_for:
-                for k, folds in zip(reach, plan_folds(self._net, reach, self.folds_now)):
-                    self.steps[k].folds = folds
+        for root in self._roots:
+            self._fold_for(self.steps[root], [blob.shape for blob in self.steps[root].bottoms])
 
     def end_pass(self) -> None:
         """A whole pass, which may be timed, is through: forward in TEST, forward and backward in

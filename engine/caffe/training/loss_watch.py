@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import deque
 
 import numpy as np
@@ -22,7 +23,7 @@ class LossWatch:
     """
 
     def __init__(self, solver, function):
-        self._solver, self._function = solver, function
+        self._owner, self._function = weakref.ref(solver), function  # a solver holds its watches
         net = solver.net
         self._last = len(net.layers) - 1
         self._names = [name for name in net.outputs if net.blob_loss_weights[name]]
@@ -30,27 +31,33 @@ class LossWatch:
         net.after_forward(self._after_layer)
 
     def _after_layer(self, layer: int) -> None:
-        if layer != self._last:
+        solver = self._owner()
+        if layer != self._last or solver is None:  # the net may outlive its solver
             return
-        solver, blobs = self._solver, self._solver.net.blobs
+        blobs = solver.net.blobs
         losses = [blobs[name].read() for name in self._names]
         if all(loss.device.type == "cpu" for loss in losses):
             solver._see_losses()
             self._give(solver.iter, [loss.numpy().copy() for loss in losses])
             return
         for loss in losses:
-            self._hold_back(loss.abs() < math.inf)
+            self._hold_back(solver, loss.abs() < math.inf)
         self._underway.append((solver.iter, Fetching(losses)))
         # This pass's own are left for later even if they are there: the host should be ahead.
         while len(self._underway) > 1 and self._underway[0][1].arrived():
             self._next()
 
-    def _hold_back(self, finite) -> None:
+    @staticmethod
+    def _hold_back(solver, finite) -> None:
         """Make no update any more where `finite`, bools on the device, is not."""
-        finite, guard = finite.all() if finite.dim() else finite, self._solver._guard
+        finite, guard = finite.all() if finite.dim() else finite, solver._guard
         if guard is not None and guard.device == finite.device:
             finite = finite & guard
-        self._solver._guard = finite
+        solver._guard = finite
+
+    def forget(self) -> None:
+        """Give no loss that is still on its way."""
+        self._underway.clear()
 
     def flush(self) -> None:
         """Wait for all losses, and give them."""
@@ -64,9 +71,9 @@ class LossWatch:
     def _give(self, iteration: int, arrays: list[np.ndarray]) -> None:
         bad = [name for name, a in zip(self._names, arrays) if not np.isfinite(a).all()]
         if bad:
-            self._solver.iter = iteration
-            self._underway.clear()
-            self._solver._guard = None
+            solver = self._owner()
+            solver.iter = iteration
+            solver._forget_losses()
         self._function(iteration, dict(zip(self._names, arrays)))
         if bad:
             raise Error(f"iteration {iteration}: {bad[0]} is not finite")

@@ -145,7 +145,8 @@ class ParamUpdates:
         else:
             self._norms.append(Fetching([norm]))
             self._log_clippings(wait=False)
-            scale = (limit / norm.double()).clamp_(max=1).float()
+            wide = norm.double()  # a norm that is no number scales nothing, as in Caffe
+            scale = torch.where(wide > limit, limit / wide, 1.0).float()
         for diff in diffs if isinstance(scale, torch.Tensor) or scale != 1 else ():
             diff.mul_(scale)
 

@@ -102,7 +102,8 @@ class Solver(ParamUpdates):
         """Call `function(iteration, {output: array})` with the loss outputs of every iteration,
         without a wait for a GPU: there some iterations later, at the latest before a snapshot and
         at the end of `step`. A loss that is not finite ends the training, by what `function` raises
-        or else by Error; no parameter and no history has then changed by it or since."""
+        or else by Error; no parameter and no history has then changed by it or since, but the
+        statistics of BatchNorm, which a forward pass changes."""
         self._watches.append(LossWatch(self, function))
 
     def _see_losses(self) -> None:
@@ -110,6 +111,13 @@ class Solver(ParamUpdates):
         for watch in self._watches:
             watch.flush()
         self._log_clippings(wait=True)
+        self._guard = None
+
+    def _forget_losses(self) -> None:
+        """Leave what is still on its way from a GPU: it is of iterations that do not count."""
+        for watch in self._watches:
+            watch.forget()
+        self._norms.clear()
         self._guard = None
 
     def _heed(self, due: bool = False) -> None:
@@ -331,3 +339,4 @@ class Solver(ParamUpdates):
         """Go on from a solverstate and the caffemodel that it names."""
         self._resting = None
         snapshots.restore(self, os.fspath(filename))
+        self._forget_losses()

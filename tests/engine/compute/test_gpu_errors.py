@@ -101,3 +101,17 @@ def test_training_with_the_tool_ends_with_1_and_keeps_its_snapshots(write, tmp_p
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: the GPU is out of memory: take smaller images")
     assert (tmp_path / "s_iter_2.solverstate").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation",
+        "CUDA driver error: out of memory",
+    ],
+)
+def test_what_cudnn_says_where_memory_is_short_is_out_of_memory(text):
+    assert "the GPU is out of memory: take smaller images" in str(
+        caffe.engine.gpu_error(RuntimeError(text))
+    )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import caffe
 from caffe.errors import InputError
 from tests.helpers.layer_runs import Run, check_gradients, distinct, pattern
 
@@ -105,3 +106,27 @@ def test_euclidean_loss_is_half_the_mean_squared_distance():
     run = Run("EuclideanLoss", "", a, b)
     np.testing.assert_allclose(run.forward(), ((a - b) ** 2).sum() / 8, rtol=1e-5)
     check_gradients(run, [a, b])
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_softmax_loss_diff_that_was_looked_at_is_the_gradient(tmp_path, lean):
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'force_backward: true layer { name: "in" type: "Input" top: "x" top: "y" '
+        "input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } } "
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { '
+        'num_output: 4 weight_filler { type: "gaussian" std: 1 } } } '
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "y" top: "loss" }'
+    )
+    caffe.engine.set_lean(lean)
+    try:
+        net = caffe.Net(str(path), caffe.TRAIN)
+    finally:
+        caffe.engine.set_lean(False)
+    diff = net.blobs["ip"].diff
+    net.blobs["x"].data[...] = [[1, 2, 3], [3, 2, 1]]
+    net.blobs["y"].data[...] = [1, 2]
+    net.forward()
+    net.backward()
+    np.testing.assert_allclose(diff.sum(1), 0, atol=1e-6)
+    assert np.abs(diff).max() > 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -152,3 +155,59 @@ def test_a_classifiers_bad_label_ends_a_gpu_training(make_solver):
         with pytest.raises(Error, match="iteration 1: loss is not finite"):
             solver.step(3)
         assert all(np.array_equal(a, b) for a, b in zip(before, params(solver.net)))
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted_after(solver, count):
+    """Make the data of the next iteration infinite, and end the training `count` iterations on."""
+    begun = []
+
+    def on_start():
+        begun.append(solver.iter)
+        solver.net.blobs["data"].data[...] = np.inf if len(begun) == 1 else 1
+        if len(begun) > count:
+            raise Interrupted
+
+    solver.add_callback(on_start)
+
+
+def test_a_bad_loss_on_its_way_does_not_survive_a_restore(make_solver, device):
+    solver = make_solver(NET, MOMENTUM)
+    solver.watch_losses(lambda iteration, found: None)
+    solver.net.blobs["data"].data[...] = 1
+    solver.step(2)
+    state_file = solver.snapshot()
+    interrupted_after(solver, 1)
+    with pytest.raises((Interrupted, Error)):
+        solver.step(5)
+    solver._callbacks.clear()
+    solver.restore(state_file)
+    solver.net.blobs["data"].data[...] = 1
+    solver.step(3)
+    assert solver.iter == 5 and all(np.isfinite(array).all() for array in state(solver))
+
+
+def test_a_bad_loss_is_told_once_where_two_watch(make_solver, device):
+    solver = make_solver(NET, MOMENTUM)
+    for _ in range(2):
+        solver.watch_losses(lambda iteration, found: None)
+    broken_after(solver, 2)
+    with pytest.raises(Error, match="iteration 2"):
+        solver.step(5)
+    solver.step(3)
+    assert solver.iter == 5
+
+
+def test_a_watched_solver_is_freed_with_its_last_reference(make_solver):
+    solver = make_solver(NET, MOMENTUM)
+    solver.watch_losses(lambda iteration, found: None)
+    gone = weakref.ref(solver)
+    gc.disable()
+    try:
+        del solver
+        assert gone() is None
+    finally:
+        gc.enable()

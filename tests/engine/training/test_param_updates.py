@@ -12,7 +12,7 @@ from caffe.training import fused_updates
 from tests.engine.training.test_solver_updates import BASE, FIELDS, give_gradients
 from tests.helpers.emulated_gpu import emulated_gpus
 from tests.helpers.meta_gpu import Counts, make_solver as make_meta_solver, meta_gpu
-from tests.helpers.net_texts import CLASSIFIER, data, ip, losses, params
+from tests.helpers.net_texts import CLASSIFIER, data, ip, layer, losses, params
 from tests.helpers.solver_state import history
 
 TWO = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
@@ -136,3 +136,23 @@ def test_a_lean_nets_small_parameters_are_updated_in_one_launch(tmp_path, kind):
         solver = make_meta_solver(tmp_path, net, rule=rule)
         solver.step(1)
     assert counts.launches[f"_fused_{kind.lower()}_"] == 1
+
+
+def test_a_norm_that_is_no_number_clips_nothing_on_a_gpu_as_on_the_cpu(make_solver):
+    two = data(4, 3) + data(4, 2, name="target") + data(4, 2, name="broken")
+    two += ip("a", "data", 2) + layer("loss", "EuclideanLoss", ["a", "target"])
+    two += ip("b", "data", 2) + layer("other", "EuclideanLoss", ["b", "broken"])
+
+    def step():
+        solver = make_solver(two, BASE + "clip_gradients: 1")
+        solver.net.blobs["data"].data[...] = 1
+        solver.net.blobs["broken"].data[...] = np.nan
+        solver.step(1)
+        return [solver.net.params[name][0].data.copy() for name in "ab"]
+
+    on_cpu = step()
+    with emulated_gpus(1):
+        caffe.set_mode_gpu()
+        on_gpu = step()
+    assert np.isfinite(on_cpu[0]).all() and np.isnan(on_cpu[1]).all()
+    np.testing.assert_allclose(on_gpu[0], on_cpu[0], rtol=1e-6)
