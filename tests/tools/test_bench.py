@@ -35,6 +35,7 @@ def ran(tmp_path_factory):
     return SimpleNamespace(code=code, data=data, out=out, text=(out / "performance.md").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_measures_every_side_and_says_so(ran):
     assert ran.code == 0
     forward, score = ran.data["results"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from PIL import Image
 
 from tools.benchmark import (
@@ -26,6 +27,7 @@ def test_the_chart_shows_the_tables_median_of_an_even_number_of_rounds_too():
     assert bench_chart.median_seconds({"seconds": [4.0, 1.0, 2.0, 3.0]}) == 2.5
 
 
+@pytest.mark.slow
 def test_the_growth_is_drawn(tmp_path):
     results = [
         {

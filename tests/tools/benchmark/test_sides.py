@@ -16,6 +16,7 @@ def test_spreads_and_ratios():
     assert bench_sides.ratios([4.0, 9.0], [2.0, 3.0])["median"] == 2.5
 
 
+@pytest.mark.slow
 def test_a_side_that_dies_drops_out_and_the_others_go_on(capsys):
     with bench_sides.Team() as team:
         team.start("ceiling", 1, None)
@@ -35,6 +36,7 @@ def test_a_worker_that_gives_no_answer_in_time_is_ended():
         assert worker.process.poll() is not None
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_do_is_one_line():
     said = "^ceiling: open: KeyError: 'product'$"
     with bench_sides.Worker("ceiling", 1) as worker:

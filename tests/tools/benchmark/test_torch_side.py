@@ -63,6 +63,7 @@ def sides(tmp_path_factory):
         bench_caffe.setting(name, default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", bench_nets.NETS)
 def test_the_pytorch_module_gives_the_engines_losses_before_and_after_updates(sides, net):
     both = sides(net, (64, 70), dropout=False, base_lr=1e-5)
@@ -71,6 +72,7 @@ def test_the_pytorch_module_gives_the_engines_losses_before_and_after_updates(si
     assert abs(losses["engine"][2] / losses["engine"][0] - 1) > 1e-3  # the updates tell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["dilated-fcn2s-vgg16", "fcn8s-vgg16"])
 def test_the_pytorch_module_gives_the_engines_scores(sides, net):
     both = sides(net, (64, 70), "forward")
@@ -81,6 +83,7 @@ def test_the_pytorch_module_gives_the_engines_scores(sides, net):
     np.testing.assert_allclose(both.torch.scores(), both.engine.scores(), atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_training_drops_out_and_testing_does_not(sides):
     both = sides("dilated-fcn2s-vgg16", mode="both", base_lr=0.0)
     for side in (both.engine, both.torch):
@@ -97,12 +100,14 @@ def test_the_module_has_the_nets_parameters(sides):
     assert learned == sum(b.count for n in params if n not in fixed for b in params[n])
 
 
+@pytest.mark.slow
 def test_the_torch_side_leaves_the_engine_alone(root):
     """The engine changes how the C library allocates, which would speed the plain module up."""
     code = "import sys; import tools.benchmark.torch_side; sys.exit('caffe' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=environment(root)).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_small_net_has_20_layers_that_go_backward(tmp_path, sides):
     engine = sides("dilated-fcn2s-vgg16").engine
     path = tmp_path / "small.prototxt"
