@@ -99,13 +99,14 @@ def plan(net) -> PlanTable:
     """
     steps, updates_early = net._plan.steps, net._plan.lean
     net._plan.fold_all()
-    in_use, folded = _InUse(), {}  # blob's memory -> the Fold it is stored under
+    in_use = _InUse()
+    folded: dict = {}  # blob's memory -> the Fold it is stored under
     for step in steps:
         for blob, weight in zip(step.tops, step.layer.loss_weights):
             if weight:  # it stays in the diff
                 in_use.add(blob._diff, _size(blob, None))
     forward = [_forward(step, in_use, folded) for step in steps]
-    backward = [None] * len(steps)
+    backward: list[int | None] = [None] * len(steps)
     if net.phase == TRAIN:
         for step in reversed(steps):
             backward[step.number] = _backward(net, step, in_use, folded, updates_early)

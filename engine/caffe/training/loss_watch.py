@@ -70,8 +70,8 @@ class LossWatch:
 
     def _give(self, iteration: int, arrays: list[np.ndarray]) -> None:
         bad = [name for name, a in zip(self._names, arrays) if not np.isfinite(a).all()]
-        if bad:
-            solver = self._owner()
+        solver = self._owner()
+        if bad and solver is not None:
             solver.iter = iteration
             solver._forget_losses()
         self._function(iteration, dict(zip(self._names, arrays)))

@@ -140,6 +140,7 @@ class ParamUpdates:
             return
         diffs = [blob.write_diff() for blob in blobs]
         norm = torch.stack([diff.norm() for diff in diffs]).norm()
+        scale: float | torch.Tensor
         if norm.device.type == "cpu":
             scale = self._log_clipping(float(norm))
         else:
