@@ -196,6 +196,7 @@ def test_classes_and_means_are_the_tasks(root):
         assert len(TASKS[name].classes) == CLASS_COUNT
 
 
+@pytest.mark.slow
 def test_importing_the_module_reads_and_prints_nothing(root):
     code = "import nyud_layers; print(sorted(nyud_layers.MEANS))"
     path = [str(root / "data_layers"), str(root / "engine")]

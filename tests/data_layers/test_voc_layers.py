@@ -269,6 +269,7 @@ def test_solvers_in_a_group_share_one_order(voc, build, take, monkeypatch):
     assert_items(voc, take(build(VOC, params, caffe.TEST), 3), want[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(caffe, "engine"), reason="BVLC Caffe's Python has its own loader")
 def test_interpreter_ends_at_once_with_a_thread_reading_ahead(root):
     code = (
@@ -297,6 +298,7 @@ def test_read_ahead_keeps_at_most_its_depth_waiting():
     ahead.stop()
 
 
+@pytest.mark.slow
 def test_read_ahead_ends_when_nobody_takes():
     ahead = Ahead(lambda k: k, 0, 1, 2, idle=0.1)
     deadline = time.monotonic() + 5

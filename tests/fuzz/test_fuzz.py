@@ -78,6 +78,7 @@ def few(monkeypatch):
     monkeypatch.setattr(encoding, "MAX_PARTS", 100)
 
 
+@pytest.mark.slow
 def test_damaged_files_of_all_kinds_are_read_or_refused(tmp_path):
     ran = fuzz(tmp_path, "--inputs", "900", "--seed", "7")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -103,6 +104,7 @@ sys.exit(run.main(["--target", "solverstate", "--inputs", "12", "--out", {out!r}
 """
 
 
+@pytest.mark.slow
 def test_a_crash_a_hang_another_exception_too_much_memory_and_time_are_found(tmp_path):
     ran = python("-c", BROKEN_READER.format(out=str(tmp_path)))
     assert ran.returncode == 1 and "12 inputs" in ran.stdout, ran.stdout + ran.stderr
@@ -167,6 +169,7 @@ def test_a_blob_of_very_many_axes_is_refused_at_the_first_too_many(put, taken):
     assert taken(lambda: refused(wire.read_weights, path)) < 1 << 20
 
 
+@pytest.mark.slow
 def test_numbers_that_alternate_with_gradients_take_no_array_each(put, taken):
     count = 20_000
     shape = encoding.encode_bytes(7, encoding.encode_bytes(1, encoding.encode_varint(count)))

@@ -86,6 +86,7 @@ def test_the_solver_leaves_the_mode_to_the_script():
     assert not solver("voc").HasField("solver_mode")
 
 
+@pytest.mark.slow
 def test_another_data_root_changes_only_the_data_folders():
     plain, moved = generate.task_files(), generate.task_files(data="/big/disk")
     assert plain.keys() == moved.keys()

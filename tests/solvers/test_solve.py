@@ -57,6 +57,7 @@ def test_resume_auto_starts_from_the_weights_where_there_is_no_snapshot(call, fo
     assert code == 0 and "at iteration 5" in err[0]
 
 
+@pytest.mark.slow
 def test_the_log_goes_to_its_file_and_progress_and_errors_to_stderr(folder):
     code, err = tiny_run.solve(folder, *INIT, "--cpu", "--log", "train.log", GLOG_minloglevel="0")
     log = (folder / "train.log").read_text()
@@ -79,6 +80,7 @@ def test_weights_of_another_net_that_leave_layers_dead_are_refused(call, folder)
     one_error(call(*INIT), 2, "init.caffemodel: deep would start at zero", "make_init.py")
 
 
+@pytest.mark.slow
 def test_the_last_line_of_progress_has_the_last_loss(folder):
     solver = (folder / "solver.prototxt").read_text()
     (folder / "solver.prototxt").write_text(re.sub("display: .*", "", solver) + "display: 1\n")
@@ -279,6 +281,7 @@ def test_a_missing_or_binary_solver_is_one_line(call, folder):
     one_error(call(*INIT, solver="voc"), 2, "voc")
 
 
+@pytest.mark.slow
 def test_no_such_gpu_is_one_line(folder):
     one_error(tiny_run.solve(folder, *INIT, "--gpu", "7"), 2, "7")
 
@@ -359,6 +362,7 @@ def go_on(folder, expected):
     assert tiny_run.result(folder, 400) == expected
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(folder, long_run):
     process = tiny_run.start(folder, *LONG)
     tiny_run.wait_for_snapshot(process, folder, random.randint(1, 5))
@@ -369,6 +373,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(folder, long_run):
     go_on(folder, long_run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     process = tiny_run.start(folder, *LONG)
     tiny_run.wait_for_snapshot(process, folder)
@@ -385,6 +390,7 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     go_on(folder, long_run)
 
 
+@pytest.mark.slow
 def test_sighup_writes_a_snapshot_and_goes_on(folder, long_run):
     process = tiny_run.start(folder, *LONG)
     tiny_run.wait_for_snapshot(process, folder)
@@ -406,6 +412,7 @@ run(main, sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_no_earlier_snapshot(call, folder):
     call(*INIT, "--iterations", "5")
     before = {p.name: p.read_bytes() for p in folder.glob("out/*_iter_*")}

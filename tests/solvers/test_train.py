@@ -165,6 +165,7 @@ def place(folder, net="fcn16s-vgg16"):
     return folder / "runs" / "tiny" / net
 
 
+@pytest.mark.slow
 def test_a_recipe_makes_every_stage_and_scores_it(folder, commands):
     assert run("fcn16s-vgg16") == 0
     assert commands == [f"tiny/{what}" for what in BOTH]
@@ -218,6 +219,7 @@ def test_weights_that_are_made_anew_are_scored_anew(folder, quick):
     assert quick == BOTH[1:3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "more", "said"),
     [
@@ -277,6 +279,7 @@ def test_fewer_iterations_than_there_are_snapshots_of_is_refused(folder, quick):
         run("fcn32s-vgg16", "--iterations", "3")
 
 
+@pytest.mark.slow
 def test_hdf5_snapshots_have_their_own_suffix(folder):
     assert run("fcn32s-vgg16", "--set", "snapshot_format=HDF5") == 0
     assert (place(folder, "fcn32s-vgg16") / "train_iter_3.caffemodel.h5").is_file()
@@ -323,6 +326,7 @@ def test_missing_weights_are_reported_before_any_work(folder, quick):
     assert quick == []
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
     with pytest.raises(Failure) as caught:
         run("fcn32s-vgg16", "--set", "base_lr=1e20", "--no-score")

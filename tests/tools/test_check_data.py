@@ -77,6 +77,7 @@ def test_a_sound_data_set_has_no_problem(data, capsys, jobs):
 A2, B3 = ("train", "a2", f"{IMAGES}/a2.jpg"), ("val", "b3", f"{LABELS}/b3.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place, plant, told",
     [(A2, *row) for row in IMAGE_DEFECTS.items()] + [(B3, *row) for row in LABEL_DEFECTS.items()],
@@ -89,6 +90,7 @@ def test_a_bad_file_is_reported(data, place, plant, told):
     the_same(rows, [(split, name, os.path.basename(file), words) for words in told])
 
 
+@pytest.mark.slow
 @given(
     images=st.dictionaries(st.sampled_from(TRAIN[1:] + VAL[1:]), st.sampled_from([*IMAGE_DEFECTS])),
     labels=st.dictionaries(st.sampled_from(TRAIN[1:] + VAL[1:]), st.sampled_from([*LABEL_DEFECTS])),
@@ -225,6 +227,7 @@ def test_a_built_in_task_is_checked_and_other_counts_are_warned_of(tmp_path, cap
     assert rows[1][:2] == ["seg12val", "b1"] and "trainval" in rows[1]
 
 
+@pytest.mark.slow
 def test_nyud_is_checked_in_the_tops_of_the_task(tmp_path, capsys):
     root = write_nyud(tmp_path / "nyud", trainval=["1", "2", "3"], test=["4", "5"])
     call = ["--data", str(tmp_path), "--jobs", "1", "--task"]
@@ -320,6 +323,7 @@ def test_a_layer_that_cannot_list_its_files_is_refused():
         check_data._split("x.prototxt", "train", object, "")
 
 
+@pytest.mark.slow
 def test_real_camvid_is_clean(shared, root, capsys):
     toml = root / "prototxt/examples/camvid.toml"
     assert check_data.main(["--own", str(toml), "--data", str(shared / "data/camvid")]) == 0
@@ -327,6 +331,7 @@ def test_real_camvid_is_clean(shared, root, capsys):
     assert table[-2:] == [["train", "367", "367", "0"], ["val", "101", "101", "0"]]
 
 
+@pytest.mark.slow
 def test_real_voc_samples_are_clean_and_their_splits_overlap(shared, tmp_path, capsys):
     voc = shared / "data/voc-samples"
     params = {"voc_dir": str(voc), "mean": (1.0, 2.0, 3.0)}

@@ -64,6 +64,7 @@ def folder(tmp_path):
     return tmp_path / "depth"
 
 
+@pytest.mark.slow
 def test_script_writes_an_rgb_png_of_the_same_name_with_the_kinects_camera(tmp_path):
     camera = CAMERAS[425, 560]
     depth = rooms.render(20, camera=camera, shape=(425, 560)).depth
@@ -88,6 +89,7 @@ def test_script_takes_raw_depth_from_a_folder_or_a_file(tmp_path):
         np.testing.assert_array_equal(load(out / "a.png"), hha.encode(depth, camera, raw))
 
 
+@pytest.mark.slow
 def test_floor_and_unit_reach_the_encoding(tmp_path):
     room, depth = rooms.noisy_room()
     save(tmp_path / "d/a.png", (depth * 5).astype(np.uint16))
@@ -97,6 +99,7 @@ def test_floor_and_unit_reach_the_encoding(tmp_path):
     np.testing.assert_allclose(load(tmp_path / "o/a.png").astype(int), want, atol=1)
 
 
+@pytest.mark.slow
 def test_parallel_run_writes_the_same_bytes(folder, tmp_path):
     for jobs in (1, 2):
         argv = (folder, "--out", tmp_path / f"out{jobs}", "--camera", SMALL_CAMERA)
@@ -130,6 +133,7 @@ def noise(path):
     save(path, np.random.RandomState(0).randint(1000, 5000, (60, 80)).astype(np.uint16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil, words",
     [
@@ -157,6 +161,7 @@ def test_frame_that_cannot_be_encoded_is_named_and_skipped(folder, tmp_path, cap
     assert sorted(os.listdir(out)) == ["img_0.png", "img_2.png"]
 
 
+@pytest.mark.slow
 def test_bad_frame_is_named_in_a_parallel_run_too(folder, tmp_path, capsys):
     cut(folder / "img_1.png", 0.01)
     assert run(folder, "--out", tmp_path / "o", "--camera", SMALL_CAMERA, "--jobs", 2) == 1
@@ -234,6 +239,7 @@ def test_wrong_calls_are_one_line_and_exit_2(folder, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_panel_shows_the_photograph_and_the_three_channels(folder, tmp_path):
     photo = np.full((60, 80, 3), (10, 200, 30), np.uint8)
     save(tmp_path / "photo.png", photo)
@@ -274,6 +280,7 @@ def start(root, *argv):
     return subprocess.Popen(call, env=environment(root), stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.slow
 def test_script_runs_from_the_checkout(folder, tmp_path, root):
     argv = (folder, "--out", tmp_path / "o", "--camera", SMALL_CAMERA, "--jobs", 2)
     process = start(root, *argv)
@@ -283,6 +290,7 @@ def test_script_runs_from_the_checkout(folder, tmp_path, root):
     assert len(os.listdir(tmp_path / "o")) == 3
 
 
+@pytest.mark.slow
 def test_no_process_stays_behind_a_run_that_is_terminated(tmp_path, root):
     depth = rooms.render(20, shape=(480, 640)).depth
     for number in range(40):

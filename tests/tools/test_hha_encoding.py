@@ -14,6 +14,7 @@ from tools.datasets.depth_geometry import CAMERAS
 DISPARITY, HEIGHT, ANGLE = range(3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     pitch=st.floats(8, 35),
@@ -119,6 +120,7 @@ def plane(points):
     return middle, normal * np.sign(normal[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_raw", [True, False])
 def test_floor_of_a_real_frame_is_at_0_and_gravity_is_its_normal(shared, with_raw):
     place = shared / "data/nyud-frame"

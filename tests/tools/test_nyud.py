@@ -127,6 +127,7 @@ def test_no_crop_keeps_all_pixels(labelled):
     assert segmentation(labelled, 5002).shape == (480, 640)
 
 
+@pytest.mark.slow
 def test_a_real_frame_comes_back_pixel_for_pixel(labelled, shared):
     real = {n: read(shared / f"data/nyud-frame/{n}.png")[1] for n in ("color", "depth", "rawdepth")}
     whole = {n: np.zeros((480, 640, *a.shape[2:]), a.dtype) for n, a in real.items()}
@@ -159,6 +160,7 @@ def test_a_name_that_the_table_lacks_is_one_line(labelled):
     assert not labelled.out.exists()
 
 
+@pytest.mark.slow
 def test_own_mapping_takes_the_place_of_the_table(labelled):
     write_mat(labelled.mat, names=[*NAMES[:4], "hovercraft"])
     path = labelled.folder / "map.mat"
@@ -168,6 +170,7 @@ def test_own_mapping_takes_the_place_of_the_table(labelled):
     np.testing.assert_array_equal(segmentation(labelled, 5001), lut[frame(0)["labels"]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["mapping", "labels"])
 def test_labels_made_otherwise_are_neither_kept_nor_replaced_unasked(labelled, change):
     assert labelled.run()[0] == 0
@@ -298,6 +301,7 @@ def test_a_file_made_otherwise_is_not_overwritten_unasked(labelled, broken):
     assert labelled.run("--overwrite")[0] == 0 and read(path)[0] == "RGB"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(labelled, monkeypatch):
     real, written = os.fsync, []
 

@@ -305,6 +305,7 @@ def json_of(work, *weights):
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_several_snapshots_are_scored_as_each_alone(work, snapshots, capsys):
     alone = [json_of(work, path) for path in snapshots]
     assert json_of(work, *snapshots) == alone
@@ -316,6 +317,7 @@ def test_the_net_is_read_once_however_many_snapshots(work, snapshots, prototxts_
     assert prototxts_read == {"val.prototxt": 1}
 
 
+@pytest.mark.slow
 def test_several_snapshots_are_compared(work, snapshots, capsys):
     out = work.root / "scores.json"
     assert run(work, "--json", out, weights=snapshots) == 0
@@ -337,6 +339,7 @@ def test_several_snapshots_are_compared(work, snapshots, capsys):
         assert line.split() == [str(c)] + [f"{100 * r['classes'][c]['iu']:.2f}" for r in reports]
 
 
+@pytest.mark.slow
 def test_a_snapshot_without_a_layer_does_not_keep_the_one_befores(work, snapshots):
     """Layers that a caffemodel does not name stay as they are: at zero, in a new net."""
     other = work.root / "other.caffemodel"
@@ -392,6 +395,7 @@ def test_a_snapshot_given_twice_is_refused(work, snapshots, capsys):
     assert "given twice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_diverged_snapshot_leaves_the_others_scores(work, snapshots, capsys):
     net = caffe.Net(work.net, caffe.TEST)
     net.params["score"][1].data[...] = np.nan

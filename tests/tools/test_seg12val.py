@@ -128,6 +128,7 @@ def test_a_trainval_list_of_sbd_counts_alone_or_with_the_others(lists):
     assert seg12val.main(arguments) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["voc/ImageSets/Segmentation/val.txt", "sbd/val.txt"])
 def test_a_missing_list_is_one_line_and_exit_code_2(lists, tmp_path, gone, root):
     arguments = lists(["a", "b"], ["b"], ["z"])

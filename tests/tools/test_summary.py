@@ -22,6 +22,7 @@ NETS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("phase", ["deploy", "train"])
 def test_a_generated_nets_shapes_are_those_of_the_net_itself(name, phase, tmp_path):

@@ -157,6 +157,7 @@ def test_another_number_of_ids_than_the_test_sets_is_warned_of(work):
     assert any("lists 3 ids" in t and "1456" in t for t in warnings(work.run()))
 
 
+@pytest.mark.slow
 def test_the_full_test_list_is_not_warned_of(work):
     ids = [f"2012_{i:06d}" for i in range(1456)]
     (work.voc / "ImageSets/Segmentation/test.txt").write_text("\n".join(ids))
@@ -364,6 +365,7 @@ def test_what_is_not_there_is_one_line(work, more, parts):
     assert not work.out.exists()
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=30), st.permutations(range(21)))
 def test_a_palette_is_vocs_only_if_every_class_has_its_own_colour(values, order):
     labels = np.array([values], np.uint8)

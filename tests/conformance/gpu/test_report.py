@@ -49,6 +49,7 @@ def test_a_comparison_that_fails_is_a_line_too(lines, got, deviation):
     assert lines()[0]["deviation"] == deviation
 
 
+@pytest.mark.slow
 def test_a_run_adds_lines_as_it_goes_and_one_for_each_test_that_failed(tmp_path):
     file = tmp_path / "report.jsonl"
     file.write_text("what was there\n")

@@ -130,6 +130,7 @@ def test_signals_stop_and_snapshot(run, monkeypatch, number, effect, done, snaps
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.slow
 def test_two_solvers_train_together(write, tmp_path):
     write(NET)
     write(SOLVER, "solver.prototxt")

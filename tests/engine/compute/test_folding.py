@@ -63,6 +63,7 @@ def test_what_is_left_makes_up_the_whole_and_any_fold_that_leaves_out_less(case)
         assert torch.equal(unfold(small, more, less), left_by(less, whole))
 
 
+@pytest.mark.slow
 @given(two_folds())
 @settings(max_examples=100, deadline=None)
 def test_the_gradient_of_unfolding_is_its_adjoint(case):
@@ -80,6 +81,7 @@ def test_the_gradient_of_unfolding_is_its_adjoint(case):
 # -- nets --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(two_folds())
 @settings(max_examples=100, deadline=None)
 def test_a_gpu_gathers_by_index_what_the_cpu_copies_piece_by_piece(case):

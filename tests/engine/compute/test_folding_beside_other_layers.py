@@ -292,6 +292,7 @@ def nets(draw):
     return text + "".join(total(end, f"loss_{end}") for end in {*ends, below})
 
 
+@pytest.mark.slow
 @given(nets())
 @settings(max_examples=150, deadline=None)
 def test_random_nets_give_the_same_numbers_and_gradients(tmp_path_factory, text):

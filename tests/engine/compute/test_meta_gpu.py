@@ -55,6 +55,7 @@ def solver_of(tmp_path_factory):
 
 
 # What the engine asked for when it was last made faster, and a little room.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lean, folded, launches, views, megabytes",
     [(True, True, 310, 240, 800), (True, False, 275, 195, 970), (False, True, 315, 200, 2400)],

@@ -56,6 +56,7 @@ def by_tiles(dy, x, weight, bias, pad):
     )
 
 
+@pytest.mark.slow
 @given(st.integers(1, 2), channels, channels, sizes, sizes, st.integers(0, 5), st.integers(0, 5),
        st.booleans())  # fmt: skip
 @settings(max_examples=100, deadline=None)
@@ -70,6 +71,7 @@ def test_results_and_gradients_are_the_plain_sums(count, inputs, outputs, h, w, 
         assert mine.shape == other.shape and error(mine, other) < 1e-5
 
 
+@pytest.mark.slow
 def test_rounding_errors_are_no_larger_than_the_plain_sums():
     dy, x, weight, bias = case(1, 256, 256, (40, 40), (1, 1))
     wanted = plain(dy, x, weight, bias, (1, 1))

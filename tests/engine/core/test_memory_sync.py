@@ -161,7 +161,7 @@ class TwoBlobs(RuleBasedStateMachine):
             assert [blob.shape for blob in self.blobs] == self.shapes
 
 
-TestTwoBlobs = TwoBlobs.TestCase
+TestTwoBlobs = pytest.mark.slow(TwoBlobs.TestCase)
 TestTwoBlobs.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 

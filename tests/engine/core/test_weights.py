@@ -102,6 +102,7 @@ def test_a_file_cut_short_is_named_and_no_parameter_changed(make, saved, part):
     assert all(np.array_equal(x, y) for x, y in zip(before, params(other)))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )

@@ -48,6 +48,7 @@ def test_every_field_of_the_schema_is_in_the_table():
     assert sorted(fields) == sorted(TABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", TABLE)
 def test_a_field_has_its_effect_or_is_refused(field, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
@@ -65,6 +66,7 @@ def test_unknown_fields_survive_reading_and_writing():
     assert caffe_pb2.NetParameter.FromString(raw).SerializeToString() == raw
 
 
+@pytest.mark.slow
 def test_another_schema_of_the_same_name_does_not_clash():
     code = (
         "from google.protobuf import descriptor_pb2 as d, descriptor_pool as p\n"

@@ -237,6 +237,7 @@ def read_or_refuse(read, path) -> None:
     assert peak < 4 << 20
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_files_are_read_or_refused_in_little_memory(tmp_path_factory, data):

@@ -99,6 +99,7 @@ def test_a_net_that_is_dropped_ends_its_thread(make, tmp_path):
     assert until(lambda: not threads())
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_the_thread_waits(tmp_path):
     source = files.write_pictures(tmp_path, [files.pixels(0, 5, 5)])
     (tmp_path / "net.prototxt").write_text(

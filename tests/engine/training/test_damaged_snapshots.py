@@ -202,6 +202,7 @@ except caffe.engine.Error as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
 def test_a_file_that_grows_too_large_leaves_earlier_snapshots_whole(write, tmp_path, root, form):
     write(data(4, 3) + data(4, name="label") + ip("ip", "data", 999) + losses())

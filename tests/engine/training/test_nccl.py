@@ -87,6 +87,7 @@ def trained_by_two(tmp_path, by_layer):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_layer", [False, True])
 def test_two_processes_train_as_one_does_on_both_batches(write, tmp_path, by_layer):
     write(NET)
@@ -130,6 +131,7 @@ open(f"{rank}.txt", "w").write(" ".join(map(str, seen)))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_shuffled_order_of_the_data(write, tmp_path):
     """Without a random_seed: each of them would have shuffled in another way."""
     for i in range(8):

@@ -61,6 +61,7 @@ def pixels_seen(net, top):
     return [np.flatnonzero(changed[:, row]) for row in range(changed.shape[1])]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(WINDOW, max_size=3), st.lists(UP, max_size=2), st.lists(WINDOW, max_size=1))
 def test_a_receptive_field_is_what_a_changed_pixel_reaches(tmp_path_factory, down, ups, after):

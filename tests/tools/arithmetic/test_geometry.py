@@ -92,6 +92,7 @@ def test_equation_4_holds_for_doubling_dilations(i):
 CHAIN = st.lists(st.tuples(KERNEL, STRIDE, PAD, DILATION), max_size=4)
 
 
+@pytest.mark.slow
 @given(CHAIN, st.integers(-3, 3))
 def test_the_general_form_is_what_following_the_taps_back_finds(chain, output):
     seen = {output}

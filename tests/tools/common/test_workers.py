@@ -45,6 +45,7 @@ def interrupt(item):
     return item
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_every_item_is_done_once(fresh, batch):
@@ -56,6 +57,7 @@ def test_no_items_are_no_work():
     assert list(workers.each(square, [], 2)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 def test_each_process_is_started_before_its_work(fresh):
     done = list(workers.each(recall, "abcd", 2, remember, (1, "x"), fresh=fresh))
@@ -64,6 +66,7 @@ def test_each_process_is_started_before_its_work(fresh):
     assert _seen == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh, batch", [(True, 1), (False, 1), (False, 5)])
 def test_an_item_that_kills_its_worker_is_named_and_the_others_are_done(fresh, batch):
     done = dict(workers.each(suicidal, range(20), 2, fresh=fresh, batch=batch))
@@ -77,6 +80,7 @@ def test_items_that_all_kill_their_workers_are_all_named(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 def test_where_no_process_comes_up_the_work_is_done_in_this_one(fresh, capfd):
     begin = functools.partial(refuse_to_begin, os.getpid())
@@ -87,6 +91,7 @@ def test_where_no_process_comes_up_the_work_is_done_in_this_one(fresh, capfd):
     assert "no worker process comes up" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 def test_workers_leave_ctrl_c_to_their_parent(fresh):
     assert dict(workers.each(interrupt, range(4), 2, fresh=fresh)) == {n: n for n in range(4)}
@@ -113,6 +118,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_workers_come_up_is_one_line(tmp_path, root):
     script, note = tmp_path / "script.py", tmp_path / "note"
     script.write_text(SLOW)
@@ -141,6 +147,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

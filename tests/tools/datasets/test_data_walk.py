@@ -110,6 +110,7 @@ def test_pictures_of_the_same_bytes_are_found_in_the_first_picture_top(three, tm
     assert (name, top) == ("2", "depth") and text.startswith("same content as val 1: ")
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_reader_is_a_row_and_the_rest_is_checked(three, tmp_path):
     (tmp_path / "val.txt").write_text("1\nkiller\n2\n3\n")
     truncated(tmp_path / "depth/img_3.png")
@@ -172,6 +173,7 @@ def running(data, tmp_path, root):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_ctrl_c_shows_what_was_found_so_far_and_exits_130(running):
     process, _ = running
     os.killpg(process.pid, signal.SIGINT)
@@ -181,6 +183,7 @@ def test_ctrl_c_shows_what_was_found_so_far_and_exits_130(running):
     assert "warning: stopped after 2 of 3 images" in err and err.endswith("interrupted\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_workers_end_when_the_main_process_is_killed(running):
     process, worker = running
@@ -190,6 +193,7 @@ def test_workers_end_when_the_main_process_is_killed(running):
         pytest.fail("the worker is still there")
 
 
+@pytest.mark.slow
 def test_the_script_exits_1_for_a_problem(data, tmp_path, root):
     missing(data / LABELS / "a4.png")
     call = [sys.executable, str(root / "tools/check_data.py"), "--own"]

@@ -31,6 +31,7 @@ def test_box_sum_adds_up_every_window(values, radius):
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     SMALL.flatmap(
@@ -81,6 +82,7 @@ def test_normals_of_a_plane_are_its_normal_also_at_640_x_480(radius):
     np.testing.assert_allclose(got[known], np.broadcast_to(want, got[known].shape), atol=1e-8)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     st.floats(8, 35), st.floats(-10, 10), st.floats(-180, 180), st.floats(1.0, 2.0)

@@ -11,6 +11,7 @@ from tests.helpers.nyud_mat import COLUMNS, ROWS, files, frame, one_error, read,
 from tools.datasets.nyud_file import millimetres
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, parts",
     [
@@ -57,6 +58,7 @@ def test_a_file_in_huge_pieces_is_refused_before_one_is_read(labelled):
     one_error(labelled.run(), 2, "depths is stored in pieces", "h5repack")
 
 
+@pytest.mark.slow
 def test_missing_raw_depth_that_is_not_a_number_becomes_0(labelled):
     raw = stack("rawDepths")
     raw[raw == 0] = np.nan

@@ -106,6 +106,7 @@ def test_a_side_with_nan_or_that_learns_nothing_deviates_without_limit():
     assert check.deviation((before, before), (before, before)) == float("inf")
 
 
+@pytest.mark.slow
 def test_any_prefix_of_the_results_can_be_shown(job):
     check.run(job)
     texts = [check.markdown(job.told[:n]) for n in range(len(job.told) + 1)]

@@ -80,6 +80,7 @@ def outcomes(told):
     return {r["test"].rpartition("::")[2]: r["outcome"] for r in told if r["kind"] == "test"}
 
 
+@pytest.mark.slow
 def test_the_comparison_nearest_to_its_limit_is_shown_per_kind_of_test(suite):
     told, error = suite(layers=GOOD, nets=SKIPS)
     assert error is None
@@ -94,6 +95,7 @@ def test_the_comparison_nearest_to_its_limit_is_shown_per_kind_of_test(suite):
     assert main_figure(told).startswith("3 of 3 tests, 0 failed; 3 comparisons, the nearest at 0.2")
 
 
+@pytest.mark.slow
 def test_a_comparison_beyond_its_limit_fails_the_stage(suite):
     told, error = suite(layers=GOOD, nets=FAR)
     assert error == "1 of 3 tests failed: test_nets_agree"
@@ -101,6 +103,7 @@ def test_a_comparison_beyond_its_limit_fails_the_stage(suite):
     assert "Failed: 1." in markdown(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [CRASH, LOST], ids=["ended process", "lost GPU"])
 def test_a_test_that_takes_its_process_along_costs_no_other_test(suite, text):
     told, error = suite(layers=text, solvers=GOOD)
@@ -109,6 +112,7 @@ def test_a_test_that_takes_its_process_along_costs_no_other_test(suite, text):
     assert list(found.values()).count("failed") == 1 and error.startswith("1 of 4 tests failed")
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_collected_fails_the_stage_and_costs_no_other(suite):
     told, error = suite(layers="import no_such_module\n", nets=GOOD)
     assert error == "suite/test_on_gpu_layers.py cannot be collected"
@@ -125,11 +129,13 @@ def test_where_the_time_is_over_the_tests_that_have_ended_stand(suite):
     assert "The time was over in suite/test_on_gpu_layers.py::test_two." in markdown(told)
 
 
+@pytest.mark.slow
 def test_tests_that_compare_nothing_fail_the_stage(suite):
     _, error = suite(layers="def test_nothing(): pass\n")
     assert error == "no test has told a comparison"
 
 
+@pytest.mark.slow
 def test_any_prefix_of_the_results_can_be_shown(suite):
     told, _ = suite(layers=CRASH, nets=FAR + SKIPS)
     texts = [markdown(told[:n]) for n in range(len(told) + 1)]

@@ -61,6 +61,7 @@ def test_it_starts_without_any_package(root):
     assert "lacks torch, numpy, matplotlib; install them" in found.stderr, found.stderr
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
     out = tmp_path / "out"
     code, error = error_of(["--gpu", "99", "--out", str(out)], capsys)
@@ -88,6 +89,7 @@ def test_an_out_that_cannot_be_written_is_refused_before_any_work(tmp_path, caps
     assert code == 2 and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_from_another_folder_checks_a_net_on_the_cpu(tmp_path, root):
     env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": str(tmp_path / "absent")}
     found = subprocess.run(

@@ -113,6 +113,7 @@ def test_a_stage_that_overruns_is_ended_with_its_children_and_its_results_stand(
     assert gone(result["value"]) and gone(result["child"])
 
 
+@pytest.mark.slow
 def test_a_stage_that_overruns_without_a_result_has_failed(toys):
     assert toys.run(Stage("toys.silent", 10, most=1)) == 1
     assert "its time ended before its first result" in toys.text()
@@ -155,6 +156,7 @@ def test_where_the_gpu_cannot_be_used_the_old_report_stays(toys, monkeypatch):
     assert toys.text() == old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_report_that_is_stopped_keeps_its_results_and_ends_its_children(toys, number):
     process = toys.start("toys.good", "toys.slow", "toys.good")
@@ -167,6 +169,7 @@ def test_a_report_that_is_stopped_keeps_its_results_and_ends_its_children(toys, 
     assert not list(toys.folder.glob("gpu-report-*"))
 
 
+@pytest.mark.slow
 def test_a_report_that_is_killed_is_readable_and_its_children_end(toys):
     process = toys.start("toys.good", "toys.slow", "toys.good")
     (result,) = wait_until(lambda: results_of(toys, 1))
@@ -179,6 +182,7 @@ def test_a_report_that_is_killed_is_readable_and_its_children_end(toys):
     wait_until(lambda: not list(toys.folder.glob("gpu-report-*")))
 
 
+@pytest.mark.slow
 def test_the_report_is_whole_at_every_moment(toys):
     process = toys.start("toys.busy")
     seen = set()

@@ -26,6 +26,7 @@ def start(tmp_path):
         step.kill()
 
 
+@pytest.mark.slow
 def test_a_command_has_the_checkout_on_its_path_and_caffes_log(start):
     step = start("import os, caffe, voc_layers, tools\nprint(os.environ['GLOG_minloglevel'])\n")
     step.finish()

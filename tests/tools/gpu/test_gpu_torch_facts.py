@@ -41,6 +41,7 @@ def test_peaks_are_pytorchs_and_the_drivers_count(card):
     assert torch_facts.peaks(0) == {"allocated": 793, "reserved": 900, "driver": 1_000_000_000}
 
 
+@pytest.mark.slow
 def test_on_the_cpu_the_peak_is_the_processs_and_can_be_counted_anew():
     held = mmap.mmap(-1, 200_000_000)  # given back to the system at once, unlike malloc's
     held.write(b"x" * len(held))

@@ -81,6 +81,7 @@ def measured(rows, folder, **changes):
     return rows.row(**{**given, "seconds": 0.0, "test": False, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [engine_rows.EngineRows, module_rows.ModuleRows])
 def test_a_row_has_times_of_each_kind_of_pass_and_memory(kind, tmp_path, settings):
     found = measured(kind(None, 1), tmp_path)
@@ -90,12 +91,14 @@ def test_a_row_has_times_of_each_kind_of_pass_and_memory(kind, tmp_path, setting
     assert math.isfinite(found["loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [engine_rows.EngineRows, module_rows.ModuleRows])
 def test_with_a_test_net_a_step_is_all_that_is_timed(kind, tmp_path, settings):
     found = measured(kind(None, 1), tmp_path, test=True)
     assert found["step"]["median"] > 0 and not {"forward", "forward_backward"} & set(found)
 
 
+@pytest.mark.slow
 def test_the_engine_is_run_in_the_way_that_a_row_names(tmp_path, settings, monkeypatch):
     seen = []
     for name in ("set_precision", "set_autotuning", "set_folding"):
@@ -123,6 +126,7 @@ def test_the_module_runs_in_bfloat16_where_that_is_asked_for():
     assert kinds == {"torch.bfloat16"} and math.isfinite(passes.last_loss())
 
 
+@pytest.mark.slow
 def test_a_product_tells_its_rate(settings):
     found = module_rows.ModuleRows(None, 1).product(0.0, "float32", 64)
     assert found["rate"] == 2 * 64**3 / found["times"]["median"]
@@ -186,6 +190,7 @@ def workers(monkeypatch):
     return FakeWorker
 
 
+@pytest.mark.slow
 def test_rows_of_one_side_that_follow_each_other_are_one_workers(workers, tmp_path):
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
@@ -198,12 +203,14 @@ def test_rows_of_one_side_that_follow_each_other_are_one_workers(workers, tmp_pa
     assert job.said.count("a line of its log") == 4
 
 
+@pytest.mark.slow
 def test_what_the_card_held_before_is_not_counted(workers, tmp_path):
     job = FakeJob(tmp_path, gpu=0)
     tables.run(job)
     assert job.of("row")[0]["memory"]["driver"] == 1000e6
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_costs_no_other(workers, tmp_path):
     workers.script[:] = [{}, Failure("engine-rows: row: out of memory"), {}]
     job = FakeJob(tmp_path, gpu=0)
@@ -246,6 +253,7 @@ def test_a_card_that_does_not_round_has_rows_of_float32_alone(workers, tmp_path,
     assert "- left out: tf32, bfloat16, which this card" in tables.markdown(job.results)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):
     workers.script[:] = [Failure("engine-rows: row: the process ended (signal 9)")]
     job = FakeJob(tmp_path, gpu=0)
@@ -254,6 +262,7 @@ def test_a_worker_that_dies_is_replaced_for_the_next_row(workers, tmp_path):
     assert len(workers.made[0].rows()) == 1 and workers.made[1].rows()[0]["test"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_still_holds_memory_is_replaced(workers, tmp_path):
     workers.script[:] = [{}, {"held": tables.HELD + 1}]
     tables.run(FakeJob(tmp_path, gpu=0))
@@ -269,6 +278,7 @@ def test_no_row_is_begun_that_could_not_end(workers, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_worker_does_what_it_is_told_in_a_process_of_its_own(tmp_path, monkeypatch):
     job = FakeJob(tmp_path)
     monkeypatch.setattr(tables, "DRY_SIZE", (32, 32))
@@ -302,6 +312,7 @@ def test_a_worker_whose_asker_is_gone_ends_while_it_works(monkeypatch):
 # -- the tables ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_any_beginning_of_the_results_can_be_shown(workers, tmp_path):
     workers.script[:] = [{}, Failure("engine-rows: row: out | of memory")]
     job = FakeJob(tmp_path, gpu=0, shrink=8)
@@ -349,6 +360,7 @@ def test_goals_are_not_judged_by_a_dry_run():
     assert "not judged" in text and "on the CPU" in text and "held |" not in text
 
 
+@pytest.mark.slow
 def test_the_picture_has_each_rows_step_and_floor(workers, tmp_path):
     slow = row(in_a_row=0.05, test=True)
     assert table_chart.bars([NET, PRODUCT, row(net="other"), row(), slow]) == [

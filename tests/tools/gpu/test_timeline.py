@@ -60,6 +60,7 @@ def test_ways_that_the_card_cannot_go_are_left_out(job, monkeypatch):
 # -- following the layers ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_layer_is_followed_and_updates_are_too(nets):
     parts = []
     solver = nets.solver()
@@ -88,6 +89,7 @@ def test_following_lets_the_solver_update_as_early_as_without(nets):
     assert solver._updates_early()
 
 
+@pytest.mark.slow
 def test_following_changes_no_number(nets):
     followed, plain = nets.solver(), nets.solver()
     clock = layer_clock.LayerClock(followed, lambda *part: None, lambda: None)
@@ -130,6 +132,7 @@ def test_marks_on_a_gpu_have_both_times(monkeypatch):
 # -- the stage -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_dry_run_on_the_cpu_has_the_hosts_times_and_a_picture(job, monkeypatch):
     monkeypatch.setattr(timeline_text, "SHOWN", 0.0)  # whatever takes little time now
     timeline.run(job)
@@ -151,6 +154,7 @@ def test_nothing_is_begun_without_time(job):
     assert timeline.markdown([]) == timeline.main_figure([]) == ""
 
 
+@pytest.mark.slow
 def test_on_a_gpu_all_ways_are_looked_at(job, nets, monkeypatch):
     job.gpu, seen = 0, []
     monkeypatch.setattr(caffe, "set_device", lambda number: None)
@@ -166,6 +170,7 @@ def test_on_a_gpu_all_ways_are_looked_at(job, nets, monkeypatch):
     assert seen == list(timeline.WAYS) and "timeline" in job.pictures
 
 
+@pytest.mark.slow
 def test_a_profiler_that_fails_leaves_the_marks(job, nets, monkeypatch):
     """As where the driver lets nobody count."""
 

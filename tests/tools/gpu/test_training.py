@@ -56,6 +56,7 @@ def one(tmp_path, monkeypatch):
 PLAN = dict(iterations=600, ms=50.0, start=0.5, score_seconds=0.1)
 
 
+@pytest.mark.slow
 def test_a_training_whose_time_ends_is_stopped_with_a_snapshot(one):
     weights = one._train(None, PLAN)
     (trained,) = [r for r in one.job.results if r["kind"] == "trained"]
@@ -68,6 +69,7 @@ def test_a_training_whose_time_ends_is_stopped_with_a_snapshot(one):
     assert score["mean_iu"] == 0.25 and score["iteration"] == 1
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_keeps_its_losses_and_names_the_error(one, monkeypatch):
     text = ENDED.replace(
         "time.sleep(0.05)", "time.sleep(0.3); sys.exit('error: loss is not finite')"
@@ -79,6 +81,7 @@ def test_a_training_that_fails_keeps_its_losses_and_names_the_error(one, monkeyp
     assert "training-curve" in one.job.pictures
 
 
+@pytest.mark.slow
 def test_what_ends_the_stage_is_told_with_the_iteration(tmp_path, monkeypatch):
     class OutOfTime(BaseException):
         pass
@@ -115,6 +118,7 @@ def test_a_second_net_is_trained_where_enough_time_is_left(
     assert shares == [0.55, 1.0][:nets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ms, share", [(10.0, 0.55), (100.0, 1.0)])
 def test_the_first_net_leaves_time_where_its_share_is_enough(one, monkeypatch, ms, share):
     lines = [f"I1128 11:02:{i * ms / 1000:09.6f} 1 s.cpp:1] Iteration {i} (1), loss = 1"
@@ -166,6 +170,7 @@ def test_a_log_that_grows_is_read_line_by_line(tmp_path):
     assert log.losses() == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_trains_scores_and_draws(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "DRY_MOST", 8)
     monkeypatch.setattr(training, "DRY_SECONDS", 500.0)  # however busy the machine is

@@ -60,6 +60,7 @@ def test_a_run_on_a_gpu_takes_every_frame_at_full_size(packed):
     assert td.trunk(packed) == packed.data / "trunk-float16.caffemodel"
 
 
+@pytest.mark.slow
 def test_the_nets_of_a_dry_run_are_narrow_but_for_their_scores(made):
     job, data = made
     task = td.recipe(data, job.folder)

@@ -43,6 +43,7 @@ def test_made_up_pictures_and_narrow_nets_are_named_so():
     assert main_figure(results).endswith("(synthetic pictures)")
 
 
+@pytest.mark.slow
 def test_the_curve_is_a_picture_of_any_part_that_has_a_loss():
     for count in (3, len(RESULTS)):
         image = Image.open(io.BytesIO(curve(RESULTS[:count])))
