@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 from pathlib import Path
@@ -128,14 +129,13 @@ def run_layer(kind, body, bottoms, more, spoiled=False):
         spoil([b for b in run.bottom if b not in run.top], "diff")
     waits.clear()
     run.layer.reshape(run.bottom, run.top)
-    stale = passes._overwritten(run.layer, run.top, run.bottom, "_data") if spoiled else []
-    run.layer.forward(run.bottom, run.top)
-    passes._settle(stale)
+    overwriting = passes._overwriting if spoiled else lambda *blobs: contextlib.nullcontext()
+    with overwriting(run.layer, run.top, run.bottom, "_data"):
+        run.layer.forward(run.bottom, run.top)
     tops = [blob.read().clone() for blob in run.top]
     needed = [blob for blob, needs in zip(run.bottom, down) if needs]
-    stale = passes._overwritten(run.layer, needed, run.top, "_diff") if spoiled else []
-    run.layer.backward(run.top, down, run.bottom)
-    passes._settle(stale)
+    with overwriting(run.layer, needed, run.top, "_diff"):
+        run.layer.backward(run.top, down, run.bottom)
     waited = list(waits)
     blobs = (*run.bottom, *run.top, *run.layer.blobs)
     found = [top.cpu().numpy() for top in tops]

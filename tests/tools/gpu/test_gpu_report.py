@@ -130,7 +130,10 @@ def test_a_gpu_beyond_those_that_pytorch_sees_is_refused(gpu, count):
 def test_make_runs_it_with_the_given_python_and_installs_nothing(root):
     words = ["PYTHON=python9", "MINUTES=3", "OUT=some where", "DATA=pack"]
     found = subprocess.run(
-        ["make", "-n", "gpu-report", *words], cwd=root, capture_output=True, text=True
+        ["make", "-n", "--no-print-directory", "gpu-report", *words],
+        cwd=root,
+        capture_output=True,
+        text=True,
     )
     said = found.stdout[found.stdout.index("python9") :].replace("\\\n", " ").split()
     wanted = 'python9 -m tools.gpu_report --minutes 3 --out "some where" --data "pack"'
