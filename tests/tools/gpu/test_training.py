@@ -74,7 +74,7 @@ def test_a_training_that_fails_keeps_its_losses_and_names_the_error(one, monkeyp
     text = ENDED.replace(
         "time.sleep(0.05)", "time.sleep(0.3); sys.exit('error: loss is not finite')"
     )
-    monkeypatch.setattr("test_training.ENDED", text)
+    monkeypatch.setitem(globals(), "ENDED", text)
     with pytest.raises(Failure, match="exit code 1: error: loss is not finite"):
         one._train(None, PLAN)
     assert [r["iteration"] for r in one.job.results if r["kind"] == "loss"] == [0]
