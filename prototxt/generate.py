@@ -10,13 +10,13 @@ Paths in the files are relative to the folder that training is started from: the
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import posixpath
 import sys
 
 from prototxt import build, own
 from prototxt.errors import InputError
+from prototxt.files import write_atomic
 from prototxt.tasks import TASKS
 
 NETS_FOLDER = "prototxt/nets"
@@ -55,20 +55,7 @@ def write(path, text):
         with open(path, "rb") as file:
             if file.read() == data:
                 return
-    folder, name = posixpath.split(path)
-    os.makedirs(folder or ".", exist_ok=True)
-    beside = posixpath.join(folder, f".{os.getpid()}.{name}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as err:
-        raise OSError(err.errno, err.strerror, path) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+    write_atomic(path, data)
 
 
 def parse(arguments):

@@ -1,46 +1,11 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and places for them that are looked at before the work."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
+from prototxt.files import replacing as replacing, write_atomic as write_atomic
 from tools.common.cli import UserError
-
-
-@contextlib.contextmanager
-def replacing(path) -> Iterator[str]:
-    """Yield the path of a new file beside `path`, which takes its place when the block ends.
-
-    Whatever happens, `path` is there as it was or as it is to be: the new file is flushed to disk
-    before it is renamed, and removed where an error ends the block. An OSError names `path`.
-    """
-    path = os.fspath(path)
-    folder, name = os.path.split(path)
-    os.makedirs(folder or ".", exist_ok=True)
-    part = os.path.join(folder, f".{os.getpid()}.{name}")
-    try:
-        yield part
-        handle = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-
-
-def write_atomic(path, data: bytes | str) -> None:
-    """Write bytes or text as the file `path`: never half a file."""
-    with replacing(path) as beside, open(beside, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def make_folder(path) -> None:
