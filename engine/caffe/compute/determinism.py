@@ -16,9 +16,9 @@ def set_deterministic(on: bool) -> None:
 
     Call it before the first product on a GPU: cuBLAS reads the variable that this sets
     (CUBLAS_WORKSPACE_CONFIG, unless the environment has it) when it starts. cuDNN's autotuning is
-    turned off, as chance decides it. The price in time has not been measured on a card. A layer
-    for which PyTorch has no such algorithm (stochastic pooling) ends the pass with an error that
-    names the operation. False gives PyTorch its settings from before back.
+    turned off, as chance decides it. docs/gpu.md says what that costs. A layer for which PyTorch
+    has no such algorithm (stochastic pooling) ends the pass with an error that names the operation.
+    False gives PyTorch its settings from before back.
     """
     cudnn = torch.backends.cudnn
     fill = getattr(torch.utils, "deterministic", None)  # from PyTorch 2.2 on

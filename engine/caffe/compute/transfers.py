@@ -36,7 +36,7 @@ def send(source: torch.Tensor, target: torch.Tensor) -> None:
     target.copy_(source, non_blocking=True)
 
 
-def sent(source: torch.Tensor, device: torch.device) -> torch.Tensor:
+def on_device(source: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A host tensor on `device`; nothing waits."""
     if device.type == "cpu":
         return source

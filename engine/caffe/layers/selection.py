@@ -163,7 +163,7 @@ class Filter(Layer):
             made.reshape(rows, *blob.shape[1:])
 
     def _index(self, device) -> torch.Tensor:
-        return transfers.sent(torch.tensor(self.chosen, dtype=torch.int64), device)
+        return transfers.on_device(torch.tensor(self.chosen, dtype=torch.int64), device)
 
     def forward(self, bottom, top):
         for blob, made in zip(bottom, top):
