@@ -46,11 +46,6 @@ def streams(task):
     return [("data", "", "conv1_1_bgrd" if task.fusion == "early" else "conv1_1")]
 
 
-def dilated(kernel_size, dilation):
-    """Rows and columns that a dilated kernel covers (equation 3)."""
-    return kernel_size + (kernel_size - 1) * (dilation - 1)
-
-
 class Net:
     """A net in the making, for a `Task`: each method adds one part's layers.
 
@@ -103,10 +98,8 @@ class Net:
 
     def classifier(self, kernel_size, dilation=1):
         """VGG's fc6 (of the given kernel) and fc7 as convolutions, each with ReLU and dropout."""
-        taps, covered = kernel_size, dilated(kernel_size, dilation)
-        fc6 = f"is {taps}x{taps}"
-        if dilation > 1:
-            fc6 = f"keeps {taps}x{taps} of its {covered}x{covered} taps, {dilation} apart"
+        taps = f"{kernel_size}x{kernel_size}"
+        fc6 = f"keeps {taps} of its 7x7 taps, {dilation} apart" if dilation > 1 else f"is {taps}"
         spread = {"dilation": dilation} if dilation > 1 else {}
         for _, suffix, _ in self.streams:
             of = f" of {suffix}" if suffix else ""

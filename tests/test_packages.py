@@ -91,7 +91,7 @@ def test_the_engine_needs_what_it_imports(engine, root):
 def test_the_toolkit_needs_what_it_imports(toolkit, engine, root):
     folders = [root / name for name in TOOLKIT]
     needed = modules(toolkit["project"]["dependencies"])
-    assert foreign(folders, whole=False) <= needed | {"torch"}  # tools/bench_torch.py
+    assert foreign(folders, whole=False) <= needed | {"torch"}  # tools/benchmark/torch_side.py
     found = foreign(folders, whole=True) - extras(toolkit) - {"torch"}
     assert found == needed
 

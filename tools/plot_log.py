@@ -8,13 +8,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 
 from tools.common.cli import UserError, run
 from tools.common.files import write_atomic
-
-_LOSS = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
-_RATE = re.compile(r"\] Iteration (\d+), lr = (\S+)")
+from tools.common.training_log import LOSS, RATE
 
 
 def read_log(path):
@@ -24,7 +21,7 @@ def read_log(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             for line in file:
-                for pattern, found in ((_LOSS, losses), (_RATE, rates)):
+                for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
                     if match:
                         found[int(match.group(1))] = float(match.group(2))

@@ -1,6 +1,6 @@
 """What the bench's worker does for the sides that are a `caffe`: the engine's, or BVLC Caffe's.
 
-The engine runs as solve.py and score.py run it. See bench_worker for the commands. Python >= 3.9,
+The engine runs as solve.py and score.py run it. See worker.py for the commands. Python >= 3.9,
 NumPy >= 1.19.
 """
 
@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 import caffe
+from tools.common.cli import use_device
 
 ENGINE = getattr(caffe, "engine", None)
 
@@ -31,11 +32,7 @@ class CaffeSide:
         self.lean = setting("set_lean", True)
         self.folding = setting("set_folding", folded) and folded
         self.gpu = gpu
-        if gpu is None:
-            caffe.set_mode_cpu()
-        else:
-            caffe.set_device(gpu)
-            caffe.set_mode_gpu()
+        use_device(gpu)
         self.seconds = collections.Counter()
         self.running = set()
 
@@ -119,7 +116,7 @@ class CaffeSide:
         return {"seconds": (time.perf_counter() - began) / count}
 
     def save_weights(self, net, case, caffemodel, tensors):
-        """Write bench_nets.weights_of a Case (its values) for all sides."""
+        """Write nets.weights_of a Case (its values) for all sides."""
         from safetensors.numpy import save_file
 
         from tools.benchmark import nets as bench_nets

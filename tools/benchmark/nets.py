@@ -53,12 +53,18 @@ def net_of(case, file, dropout=True):
 
 
 def _resized(net, case):
+    return narrow(net, case.shrink, CLASSES, case.classes)
+
+
+def narrow(net, shrink, classes, made=None):
+    """The NetParameter `net`, which scores `classes`, with the channels of all convolutions but the
+    scores' divided by `shrink`, and of these for `made` classes (default: as many)."""
     for layer in net.layer:
         param = layer.convolution_param
-        if param.num_output == CLASSES:
-            param.num_output = case.classes
+        if param.num_output == classes:
+            param.num_output = made or classes
         elif param.num_output:
-            param.num_output = max(1, param.num_output // case.shrink)
+            param.num_output = max(1, param.num_output // shrink)
     return net
 
 

@@ -175,15 +175,20 @@ class Team:
             worker.close()
 
 
+def driver_name(gpu, env):
+    """What the driver calls the GPU that CUDA numbers `gpu` under the environment `env`: of the
+    numbers or UUIDs in CUDA_VISIBLE_DEVICES, where that is set, the one in this place."""
+    seen = env.get("CUDA_VISIBLE_DEVICES")
+    return seen.split(",")[gpu].strip() if seen else str(gpu)
+
+
 def gpu_used(gpu):
     """Memory of a GPU that is in use, by whomever, as its driver sees it: bytes, or None."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     try:
-        if visible != [""]:  # the number is one of those; they may be UUIDs
-            gpu = visible[gpu]
+        name = driver_name(gpu, os.environ)
         found = subprocess.run(
-            [*command, "-i", str(gpu)], capture_output=True, text=True, timeout=60, check=True
+            [*command, "-i", name], capture_output=True, text=True, timeout=60, check=True
         )
         return int(found.stdout.split()[0]) << 20
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):

@@ -1,6 +1,7 @@
 """The nets as a PyTorch user would write them, without any Caffe, and the machine's ceiling.
 
-This is the one place outside engine/ that imports torch: it is what the engine is compared with.
+Outside engine/, only this and tools/gpu/torch_*.py import torch: it is what the engine is compared
+with.
 It must not import `caffe` either, as the engine changes how the C library hands out memory.
 Attributes are named as the Caffe nets' layers, so that weights go from one to the other.
 """
@@ -111,13 +112,13 @@ class FCN8s(VGG):
 
 
 def module_of(net, classes=21, shrink=1):
-    """The module of a net of bench_nets.NETS."""
+    """The module of a net of nets.NETS."""
     kind = DilatedFCN2s if net.startswith("dilated-fcn2s") else FCN8s
     return kind(net[-2:], classes, shrink)
 
 
 def load(module, path):
-    """Read the weights that bench_caffe.save_weights wrote: they are all there, and no others but
+    """Read the weights that CaffeSide.save_weights wrote: they are all there, and no others but
     the scales, which are constants here. Of the upsamplings' weights the diagonal is taken."""
     from safetensors.torch import load_file
 
@@ -152,7 +153,7 @@ def gpu_memory(device):
 
 
 class TorchSide:
-    """What the bench's worker does for the side `torch`; see bench_worker for the commands."""
+    """What the bench's worker does for the side `torch`; see worker.py for the commands."""
 
     def __init__(self, gpu, threads):
         torch.set_num_threads(threads)

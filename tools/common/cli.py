@@ -29,6 +29,7 @@ __all__ = [
     "progress",
     "run",
     "select_device",
+    "use_device",
     "warn",
 ]
 
@@ -130,6 +131,17 @@ def add_device_arguments(parser):
     parser.epilog = "Without --gpu or --cpu: the first GPU if there is one, otherwise the CPU."
 
 
+def use_device(gpu):
+    """Have caffe compute on CUDA GPU number `gpu`, or, None, on the CPU."""
+    import caffe
+
+    if gpu is None:
+        caffe.set_mode_cpu()
+    else:
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+
+
 def select_device(args):
     """Set Caffe's mode and device from `args.gpu` and `args.cpu`; returns the choice in words.
 
@@ -142,7 +154,7 @@ def select_device(args):
     if number is None and not args.cpu and engine is not None:
         number = _first_gpu(engine)
     if number is None:
-        caffe.set_mode_cpu()
+        use_device(None)
         return "CPU"
     if number < 0:
         raise UserError(f"--gpu {number}: a GPU's number is 0 or more; --cpu runs on the CPU")
@@ -151,8 +163,7 @@ def select_device(args):
             f"--gpu {number}: this Caffe ({os.path.dirname(caffe.__file__)}) has no such GPU, or "
             "was built without GPU support; use --cpu"
         )
-    caffe.set_device(number)
-    caffe.set_mode_gpu()
+    use_device(number)
     return f"GPU {number}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from prototxt.tasks import VOID
-from tools.common.cli import Failure
+from tools.common.cli import Failure, use_device
 from tools.common.tables import table
 
 TITLE = "Check: a tiny net on the GPU and on the CPU"
@@ -73,11 +73,7 @@ def train(folder, gpu):
     for path, text in ((net, NET), (solver, SOLVER % (net, SEED))):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-    if gpu is None:
-        caffe.set_mode_cpu()
-    else:
-        caffe.set_device(gpu)
-        caffe.set_mode_gpu()
+    use_device(gpu)
     try:
         made = caffe.get_solver(solver)
         pictures, labels = inputs()
@@ -91,7 +87,7 @@ def train(folder, gpu):
             losses.append(float(made.net.blobs["loss"].data))
         after = parameters(made.net)
     finally:
-        caffe.set_mode_cpu()
+        use_device(None)
     return {name: (before[name], after[name]) for name in before}, losses
 
 

@@ -20,11 +20,15 @@ WAIT = 0.2  # seconds between two looks at the clock
 DRAIN = 1.0  # seconds for what a dead stage's pipes still hold
 
 
+def module_path():
+    """PYTHONPATH with this checkout's modules first."""
+    return os.pathsep.join([*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def environment(folder, scratch, gpu):
     """The environment of a stage: this checkout's modules first, nothing written into it,
     temporary files in the stage's folder, and caches in `scratch` where there is no home."""
-    places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(places))
+    env = dict(os.environ, PYTHONPATH=module_path())
     env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", MPLBACKEND="Agg")
     env["TMPDIR"] = str(folder)
     env["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(scratch, "hypothesis")

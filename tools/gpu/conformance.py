@@ -10,6 +10,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from tools.benchmark.sides import driver_name
 from tools.common.cli import Failure, UserError
 from tools.gpu import outcomes
 from tools.gpu.conformance_table import main_figure as main_figure, markdown as markdown, share
@@ -121,8 +122,8 @@ class Suite:
         env["CONFORMANCE_GPU_REPORT"] = env[outcomes.FILE] = str(self.file)
         env["CONFORMANCE_GPU_QUICK"] = "1" if self.quick else ""
         if self.job.gpu is not None:
-            seen = visible(self.job.gpu, env.get("CUDA_VISIBLE_DEVICES"))
-            env["CUDA_VISIBLE_DEVICES"] = seen
+            # The suite takes the first GPU that it sees.
+            env["CUDA_VISIBLE_DEVICES"] = driver_name(self.job.gpu, env)
         return env
 
     def _look(self):
@@ -168,12 +169,6 @@ class Suite:
         line = {"end": test, "outcome": "failed", "seconds": 0.0, "error": error}
         with open(self.file, "ab") as file:
             self.offset += file.write(outcomes.line_of(line))
-
-
-def visible(gpu, seen):
-    """CUDA_VISIBLE_DEVICES for a suite that takes the first GPU that it sees: number `gpu` of
-    those that `seen`, that variable's value so far or None, leaves."""
-    return seen.split(",")[gpu].strip() if seen else str(gpu)
 
 
 def files():

@@ -22,9 +22,9 @@ def quick_draw(shape, seed, name):
 
 
 class EngineNets:
-    """A net of tools/bench_nets in its forms, made anew at each call.
+    """A net of tools/benchmark/nets in its forms, made anew at each call.
 
-    case      bench_nets.Case
+    case      benchmark.nets.Case
     folder    where the prototxts go
     """
 

@@ -5,11 +5,10 @@ See tools/benchmark/worker for the commands.
 
 from __future__ import annotations
 
-import gc
-
 import caffe
 from caffe import settings
 from tools.benchmark import nets as bench_nets
+from tools.common.cli import use_device
 from tools.gpu import torch_facts
 from tools.gpu.clock import WARM, repeated
 from tools.gpu.engine_nets import EngineNets
@@ -22,11 +21,7 @@ class EngineRows:
 
     def __init__(self, gpu, threads):
         self.gpu = gpu
-        if gpu is None:
-            caffe.set_mode_cpu()
-        else:
-            caffe.set_device(gpu)
-            caffe.set_mode_gpu()
+        use_device(gpu)
         caffe.engine.set_lean(True)
 
     def about(self):
@@ -45,7 +40,7 @@ class EngineRows:
         return {"measures_folding": found, "rounds": rounds}
 
     def prepare(self, net, size, shrink, folder):
-        """Make ready a net of bench_nets.NETS; {flop, flop_of_step, fc6: its shape, dilation and
+        """Make ready a net of nets.NETS; {flop, flop_of_step, fc6: its shape, dilation and
         number of weights in words}."""
         case = bench_nets.Case(net, tuple(size), shrink=shrink)
         self.nets = EngineNets(case, folder)
@@ -67,13 +62,13 @@ class EngineRows:
         caffe.engine.set_autotuning(autotuning)
         caffe.engine.set_folding(folding)
         self.warm = WARM_MEASURED if folding == "measured" else WARM
-        self._clear()
+        torch_facts.start_afresh(self.gpu)
         found = {"held": torch_facts.peaks(self.gpu)["allocated"] or 0}
         if not test:
             found.update(self._scoring(seconds))
-            self._clear()
+            torch_facts.start_afresh(self.gpu)
         found.update(self._training(seconds, recompute, test))
-        self._clear()
+        torch_facts.start_afresh(self.gpu)
         return found
 
     def _scoring(self, seconds):
@@ -120,9 +115,3 @@ class EngineRows:
 
     def _repeated(self, run, seconds, in_a_row=None):
         return repeated(run, caffe.engine.synchronize, seconds, in_a_row, self.warm)
-
-    def _clear(self):
-        """Give back what the last net had, so that the next one's peaks are its own."""
-        gc.collect()
-        torch_facts.empty_cache(self.gpu)
-        torch_facts.reset_peaks(self.gpu)

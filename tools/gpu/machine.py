@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 
-from tools.common.cli import UserError, processors
+from tools.common.cli import UserError, processors, use_device
 
 OPTIONAL = {
     "lmdb": "conformance cases that read an LMDB are left out",
@@ -65,9 +65,7 @@ def refuse_without(gpu, count):
 
 def use(gpu):
     """Let the engine choose the GPU, and a kernel run on it; raises what either raises."""
-    import caffe
     from tools.gpu import torch_facts
 
-    caffe.set_device(gpu)
-    caffe.set_mode_gpu()
+    use_device(gpu)
     torch_facts.try_out(gpu)

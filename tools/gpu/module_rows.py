@@ -1,18 +1,17 @@
 """What a worker of the stage `tables` does for the plain PyTorch module, and for products.
 
-See tools/bench_worker for the commands. It must not import `caffe`: see tools/bench_torch.
+See tools/benchmark/worker for the commands. It must not import `caffe`: see
+tools/benchmark/torch_side.
 """
 
 from __future__ import annotations
-
-import gc
 
 from tools.gpu import torch_facts, torch_module
 from tools.gpu.clock import repeated
 
 
 class ModuleRows:
-    """The module of tools/bench_torch on CUDA device `gpu`, or None: the CPU."""
+    """The module of tools/benchmark/torch_side on CUDA device `gpu`, or None: the CPU."""
 
     def __init__(self, gpu, threads):
         self.gpu = gpu
@@ -29,16 +28,16 @@ class ModuleRows:
         """{rate: FLOP/s of the product of two square matrices of `size`, size}."""
         product = torch_module.Product(self.gpu, precision, size)
         times = repeated(product.run, self._wait, seconds)
-        self._clear()
+        torch_facts.start_afresh(self.gpu)
         return {"rate": 2 * size**3 / times["median"], "times": times}
 
     def row(self, seconds, precision, autotuning, test, folding=None, recompute=None):
         """As EngineRows.row; folding and recomputation are the engine's alone."""
-        self._clear()
+        torch_facts.start_afresh(self.gpu)
         found = {"held": torch_facts.peaks(self.gpu)["allocated"] or 0}
         given = (self.gpu, self.net, self.size, self.shrink, precision, autotuning)
         found.update(self._measure(torch_module.Passes(*given), seconds, test))
-        self._clear()
+        torch_facts.start_afresh(self.gpu)
         return found
 
     def _measure(self, run, seconds, test):
@@ -66,8 +65,3 @@ class ModuleRows:
 
     def _wait(self):
         torch_facts.synchronize(self.gpu)
-
-    def _clear(self):
-        gc.collect()
-        torch_facts.empty_cache(self.gpu)
-        torch_facts.reset_peaks(self.gpu)

@@ -7,12 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 from tools.common.cli import Failure
-
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = (ROOT, ROOT / "engine", ROOT / "data_layers")
+from tools.gpu.child import ROOT, module_path
 
 
 class Step:
@@ -24,8 +21,7 @@ class Step:
         self.lines = []  # (seconds, line)
         self._told = 0
         self._job = job
-        places = [*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])]
-        env = dict(os.environ, PYTHONPATH=os.pathsep.join(places), GLOG_minloglevel="0")
+        env = dict(os.environ, PYTHONPATH=module_path(), GLOG_minloglevel="0")
         env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes may keep the cores busy
         job.say("$ python " + " ".join(self.words))
         self._process = subprocess.Popen(

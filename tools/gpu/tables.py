@@ -7,7 +7,6 @@ a row failed, or that still holds memory, is replaced, so that a row that fails 
 
 from __future__ import annotations
 
-import os
 import time
 
 from tools.benchmark import sides as bench_sides
@@ -140,8 +139,6 @@ class Rows:
 
 def run(job):
     """Measure the rows of row_plan as long as the time is enough for another."""
-    if job.gpu is None:  # others may be at work, and then threads that spin are slow
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rows = Rows(job)
     try:
         about = rows.about()

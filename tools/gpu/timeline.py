@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections import namedtuple
 
+from tools.common.cli import use_device
 from tools.gpu.row_plan import VGG16
 from tools.gpu.timeline_text import WORDS as WORDS, main_figure as main_figure, markdown as markdown
 
@@ -164,18 +164,12 @@ def look(job, nets, way):
 
 def run(job):
     """Look at Dilated FCN-2s VGG-16's iterations, first as solve.py runs them."""
-    if job.gpu is None:  # others may be at work, and then threads that spin are slow
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import caffe
     from tools.benchmark import nets as bench_nets
     from tools.gpu import timeline_chart
     from tools.gpu.engine_nets import EngineNets
 
-    if job.gpu is None:
-        caffe.set_mode_cpu()
-    else:
-        caffe.set_device(job.gpu)
-        caffe.set_mode_gpu()
+    use_device(job.gpu)
     caffe.engine.set_lean(True)
     size = DRY_SIZE if job.shrink > 1 else SIZE
     nets = EngineNets(bench_nets.Case(VGG16, size, shrink=job.shrink), job.folder)

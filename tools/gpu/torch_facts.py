@@ -8,6 +8,7 @@ import re
 
 import torch
 
+from tools.benchmark.torch_side import gpu_memory
 from tools.benchmark.worker import peak_memory
 from tools.common.cli import UserError
 
@@ -88,11 +89,7 @@ def peaks(gpu):
     counts. On the CPU only `driver`: the most memory that the process has had (VmHWM)."""
     if gpu is None:
         return {"allocated": None, "reserved": None, "driver": peak_memory()}
-    return {
-        "allocated": torch.cuda.max_memory_allocated(gpu),
-        "reserved": torch.cuda.max_memory_reserved(gpu),
-        "driver": _driver(gpu),
-    }
+    return {**gpu_memory(gpu), "driver": _driver(gpu)}
 
 
 def _driver(gpu):
@@ -112,3 +109,9 @@ def empty_cache(gpu):
     if gpu is not None:
         with torch.cuda.device(gpu):
             torch.cuda.empty_cache()
+
+
+def start_afresh(gpu):
+    """Give back what the work before had, so that the peaks of what comes are its own."""
+    empty_cache(gpu)
+    reset_peaks(gpu)

@@ -1,6 +1,6 @@
-"""The plain PyTorch module of tools/bench_torch and matrix products, by precision.
+"""The plain PyTorch module of tools/benchmark/torch_side and matrix products, by precision.
 
-It must not import `caffe`: see tools/bench_torch.
+It must not import `caffe`: see there.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Product:
 class Passes:
     """The passes of one module on noise: forward, forward and backward, a training step.
 
-    net, size, shrink    as bench_nets.Case has them
+    net, size, shrink    as benchmark.nets.Case has them
     precision            bfloat16: under torch.autocast
     """
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from tools.common.cli import Failure
+from tools.common.training_log import LOSS, RATE
 from tools.gpu import pack, training_data, training_text
 from tools.gpu.steps import Step
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
@@ -40,8 +41,6 @@ _SCORE = re.compile(
 _KEYS = {"overall accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy",
          "mean IU": "mean_iu", "fwavacc": "fw_iu"}  # fmt: skip
 _STAMP = re.compile(r"^[IW]\d{4} (\d\d):(\d\d):(\d\d\.\d+) .*\] Iteration (\d+)[ ,(]")
-_LOSS = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
-_RATE = re.compile(r"\] Iteration (\d+), lr = (\S+)")
 
 
 class Told:
@@ -250,9 +249,9 @@ class Follow:
             *lines, self.rest = (self.rest + file.read()).split("\n")
             self.at = file.tell()
             for line in lines:
-                if match := _LOSS.search(line):
+                if match := LOSS.search(line):
                     self.loss[int(match[1])] = float(match[2])
-                elif (match := _RATE.search(line)) and int(match[1]) in self.loss:
+                elif (match := RATE.search(line)) and int(match[1]) in self.loss:
                     iteration = int(match[1])
                     found.append((iteration, self.loss.pop(iteration), float(match[2])))
         return found

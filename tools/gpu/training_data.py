@@ -127,6 +127,7 @@ def write_nets(task, net, folder, shrink):
 
     from caffe.proto import caffe_pb2
     from prototxt import build
+    from tools.benchmark.nets import narrow
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in build.files(
@@ -134,11 +135,7 @@ def write_nets(task, net, folder, shrink):
     ).items():
         if shrink > 1 and name != "solver.prototxt":
             message = text_format.Parse(text, caffe_pb2.NetParameter())
-            for layer in message.layer:
-                param = layer.convolution_param
-                if param.num_output and param.num_output != len(task.classes):
-                    param.num_output = max(1, param.num_output // shrink)
-            text = text_format.MessageToString(message)
+            text = text_format.MessageToString(narrow(message, shrink, len(task.classes)))
         write_atomic(folder / name, text)
 
 
@@ -169,14 +166,14 @@ def _first(arrays, shrink):
 
 
 def _random(shrink):
-    """VGG-16's 13 convolutions by msra's rule: normal numbers of variance 2 / fan-in."""
-    random, inputs, weights = np.random.RandomState(0), 3, {}
-    for stage, (count, width) in enumerate(
-        [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1
-    ):
+    """VGG-16's 13 convolutions by msra's rule."""
+    from prototxt.parts import CHANNELS, CONVOLUTIONS
+    from surgery.fillers import msra
+
+    inputs, weights = 3, {}
+    for stage, (count, width) in enumerate(zip(CONVOLUTIONS[16], CHANNELS), start=1):
         outputs = max(1, width // shrink)
-        for j in range(1, count + 1):
-            kernel = random.randn(outputs, inputs, 3, 3) * np.sqrt(2 / (9 * inputs))
-            weights[f"conv{stage}_{j}"] = [kernel.astype("f4"), np.zeros(outputs, "f4")]
+        for name in (f"conv{stage}_{j}" for j in range(1, count + 1)):
+            weights[name] = [msra((outputs, inputs, 3, 3), 0, name), np.zeros(outputs, "f4")]
             inputs = outputs
     return weights

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.helpers.processes import environment
+from tools.benchmark.sides import driver_name
 from tools.common.cli import Failure
 from tools.gpu import conformance
 from tools.gpu.conformance_table import main_figure, markdown
@@ -152,4 +153,4 @@ def test_the_suites_files_are_in_their_order(root):
     [(0, None, "0"), (1, None, "1"), (1, "", "1"), (0, "3", "3"), (1, "3, GPU-7a", "GPU-7a")],
 )
 def test_the_suite_sees_the_chosen_gpu_first(gpu, seen, wanted):
-    assert conformance.visible(gpu, seen) == wanted
+    assert driver_name(gpu, {} if seen is None else {"CUDA_VISIBLE_DEVICES": seen}) == wanted
