@@ -34,6 +34,9 @@ GRACE = 5.0
 """Seconds from SIGTERM at a stage's deadline to SIGKILL of all its processes."""
 
 
+REMOVALS = 3
+"""Times that the scratch folder of a runner that is gone is removed."""
+
 SHOWS_MORE = "; TRACEBACK=1 shows more)"
 """In tools.common.cli's line; here the log shows more."""
 
@@ -127,8 +130,20 @@ def end_with_the_runner(scratch):
 
 
 def end_all(scratch):
-    """Kill this process and its children, as nobody will do it; remove what they have written."""
-    shutil.rmtree(scratch, ignore_errors=True)
+    """Kill this process and its children, as nobody will do it; remove what they have written.
+
+    A process of its own does, in another group: what is removed while they live they may write
+    again."""
+    group = os.getpgrp()
+    if os.fork() == 0:
+        os.setsid()
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+        for _ in range(REMOVALS):
+            shutil.rmtree(scratch, ignore_errors=True)
+            time.sleep(0.1)  # until the last of them has left its system call
+        os._exit(0)
+    time.sleep(GRACE)  # the end comes from there
     os.killpg(0, signal.SIGKILL)
 
 

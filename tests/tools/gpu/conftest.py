@@ -37,6 +37,17 @@ BODIES = {
         '    job.result("number", value=os.getpid(), child=child.pid, folder=str(job.folder))\n'
         "    time.sleep(300)"
     ),
+    # Its child writes into the scratch folder, over and over, making it where it is not there.
+    "littering": (
+        "def run(job):\n"
+        '    child = "import itertools, os, sys\\nfor i in itertools.count():\\n'
+        "    os.makedirs(sys.argv[1], exist_ok=True)\\n"
+        "    open(os.path.join(sys.argv[1], str(i)), 'w').close()\"\n"
+        '    subprocess.Popen([sys.executable, "-c", child, str(job.folder / "litter")])\n'
+        "    while not (job.folder / 'litter' / '500').exists():\n        time.sleep(0.05)\n"
+        '    job.result("number", value=1)\n'
+        "    time.sleep(300)"
+    ),
     "tidy": (
         "from tools.gpu.stage import OutOfTime\n"
         "def run(job):\n"

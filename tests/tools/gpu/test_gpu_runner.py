@@ -183,6 +183,17 @@ def test_a_report_that_is_killed_is_readable_and_its_children_end(toys):
 
 
 @pytest.mark.slow
+def test_what_children_write_while_a_report_is_killed_goes_too(toys):
+    process = toys.start("toys.littering")
+    wait_until(lambda: results_of(toys))
+    process.kill()
+    process.wait()
+    wait_until(lambda: not list(toys.folder.glob("gpu-report-*")))
+    time.sleep(0.5)
+    assert not list(toys.folder.glob("gpu-report-*"))
+
+
+@pytest.mark.slow
 def test_the_report_is_whole_at_every_moment(toys):
     process = toys.start("toys.busy")
     seen = set()
