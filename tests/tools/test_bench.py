@@ -50,6 +50,7 @@ def test_a_run_measures_every_side_and_says_so(ran):
     assert 0 < engine["reading"][0] < engine["forwards"][0] < engine["seconds"][0]
 
 
+@pytest.mark.slow
 def test_the_report_has_every_part_and_no_goal_that_was_not_measured(ran):
     for part in ("## Goals", "## Forward pass", "## Scoring", "--shrink 16"):
         assert part in ran.text
