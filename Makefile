@@ -85,7 +85,7 @@ train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=â€
 test: setup ## the tests, on all processors [JOBS=4]
 	$(py) -m pytest $(in_parallel)
 
-test-quick: setup ## the tests of every part that take little time: under a minute on two processors
+test-quick: setup ## the tests of every part that take little time: about a minute on two processors
 	$(py) -m pytest $(in_parallel) -m "not slow"
 
 conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc the first time)
