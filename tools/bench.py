@@ -182,12 +182,12 @@ def _load():
 
 
 def warn_of(load):
-    """Warn where others are at work: threads that wait for each other, as PyTorch's and so the
-    engine's do, lose far more by it than BVLC Caffe's."""
+    """Warn where others are at work: threads that wait for each other in a loop, as PyTorch's do,
+    lose far more by it than BVLC Caffe's."""
     if load is not None and load > BUSY:
         warn(
-            f"the load is {load:.2f}: what else runs here bends the figures, the engine's and "
-            "PyTorch's most; wait for it, or set OMP_WAIT_POLICY=passive"
+            f"the load is {load:.2f}: what else runs here bends the figures, PyTorch's most; "
+            "wait for it, or set OMP_WAIT_POLICY=passive"
         )
 
 

@@ -4,6 +4,13 @@ What BVLC Caffe 1.0's `caffe` module does, this does: the same nets, weights, so
 layers and scripts. What it adds lives in `caffe.engine`.
 """
 
+# ruff: noqa: E402  (PyTorch comes first)
+
+from .compute.threads import sleep_soon
+
+with sleep_soon():
+    import torch as _torch  # noqa: F401
+
 from . import coord_map, engine, io, log, net_spec, proto
 from .classifier import Classifier
 from .compute.device import set_device, set_mode_cpu, set_mode_gpu

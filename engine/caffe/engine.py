@@ -5,6 +5,7 @@ Scripts that should also run under BVLC Caffe ask `hasattr(caffe, "engine")` fir
 
 from __future__ import annotations
 
+from .compute import report as _report
 from .compute.allocator import keep_memory
 from .compute.determinism import set_deterministic
 from .compute.device import cuda_device_count, synchronize
@@ -23,12 +24,18 @@ from .training.snapshots import position_path
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
     "load_torch_weights", "plan", "position_path", "python_path", "read_weights", "recompute",
-    "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
+    "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
     "set_winograd", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
 
 version = "0.2.0"
 """The engine's own version; `caffe.__version__` is that of the Caffe that it behaves as."""
+
+
+def report() -> str:
+    """What a run depends on besides its files, one fact a line: versions, device, threads and how
+    they wait for each other, settings. For reports of errors and of times."""
+    return _report.as_text(version)
 
 
 def load_torch_weights(path) -> dict:

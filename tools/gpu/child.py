@@ -25,7 +25,7 @@ def module_path():
     return os.pathsep.join([*map(str, FOLDERS), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def environment(folder, scratch, gpu):
+def environment(folder, scratch):
     """The environment of a stage: this checkout's modules first, nothing written into it,
     temporary files in the stage's folder, and caches in `scratch` where there is no home."""
     env = dict(os.environ, PYTHONPATH=module_path())
@@ -34,8 +34,6 @@ def environment(folder, scratch, gpu):
     env["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(scratch, "hypothesis")
     env["MPLCONFIGDIR"] = os.path.join(scratch, "matplotlib")
     env.setdefault("GLOG_minloglevel", "1")
-    if gpu is None:
-        env.setdefault("OMP_WAIT_POLICY", "passive")  # a dry run is often not alone
     if not os.access(env.get("HOME", ""), os.W_OK):
         env["HOME"] = str(scratch)
     return env
@@ -60,7 +58,7 @@ class Child:
             pass_fds=[write],
             start_new_session=True,
             cwd=folder,
-            env=environment(folder, scratch, gpu),
+            env=environment(folder, scratch),
         )
         os.close(write)
         self.streams = {self.process.stdout.fileno(): b"", self.events: b""}

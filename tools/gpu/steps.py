@@ -22,7 +22,6 @@ class Step:
         self._told = 0
         self._job = job
         env = dict(os.environ, PYTHONPATH=module_path(), GLOG_minloglevel="0")
-        env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes may keep the cores busy
         job.say("$ python " + " ".join(self.words))
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / self.words[0]), *self.words[1:]],

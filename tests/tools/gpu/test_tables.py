@@ -182,7 +182,6 @@ class FakeWorker:
 @pytest.fixture
 def workers(monkeypatch):
     """The workers that were made, in order; `script`: how their rows go."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(FakeWorker, "made", [])
     monkeypatch.setattr(FakeWorker, "script", [])
     monkeypatch.setattr(bench_sides, "Worker", FakeWorker)

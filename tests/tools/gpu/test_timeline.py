@@ -27,7 +27,6 @@ def nets(tmp_path):
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(timeline, "DRY_SIZE", (32, 32))
     yield FakeJob(tmp_path)
     for name, default in (("lean", False), ("folding", True), ("precision", "float32")):
