@@ -14,7 +14,6 @@ from . import determinism, device, gpu_support, precision, threads
 
 def facts(version: str) -> dict[str, str]:
     """What `caffe.engine.report` says, by name; `version` is the engine's."""
-    folding = {True: "on", False: "off"}.get(settings.folding(), settings.folding())
     return {
         "engine": version,
         "PyTorch": torch.__version__,
@@ -24,14 +23,14 @@ def facts(version: str) -> dict[str, str]:
         "processors": f"{os.cpu_count()}",
         "threads": f"{torch.get_num_threads()}, each waits for the rest {threads.how_they_wait()}",
         "settings": (
-            f"folding {folding}, lean {_on(settings.lean())}, Winograd {_on(settings.winograd())}, "
+            f"folding {_on(settings.folding())}, lean {_on(settings.lean())}, Winograd {_on(settings.winograd())}, "
             f"precision {precision.chosen()}, deterministic {_on(determinism.is_on())}"
         ),
     }
 
 
-def _on(value: bool) -> str:
-    return "on" if value else "off"
+def _on(value: bool | str) -> str:
+    return value if isinstance(value, str) else "on" if value else "off"
 
 
 def _device() -> str:
