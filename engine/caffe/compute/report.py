@@ -23,8 +23,9 @@ def facts(version: str) -> dict[str, str]:
         "processors": f"{os.cpu_count()}",
         "threads": f"{torch.get_num_threads()}, each waits for the rest {threads.how_they_wait()}",
         "settings": (
-            f"folding {_on(settings.folding())}, lean {_on(settings.lean())}, Winograd {_on(settings.winograd())}, "
-            f"precision {precision.chosen()}, deterministic {_on(determinism.is_on())}"
+            f"folding {_on(settings.folding())}, lean {_on(settings.lean())}, "
+            f"Winograd {_on(settings.winograd())}, precision {precision.chosen()}, "
+            f"deterministic {_on(determinism.is_on())}"
         ),
     }
 
