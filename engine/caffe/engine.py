@@ -19,13 +19,13 @@ from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
-from .training.snapshots import position_path
+from .training.runs import position_path, snapshots
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
     "load_torch_weights", "plan", "position_path", "python_path", "read_weights", "recompute",
     "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
-    "set_winograd", "start_segmenting", "synchronize", "version",
+    "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
 
 version = "0.2.0"

@@ -129,13 +129,13 @@ def _launches(name: str, args, kwargs) -> int:
 @contextlib.contextmanager
 def meta_gpu():
     """Context in which `caffe` computes on the meta device."""
-    current, generator = device.current, rng.generator
+    current, generator, state = device.current, rng.generator, rng.get_state
     device.current = lambda: META
-    rng.generator = lambda where=None: None
+    rng.generator, rng.get_state = lambda where=None: None, lambda: {}
     try:
         yield
     finally:
-        device.current, rng.generator = current, generator
+        device.current, rng.generator, rng.get_state = current, generator, state
 
 
 def net_text(name: str, size: tuple[int, int]) -> str:

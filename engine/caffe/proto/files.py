@@ -37,6 +37,37 @@ def _remove_leftovers(folder: str, name: str) -> None:
                 os.unlink(os.path.join(folder, entry))
 
 
+_together: list[list[tuple[str, str]]] = []
+"""The innermost `together`'s files that are written: (where each lies, its place)."""
+
+
+@contextlib.contextmanager
+def together():
+    """Context: what ``atomic_path`` writes in it takes its place at the end of the whole block, in
+    the order of writing, after the file in the last one's place has gone: where the last one is,
+    all the others are of the same writing. If the block fails, everything stays as it was."""
+    written: list[tuple[str, str]] = []
+    _together.append(written)
+    try:
+        yield
+        if written:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(written[-1][1])
+        for part, target in written:
+            os.replace(part, target)
+    except BaseException as err:
+        for part, _ in written:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+        if isinstance(err, OSError):
+            raise Error(f"cannot write {err.filename}: {reason(err)}") from err
+        raise
+    finally:
+        _together.remove(written)
+    for folder in {os.path.dirname(target) for _, target in written}:
+        _sync_folder(folder)
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Context: a name beside ``path`` to write to; it takes ``path``'s place at the end.
@@ -46,20 +77,23 @@ def atomic_path(path):
     """
     target = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    part = os.path.join(folder, f".{name}.{os.getpid()}.part")
     _remove_leftovers(folder, name)
     try:
         try:
-            yield beside
-            handle = os.open(beside, os.O_RDWR)
+            yield part
+            handle = os.open(part, os.O_RDWR)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            os.replace(beside, target)
+            if _together:
+                _together[-1].append((part, target))
+                return
+            os.replace(part, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                os.unlink(part)
             raise
     except OSError as err:
         raise Error(f"cannot write {os.fspath(path)}: {reason(err)}") from err
@@ -69,7 +103,7 @@ def atomic_path(path):
 @contextlib.contextmanager
 def atomic_write(path):
     """Context: a binary file object whose content takes ``path``'s place at the end."""
-    with atomic_path(path) as beside, open(beside, "wb") as file:
+    with atomic_path(path) as part, open(part, "wb") as file:
         yield file
 
 

@@ -28,6 +28,10 @@ class SmoothedLoss:
         self.read()
         return iter(list(self._losses))
 
+    def unread(self) -> list:
+        """The losses as they were added; nothing waits."""
+        return list(self._losses)
+
     def read(self, *others: torch.Tensor) -> list[np.ndarray]:
         """Bring the losses to the host, and with them, in one copy, `others`: these as arrays."""
         unread = [loss for loss in self._losses if isinstance(loss, torch.Tensor)]

@@ -17,47 +17,105 @@ import os
 import zlib
 
 import numpy as np
+import torch
 
 from ..compute import rng
-from ..errors import InputError
+from ..errors import Error, InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
-from ..proto.files import atomic_write
+from ..proto.files import atomic_write, together
 from ..ranks import solver_rank
+from . import places, runs
 
 
-def position_path(state_path: str) -> str:
-    """The side file of a solverstate."""
-    for ending in (".solverstate.h5", ".solverstate"):
-        if state_path.endswith(ending):
-            return state_path[: -len(ending)] + ".position.json"
-    return state_path + ".position.json"
-
-
-def check_place(prefix: str) -> None:
-    """Raise InputError where no snapshot could be written: before the training, not in it."""
-    folder = os.path.dirname(prefix) or "."
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InputError(
-            f"snapshot_prefix '{prefix}': no file can be written there; make the folder {folder}"
-        )
-
-
-def save(solver) -> str:
-    """Write the snapshot of `solver`'s present iteration; return the solverstate's path."""
-    stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
+def _paths(solver, prefix: str, iteration: int) -> tuple[str, str, bool]:
+    """Where the caffemodel and the solverstate of an iteration go, and whether as HDF5."""
+    stem = f"{prefix}_iter_{iteration}"
     as_hdf5 = solver.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
     ending = ".h5" if as_hdf5 else ""
-    model, state = f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}"
-    log(f"Snapshotting to {'HDF5' if as_hdf5 else 'binary proto'} file {model}")
-    save_net = solver.net.save_hdf5 if as_hdf5 else solver.net.save
-    save_net(model, diffs=solver.param.snapshot_diff)
+    return f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}", as_hdf5
+
+
+def reserve(solver) -> None:
+    """Make `solver`'s training the one that writes at its snapshot_prefix, and see that its last
+    snapshot could be written there now. InputError where another process trains there, and where
+    there is no room."""
+    prefix, last = solver.param.snapshot_prefix, max(solver.iter, solver.param.max_iter)
+    model, state, _ = _paths(solver, "", last)
+    weights = 4 * sum(blob.count for layer in solver.net.layers for blob in layer.blobs)
+    sizes = {
+        model: weights * (2 if solver.param.snapshot_diff else 1),
+        runs.position_path(state): 0,
+        state: 4 * sum(blob.count for blob in solver._history),
+    }
+    places.check_room(prefix, sizes)
+    runs.claim(prefix, solver._run, solver)
+
+
+def save(solver, prefix: str | None = None) -> str:
+    """Write the snapshot of `solver`'s present iteration, by default at its snapshot_prefix; return
+    the solverstate's path. All files are complete or none is there, and those of an earlier
+    snapshot of this iteration stay until then. NotWhole as of `require_whole`."""
+    require_whole(solver)
+    if prefix is None:
+        prefix = solver.param.snapshot_prefix
+        runs.claim(prefix, solver._run, solver)
+    model, state, as_hdf5 = _paths(solver, prefix, solver.iter)
+    form = "HDF5" if as_hdf5 else "binary proto"
     history = [blob.read().cpu().numpy() for blob in solver._history]
-    _write_position(solver, position_path(state), history)
-    log(f"Snapshotting solver state to {'HDF5' if as_hdf5 else 'binary proto'} file {state}")
-    write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
-    write(state, solver.iter, model, history, solver._current_step)
+    with together():
+        log(f"Snapshotting to {form} file {model}")
+        save_net = solver.net.save_hdf5 if as_hdf5 else solver.net.save
+        save_net(model, diffs=solver.param.snapshot_diff)
+        _write_position(solver, runs.position_path(state), history)
+        log(f"Snapshotting solver state to {form} file {state}")
+        write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
+        write(state, solver.iter, model, history, solver._current_step)
     return state
+
+
+def save_elsewhere(solver, error: Error) -> None:
+    """Where `error` is that the last snapshot cannot be written at the prefix: write it in another
+    folder, and raise Error that names it. Nothing for other errors."""
+    if error.exit_code == InputError.exit_code or isinstance(error, NotWhole):
+        return
+    problem = str(error)
+    for prefix in places.elsewhere(solver.param.snapshot_prefix):
+        try:
+            state = save(solver, prefix)
+        except Error as also:
+            problem += f"; {also}"
+            continue
+        raise Error(
+            f"{problem}; the snapshot of iteration {solver.iter} is in {state} instead: move its "
+            "three files to the others, or resume from it there"
+        )
+    raise Error(f"{problem}; the snapshot of iteration {solver.iter} could not be written anywhere")
+
+
+class NotWhole(Error):
+    """There is nothing to write that a training could go on from."""
+
+
+def require_whole(solver) -> None:
+    """Raise NotWhole for a solver whose iteration ended half-way, or whose weights are infinite or
+    no numbers."""
+    if solver._half_updated:
+        raise NotWhole(
+            f"iteration {solver.iter} ended between the updates of two parameters: there is "
+            "nothing whole to write; resume from an earlier snapshot"
+        )
+    learnable = solver.net._learnable
+    data = [blob.read() for blob in learnable.blobs]
+    sums = torch.stack([tensor.sum(dtype=torch.float64) for tensor in data]) if data else None
+    if sums is None or bool(sums.isfinite().all()):  # one wait for a GPU
+        return
+    for name, tensor in zip(learnable.names, data):
+        if not bool(tensor.isfinite().all()):
+            raise NotWhole(
+                f"iteration {solver.iter}: the weights of {name} are not finite: no snapshot is "
+                "written; resume from an earlier one with a lower base_lr"
+            )
 
 
 def layer_states(net, only=lambda layer: True) -> dict:
@@ -83,23 +141,36 @@ def restore_layers(net, states: dict) -> None:
             layer.restore_state(state)
 
 
-def position(solver) -> dict:
-    """What the side file is made of."""
+def training_position(solver) -> dict:
+    """Where `solver`'s training is: what the side file is made of, less the test nets' layers.
+    Nothing waits for a GPU, but for the states of recurrent layers."""
     return {
         "iter": solver.iter,
         "layers": layer_states(solver.net),
-        "test_layers": [layer_states(net) for net in solver.test_nets],
         "generators": rng.get_state(),
-        "losses": list(solver._losses),
+        "losses": solver._losses.unread(),
     }
+
+
+def test_states(solver) -> list[dict]:
+    """`layer_states` of each test net."""
+    return [layer_states(net) for net in solver.test_nets]
 
 
 def _write_position(solver, path: str, history) -> None:
-    now = solver._held or position(solver)
+    now = solver._held if solver._held is not None else training_position(solver)
+    now = {"test_layers": test_states(solver), **now}
     coded = {
         key: base64.b64encode(value).decode("ascii") for key, value in now["generators"].items()
     }
-    whole = {**now, "generators": coded, "history_crc32": _fingerprint(history)}
+    whole = {
+        **now,
+        "generators": coded,
+        "losses": [float(loss) for loss in now["losses"]],
+        "history_crc32": _fingerprint(history),
+        "weights_crc32": _weights_fingerprint(solver.net),
+        **solver._run.as_json(),
+    }
     with atomic_write(path) as file:
         file.write(json.dumps(whole).encode("utf-8"))
 
@@ -112,24 +183,35 @@ def _fingerprint(history) -> int:
     return found
 
 
+def _weights_fingerprint(net) -> dict[str, list[int]]:
+    """Which weights a side file belongs to: a number for each blob of each layer."""
+    return {
+        name: [_fingerprint([blob.peek()]) for blob in layer.blobs]
+        for name, layer in zip(net._layer_names, net.layers)
+        if layer.blobs
+    }
+
+
 def restore(solver, path: str) -> None:
     """Bring `solver` to where the solverstate `path` was written.
 
-    Raises InputError, naming the file, when it or the caffemodel is missing, broken or of
-    another net; the solver and its net's layers are then as they were.
+    Raises InputError, naming the file, when it or the caffemodel is missing, broken, of another
+    net or not of one snapshot; the solver and its net's layers are then as they were.
     """
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
     read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
-    stored = _read_position(position_path(path), iteration, history)
+    stored = _read_position(runs.position_path(path), iteration, history)
+    if model:
+        model = _find_model(solver.net, path, model, stored)
     before, random = layer_states(solver.net), rng.get_state()
     try:
         if stored is not None:
-            _restore_training(solver, stored, position_path(path))
+            _restore_training(solver, stored, runs.position_path(path))
         if model:
-            solver.net.copy_from(_find_model(path, model))
+            solver.net.copy_from(model)
     except Exception:
         restore_layers(solver.net, before)
         rng.set_state(random)
@@ -140,19 +222,54 @@ def restore(solver, path: str) -> None:
     solver._current_step = current_step
     solver._step_reached_at = -1
     solver._held = None
+    solver._half_updated = False
+    solver._run = runs.Run.after(stored["run"] if stored else None, iteration)
     if stored is not None:
         restore_tests(solver, stored)
         solver._losses.replace(stored["losses"])
         solver._restored_losses = True
 
 
-def _find_model(state: str, model: str) -> str:
-    """The caffemodel as the solverstate names it, or else beside the solverstate."""
-    beside = os.path.join(os.path.dirname(state), os.path.basename(model))
-    for candidate in (model, beside):
-        if os.path.exists(candidate):
-            return candidate
-    raise InputError(f"{state}: its caffemodel {model} is not there")
+def _find_model(net, state: str, named: str, stored: dict | None) -> str:
+    """The caffemodel of the solverstate `state`, which names it `named`: the file of that name
+    beside it, since the whole folder may be a copy, or else the one at that path."""
+    beside = os.path.join(os.path.dirname(state), os.path.basename(named))
+    there = [path for path in dict.fromkeys((beside, named)) if os.path.exists(path)]
+    if not there:
+        raise InputError(f"{state}: its caffemodel {named} is not there")
+    problems = []
+    for path in there:
+        try:
+            _check_model(net, state, path, stored["weights"] if stored else {})
+            return path
+        except InputError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _check_model(net, state: str, path: str, fingerprints: dict[str, list[int]]) -> None:
+    """InputError unless the caffemodel `path` has every parameter of `net`, those of whose layers
+    `fingerprints` are known as they were when `state` was written."""
+    found: dict[str, list] = {}
+    read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
+    for name, _, blobs in read(path):
+        found.setdefault(name, blobs)
+    own = {id(blob) for blob in net._learnable.blobs}
+    for name in dict.fromkeys(net._layer_names):
+        blobs, known = found.get(name, []), fingerprints.get(name, [])
+        for i, blob in enumerate(net._layer_blobs(name)):
+            stored = blobs[i] if i < len(blobs) else None
+            if stored is None and id(blob) in own:
+                raise InputError(
+                    f"{path}: has no parameter {i} of layer '{name}', so it is not the caffemodel "
+                    f"that {state} was written with; put that one beside it"
+                )
+            if stored is not None and i < len(known) and known[i] != _fingerprint([stored[1]]):
+                raise InputError(
+                    f"{path}: is not the caffemodel that {state} was written with (parameter {i} "
+                    f"of layer '{name}' differs): put that one beside it, or start from these "
+                    "weights alone"
+                )
 
 
 def _check_history(solver, path: str, history) -> None:
@@ -184,6 +301,8 @@ def _read_position(path: str, iteration: int, history) -> dict | None:
             "test_layers": [dict(states) for states in stored.get("test_layers", [])],
             "generators": {k: base64.b64decode(v) for k, v in stored["generators"].items()},
             "losses": [float(value) for value in stored["losses"]],
+            "weights": {n: list(map(int, v)) for n, v in stored.get("weights_crc32", {}).items()},
+            "run": runs.Run.from_json(stored),
         }
         if stored["iter"] != iteration:
             raise ValueError(f"it is of iteration {stored['iter']}, not {iteration}")

@@ -13,15 +13,16 @@ from ..compute import rng
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
 from ..errors import Error, InputError
-from ..log import log
+from ..log import WARNING, log
 from ..net import Net
 from ..proto import text
 from ..ranks import solver_rank
 from ..run.debug_info import log_parameters, set_debug_info
-from . import lr_policy, snapshots, solver_nets
+from . import lr_policy, places, snapshots, solver_nets
 from .loss_watch import LossWatch
 from .output_means import OutputMeans
 from .param_updates import ParamUpdates
+from .runs import Run
 from .smoothed_loss import SmoothedLoss
 
 STOP, SNAPSHOT = "stop", "snapshot"
@@ -65,8 +66,10 @@ class Solver(ParamUpdates):
         self._guard = None
         self._norms = deque()
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
+        self._half_updated = False  # some parameters are of the next iteration
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
+        self._run = Run()  # which training this is, for its snapshots
         self._history = [
             Blob(*blob.shape) for _ in range(self.histories) for blob in learnable.blobs
         ]
@@ -81,7 +84,7 @@ class Solver(ParamUpdates):
         if param.iter_size < 1 or param.average_loss < 1:
             raise InputError("iter_size and average_loss must be at least 1")
         if param.snapshot and not solver_rank():
-            snapshots.check_place(param.snapshot_prefix)
+            places.check_prefix(param.snapshot_prefix)
 
     def share_weights(self, net: Net) -> None:
         """Make `net` use the training net's parameters."""
@@ -124,7 +127,7 @@ class Solver(ParamUpdates):
         """Do what the action function asks for; a snapshot also where one is `due`."""
         action = self._action() if self._action else None
         if (action == SNAPSHOT or due) and not solver_rank():
-            self.snapshot()
+            self._snapshot_if_possible()
         self._stopped_early = action == STOP
 
     def learning_rate(self) -> float:
@@ -160,6 +163,8 @@ class Solver(ParamUpdates):
             self._losses.replace(())
         self._restored_losses = False
         self._timer = (self.iter, time.perf_counter())
+        if self.param.snapshot and self.iter < stop:
+            self.reserve_snapshots()
         while self.iter < stop:
             self.net.clear_param_diffs()
             interval = self.param.test_interval
@@ -172,10 +177,16 @@ class Solver(ParamUpdates):
                 if self._stopped_early:
                     break
             self._held = None
-            for on_start, _ in self._callbacks:
-                on_start()
-            set_debug_info(self.net, self.param.debug_info and self._displays())
-            self._iterate()
+            begun = snapshots.training_position(self)
+            try:
+                for on_start, _ in self._callbacks:
+                    on_start()
+                set_debug_info(self.net, self.param.debug_info and self._displays())
+                self._iterate()
+            except BaseException:
+                if begun["iter"] == self.iter:
+                    self._held = begun  # a snapshot is of the last whole iteration
+                raise
             every = self.param.snapshot
             self._heed(bool(every) and self.iter % every == 0)
             if self._stopped_early:
@@ -187,8 +198,8 @@ class Solver(ParamUpdates):
         if self._updates_early():
             self._show(self.net._forward_unread(0, last))
             rate = self._announced_rate()
-            self.net._backward(last, 0, lambda numbers: self._update(numbers, rate))
-            self.iter += 1
+            self.net._backward(last, 0, lambda numbers: self._begin_update(numbers, rate))
+            self._end_update()
             return
         loss = 0.0
         for _ in range(self.param.iter_size):
@@ -251,17 +262,17 @@ class Solver(ParamUpdates):
     @named_gpu_errors
     def solve(self, resume_file=None) -> None:
         """Train to `max_iter`, from a solverstate if one is given; snapshot at the end."""
-        if self.param.snapshot_after_train and not solver_rank():
-            snapshots.check_place(self.param.snapshot_prefix)
         self._announce()
         if resume_file is not None:
             log(f"Restoring previous solver status from {resume_file}")
             self.restore(resume_file)
+        if self.param.snapshot_after_train:
+            self.reserve_snapshots()
         self.step(self.param.max_iter - self.iter)
         every = self.param.snapshot
         due = self.param.snapshot_after_train and (not every or self.iter % every)
         if due and not solver_rank():
-            self.snapshot()
+            self.last_snapshot()
         if self._stopped_early:
             log("Optimization stopped early.")
             return
@@ -278,7 +289,8 @@ class Solver(ParamUpdates):
         """Snapshots until the next iteration are of now: a resumed run repeats the test, and the
         pass for the last display is none of the training's."""
         if self._held is None:
-            self._held = snapshots.position(self)
+            now = snapshots.training_position(self)
+            self._held = {**now, "test_layers": snapshots.test_states(self)}
         return self._held
 
     def _test_all(self) -> None:
@@ -315,7 +327,15 @@ class Solver(ParamUpdates):
         """Turn the parameters' diffs into updates and subtract them; count the iteration."""
         rate = self._announced_rate()
         self._clip(self.net._learnable.blobs)
-        self._update(range(len(self.net._learnable.blobs)), rate)
+        self._begin_update(range(len(self.net._learnable.blobs)), rate)
+        self._end_update()
+
+    def _begin_update(self, numbers, rate: float) -> None:
+        self._half_updated = True
+        self._update(numbers, rate)
+
+    def _end_update(self) -> None:
+        self._half_updated = False
         self.iter += 1
 
     def _announced_rate(self) -> float:
@@ -328,12 +348,41 @@ class Solver(ParamUpdates):
 
     def snapshot(self) -> str:
         """Write caffemodel, solverstate and the engine's side file; return the solverstate's
-        path. Each file is complete or not there. Error where this is not the first of several
-        solvers: they would write the same files."""
+        path. Each file is complete or not there. After an error in an iteration it is of the
+        last whole one.
+
+        Error where weights are not finite, where an error arose between the updates of two
+        parameters, and where this is not the first of several solvers: they would write the same
+        files."""
         if solver_rank():
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
         self._see_losses()
         return snapshots.save(self)
+
+    def last_snapshot(self) -> str:
+        """`snapshot`, when no other will follow: where it cannot be written at the prefix, it goes
+        elsewhere, and Error says where."""
+        self._see_losses()
+        try:
+            return self.snapshot()
+        except Error as error:
+            snapshots.save_elsewhere(self, error)
+            raise
+
+    def _snapshot_if_possible(self) -> None:
+        """`snapshot` within a training, which goes on where it cannot be written."""
+        self._see_losses()  # its error ends the training
+        try:
+            self.snapshot()
+        except Error as error:
+            log(f"{error}; the training goes on, to the next snapshot", WARNING)
+
+    def reserve_snapshots(self) -> None:
+        """Make this the only process that writes at the snapshot_prefix, and try that the last
+        snapshot could be written there. `step` does it where there are to be snapshots. InputError
+        where another training writes there, or there is no room."""
+        if not solver_rank():
+            snapshots.reserve(self)
 
     def restore(self, filename) -> None:
         """Go on from a solverstate and the caffemodel that it names."""

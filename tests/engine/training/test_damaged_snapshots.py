@@ -168,11 +168,11 @@ def test_a_failing_write_leaves_earlier_snapshots_whole(
     before = files(tmp_path)
     solver.step(1)
     syncs, sync = [], os.fsync
-    # fsync of files, of the folder behind each: the call-th file fails.
+    # fsync of the files, before any takes its place: the call-th one fails.
 
     def full(handle):
         syncs.append(handle)
-        if len(syncs) == 2 * call + 1:
+        if len(syncs) == call + 1:
             raise OSError(28, "No space left on device")
         sync(handle)
 
