@@ -69,6 +69,7 @@ class Solver(ParamUpdates):
         self._half_updated = False  # some parameters are of the next iteration
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
+        self._reserved = False  # the place for snapshots has been looked at
         self._run = Run()  # which training this is, for its snapshots
         self._history = [
             Blob(*blob.shape) for _ in range(self.histories) for blob in learnable.blobs
@@ -379,13 +380,15 @@ class Solver(ParamUpdates):
 
     def reserve_snapshots(self) -> None:
         """Make this the only process that writes at the snapshot_prefix, and try that the last
-        snapshot could be written there. `step` does it where there are to be snapshots. InputError
-        where another training writes there, or there is no room."""
-        if not solver_rank():
+        snapshot could be written there, once. `step` does it where there are to be snapshots.
+        InputError where another training writes there, or there is no room."""
+        if not self._reserved and not solver_rank():
             snapshots.reserve(self)
+        self._reserved = True
 
     def restore(self, filename) -> None:
         """Go on from a solverstate and the caffemodel that it names."""
         self._resting = None
+        self._reserved = False
         snapshots.restore(self, os.fspath(filename))
         self._forget_losses()
