@@ -22,23 +22,25 @@ flags, with one dash or two, as -flag=value or -flag value:
   -phase TRAIN|TEST     time: the net's phase (default TRAIN)
   -level N, -stage A,B  the net's level and stages
   -sigint_effect        train: what Ctrl-C does: stop (with a snapshot; the default), snapshot,
-                        none
+                        none; TERM always stops; either once more stops at once
   -sighup_effect        train: the same for the signal HUP (default snapshot)
   -deterministic        train: on GPUs, the same bits each time (slower)
   -minloglevel N        write only log lines from 0 info, 1 warning or 2 error up
 
-The log goes to standard error in the form that Caffe's log parsers read. Exit codes: 0 done, 1
-the work failed, 2 the call or an input is wrong. TRACEBACK=1 shows where an error arose.
+The log goes to standard error in the form that Caffe's log parsers read; a log that cannot be
+written ends no training. Exit codes: 0 done, 1 the work failed (a training diverged, say), 2 the
+call or an input is wrong, 130 or 143 a training was stopped by Ctrl-C or TERM, with a snapshot.
+TRACEBACK=1 shows where an error arose.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import traceback
 
-from ..compute.gpu_errors import gpu_error
 from ..errors import InputError
+from .error_lines import error_line, exit_code
 from .flags import parse
 
 COMMANDS = {
@@ -50,7 +52,6 @@ COMMANDS = {
     "upgrade_net_proto_binary": "upgrade",
     "upgrade_solver_proto_text": "upgrade",
 }
-_WRONG_INPUT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def _run(argv: list[str]) -> int:
@@ -75,21 +76,6 @@ def _run(argv: list[str]) -> int:
     return module.main(flags) or 0
 
 
-def _line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and not hasattr(error, "exit_code"):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = " ".join(str(error).split())
-    if not hasattr(error, "exit_code"):
-        text = f"{type(error).__name__}: {text} ({_place(error)}TRACEBACK=1 shows more)"
-    return text
-
-
-def _place(error: BaseException) -> str:
-    """Where it arose: in a user's Python layer, that is the layer's file and line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}; " if frames else ""
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the command of `argv` and exit with its code; errors are one line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
@@ -98,10 +84,15 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code = _run(argv)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         code = 130
     except Exception as error:
-        error = gpu_error(error) or error
-        print("error: " + _line(error), file=sys.stderr)
-        code = getattr(error, "exit_code", 2 if isinstance(error, _WRONG_INPUT) else 1)
+        _say("error: " + error_line(error))
+        code = exit_code(error)
     sys.exit(code)
+
+
+def _say(text: str) -> None:
+    """A line on stderr, or nowhere where that is gone: the exit code still tells."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text, file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from ..compute.gpu_errors import gpu_error
 from ..settings import set_lean
 from ..training.nccl import NCCL
 
-_IGNORED = (signal.SIGINT, signal.SIGHUP)  # the first solver acts on them
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # the first solver acts on them
 
 
 def _tie(solver, uid: str) -> None:
@@ -99,7 +99,7 @@ class Others:
                 if process.exitcode and not self._over.is_set():
                     print("error: another solver has failed", file=sys.stderr, flush=True)
                     for other in self._processes:
-                        other.terminate()
+                        other.kill()
                     os._exit(process.exitcode if process.exitcode > 0 else 1)
 
     def join(self, solver) -> None:
@@ -110,7 +110,7 @@ class Others:
     def __exit__(self, *exception) -> None:
         self._over.set()
         for process in self._processes:
-            process.terminate()
+            process.kill()
             process.join()
         if self._processes:
             ranks.set_solver_count(1)

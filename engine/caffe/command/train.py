@@ -8,14 +8,16 @@ from typing import Any
 import torch
 
 from ..compute import determinism, device
-from ..errors import InputError
+from ..errors import Error, InputError
 from ..log import log
 from ..proto import caffe_pb2, text
 from ..settings import set_lean
+from ..training.snapshots import NotWhole
 from ..training.solver import SNAPSHOT, STOP
 from ..training.solver_updates import solver_class
 from . import parallel
 from .devices import WHERE, gpus
+from .error_lines import error_line, exit_code
 
 FLAGS = (
     "solver", "snapshot", "weights", "gpu", "level", "stage", "sigint_effect", "sighup_effect",
@@ -23,19 +25,22 @@ FLAGS = (
 )  # fmt: skip
 
 
-class Signals:
-    """Turns signals into the action that the solver asks for."""
+class SignalEffects:
+    """Context that turns signals into what the solver's action function gives. `stopped_by` is the
+    signal that asked for the end, 0 if none did; a second one ends the process at once."""
 
     def __init__(self, sigint_effect: str, sighup_effect: str):
         actions = {"stop": STOP, "snapshot": SNAPSHOT, "none": None}
         self._effects = {
             signal.SIGINT: actions[sigint_effect],
             signal.SIGHUP: actions[sighup_effect],
+            signal.SIGTERM: STOP,
         }
         self._arrived: set = set()
         self._before: dict = {}
+        self.stopped_by = 0
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> SignalEffects:
         for number in self._effects:
             self._before[number] = signal.signal(number, self._note)
         return self
@@ -45,12 +50,33 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number, frame) -> None:
-        self._arrived.add(self._effects[number])
+        effect = self._effects[number]
+        self._arrived.add(effect)
+        if effect == STOP:
+            self.stopped_by = number
+            for one, other in self._effects.items():
+                if other == STOP:
+                    signal.signal(one, signal.SIG_DFL)
 
     def action(self):
         """`stop`, `snapshot` or None: what has been asked for since the last time."""
         arrived, self._arrived = self._arrived, set()
         return next((action for action in (STOP, SNAPSHOT) if action in arrived), None)
+
+
+def with_snapshot(solver, begun: int, error: Exception) -> Exception:
+    """The error to raise for one that ended the training, which began at iteration `begun`: what
+    was learned until then goes into a snapshot, where it is whole."""
+    if solver.iter == begun or isinstance(error, NotWhole):
+        return error
+    said, number = error_line(error), solver.iter
+    try:
+        if not solver.param.snapshot or number % solver.param.snapshot:
+            solver.last_snapshot()
+        said += f"; iteration {number} is in a snapshot: resume from it with -snapshot"
+    except Exception as failed:
+        said += f"; and no snapshot of iteration {number} was written: {error_line(failed)}"
+    return (InputError if exit_code(error) == InputError.exit_code else Error)(said)
 
 
 def make_solver(flags, change=None):
@@ -95,7 +121,7 @@ def _devices(flags) -> list[int]:
         raise InputError(f"{flags.solver}: solver_mode: GPU: {error}") from None
 
 
-def main(flags) -> None:
+def main(flags) -> int:
     flags.need("solver", "the solver to train with")
     if flags.snapshot and flags.weights:
         raise InputError(
@@ -119,8 +145,15 @@ def main(flags) -> None:
             log(f"Resuming from {flags.snapshot}", where=WHERE)
             solver.restore(flags.snapshot)
         others.join(solver)
-        with Signals(flags.sigint_effect, flags.sighup_effect) as signals:
+        with SignalEffects(flags.sigint_effect, flags.sighup_effect) as signals:
             solver.set_action_function(signals.action)
             log("Starting Optimization", where=WHERE)
-            solver.solve()
+            begun = solver.iter
+            try:
+                solver.solve()
+            except Exception as error:
+                raise with_snapshot(solver, begun, error) from error
+    if signals.stopped_by:
+        return 128 + signals.stopped_by
     log("Optimization Done.", where=WHERE)
+    return 0

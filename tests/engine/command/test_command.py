@@ -106,6 +106,8 @@ def test_level_and_stages_reach_the_training_net(write):
     "number, effect, done, snapshots",
     [
         (signal.SIGINT, (), 7, ["s_iter_7"]),
+        (signal.SIGTERM, (), 7, ["s_iter_7"]),
+        (signal.SIGTERM, ("-sigint_effect", "none"), 7, ["s_iter_7"]),
         (signal.SIGHUP, (), 20, ["s_iter_10", "s_iter_20", "s_iter_7"]),
         (signal.SIGINT, ("-sigint_effect", "none"), 20, ["s_iter_10", "s_iter_20"]),
         (signal.SIGHUP, ("-sighup_effect=stop",), 7, ["s_iter_7"]),
@@ -124,10 +126,52 @@ def test_signals_stop_and_snapshot(run, monkeypatch, number, effect, done, snaps
     monkeypatch.setattr(train, "make_solver", with_signal)
     before = signal.getsignal(number)
     code, lines, _ = run("train", "-solver", "solver.prototxt", *effect)
-    assert code == 0 and solvers[0].iter == done
+    assert code == (128 + number if done == 7 else 0) and solvers[0].iter == done
     assert ("Optimization stopped early." in lines) == (done == 7)
     assert sorted(path.stem for path in Path().glob("*.solverstate")) == sorted(snapshots)
     assert signal.getsignal(number) == before
+
+
+def test_an_error_in_the_training_comes_with_a_snapshot_of_what_was_learned(run, monkeypatch):
+    make = train.make_solver
+
+    def failing(*given):
+        solver = make(*given)
+
+        def fail():
+            if solver.iter == 6:
+                raise MemoryError("no room")
+
+        solver.add_callback(fail)
+        return solver
+
+    monkeypatch.setattr(train, "make_solver", failing)
+    code, lines, _ = run("train", "-solver", "solver.prototxt")
+    assert code == 1
+    assert lines[-1] == (
+        "error: out of memory: no room; iteration 6 is in a snapshot: resume from it with -snapshot"
+    )
+    monkeypatch.setattr(train, "make_solver", make)
+    assert run("train", "-solver", "solver.prototxt", "-snapshot", "s_iter_6.solverstate")[0] == 0
+
+
+def test_a_training_that_diverges_ends_with_exit_code_1_and_no_snapshot_of_it(run, write):
+    write(SOLVER.replace("base_lr: 0.1", "base_lr: 1e38"), "solver.prototxt")
+    code, lines, _ = run("train", "-solver", "solver.prototxt")
+    assert code == 1 and "are not finite" in lines[-1]
+    assert not list(Path().glob("*.solverstate"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["gone", "full", "closed"])
+def test_a_training_whose_output_is_lost_ends_as_it_would_have(write, tmp_path, output):
+    write(NET)
+    write(SOLVER, "solver.prototxt")
+    env = {**os.environ, "PYTHONPATH": str(ENGINE), "GLOG_minloglevel": "0"}
+    tail = {"gone": "2>&1 | head -1", "full": "2> /dev/full", "closed": "2>&-"}[output]
+    script = f'"{sys.executable}" -m caffe train -solver solver.prototxt {tail}'
+    subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], env=env, check=True)
+    assert Path("s_iter_20.solverstate").exists()
 
 
 @pytest.mark.slow
