@@ -155,11 +155,19 @@ def test_an_error_in_the_training_comes_with_a_snapshot_of_what_was_learned(run,
     assert run("train", "-solver", "solver.prototxt", "-snapshot", "s_iter_6.solverstate")[0] == 0
 
 
-def test_a_training_that_diverges_ends_with_exit_code_1_and_no_snapshot_of_it(run, write):
-    write(SOLVER.replace("base_lr: 0.1", "base_lr: 1e38"), "solver.prototxt")
+def test_a_training_that_diverges_ends_with_exit_code_1_and_no_snapshot_of_it(run, monkeypatch):
+    make = train.make_solver
+
+    def diverging(*given):
+        solver = make(*given)
+        weights = solver.net.params["ip"][0]
+        solver.add_callback(lambda: solver.iter == 12 and weights.data.fill(float("inf")))
+        return solver
+
+    monkeypatch.setattr(train, "make_solver", diverging)
     code, lines, _ = run("train", "-solver", "solver.prototxt")
-    assert code == 1 and "are not finite" in lines[-1]
-    assert not list(Path().glob("*.solverstate"))
+    assert code == 1 and "the weights of ip[0] are not finite" in lines[-1]
+    assert [path.stem for path in Path().glob("*.solverstate")] == ["s_iter_10"]
 
 
 @pytest.mark.slow
