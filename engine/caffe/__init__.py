@@ -4,7 +4,11 @@ What BVLC Caffe 1.0's `caffe` module does, this does: the same nets, weights, so
 layers and scripts. What it adds lives in `caffe.engine`.
 """
 
-# ruff: noqa: E402  (PyTorch comes first)
+# ruff: noqa: E402  (what is set before PyTorch is imported comes first)
+
+from .start import leave_working_folder
+
+leave_working_folder()
 
 from .compute.threads import sleep_soon
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import importlib.util
 import os
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -158,6 +160,13 @@ def data_layers(net, path, phase):
         yield made, layer.python_param.param_str
 
 
+def _comes_from(name, folders):
+    """Whether the module that an import of `name` would run lies in one of `folders`."""
+    allowed = importlib.machinery.PathFinder.find_spec(name, folders)
+    first = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
+    return allowed is not None and first is not None and first.origin == allowed.origin
+
+
 def layer_module(where, name):
     import caffe
 
@@ -165,7 +174,7 @@ def layer_module(where, name):
     if engine is not None:
         # Importing runs code: only from where the engine itself loads Python layers.
         folders = [str(folder) for folder in engine.python_path.folders()]
-        if not name.isidentifier() or not importlib.machinery.PathFinder.find_spec(name, folders):
+        if not name.isidentifier() or not _comes_from(name, folders):
             raise UserError(f"{where}: no module {name!r} in data_layers/ or on PYTHONPATH")
     try:
         return importlib.import_module(name)

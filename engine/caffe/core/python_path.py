@@ -1,9 +1,11 @@
 """The folders that Python layers may be loaded from.
 
 A prototxt names a module; loading it runs its code. So a module that is not imported yet must lie
-directly in a folder that the user has named: one on Python's path (PYTHONPATH, the running
+directly in a folder that somebody has named: one on Python's path (PYTHONPATH, the running
 script's folder, what a script has appended to `sys.path`) that is no part of the Python
-installation, `data_layers/` of this checkout, or one that was added with `add`.
+installation, `data_layers/` of this checkout, or one that was added with `add`. The folder that
+the process stands in, maybe a download with a prototxt and code beside it, is not named by that:
+Python puts it on its path for `python -m`, `python -c` and an empty or `.` entry of PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sysconfig
 from pathlib import Path
 
 _added: list[Path] = []
+_START = os.getcwd()
 
 
 def add(folder) -> None:
@@ -35,9 +38,29 @@ def _is_installation(place: Path) -> bool:
     )
 
 
+def _script_folder() -> str | None:
+    """Where the running script lies; None for `python -c`, an interactive Python and a module that
+    is only being looked for."""
+    script = sys.argv[0] if sys.argv else ""
+    return None if script in ("", "-c", "-m") else os.path.dirname(os.path.abspath(script))
+
+
+def _named() -> list[str]:
+    """The entries of Python's path that somebody has named."""
+    entries = list(sys.path)
+    if entries and entries[0] == _START != _script_folder():
+        entries = entries[1:]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    standing = [entry for entry in given if os.path.normpath(entry or ".") == "."]
+    told = any(os.path.abspath(entry) == _START for entry in given if entry not in standing)
+    if given != [""] and standing and not told and _START in entries:
+        entries.remove(_START)  # Python has written such an entry out, once
+    return [entry for entry in entries if entry]
+
+
 def folders() -> list[Path]:
     """The allowed folders, resolved; Python's own and site-packages are never among them."""
-    on_path = [Path(entry or os.getcwd()).resolve() for entry in sys.path]
     checkout = Path(__file__).resolve().parents[3]
-    found = [*on_path, checkout / "data_layers", *_added]
-    return [place for place in found if place.is_dir() and not _is_installation(place)]
+    found = [*map(Path, _named()), checkout / "data_layers", *_added]
+    places = [place.resolve() for place in found]
+    return [place for place in places if place.is_dir() and not _is_installation(place)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import sysconfig
 
@@ -257,3 +259,55 @@ def test_site_packages_are_not_allowed_even_on_pythonpath(monkeypatch):
     installed = sysconfig.get_path("purelib")
     monkeypatch.setenv("PYTHONPATH", installed)
     assert installed not in [str(p) for p in python_path.folders()]
+
+
+EVIL = "open('ran', 'w').write('')\nimport caffe\nclass Scale(caffe.Layer):\n    pass\n"
+
+
+@pytest.fixture
+def download(tmp_path, monkeypatch):
+    """A folder to stand in, with a net, code that it names, and a file in NumPy's place."""
+    place = tmp_path / "download"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (place / "evil.py").write_text(EVIL)
+    (place / "net.prototxt").write_text(
+        'layer { name: "p" type: "Python" top: "p" python_param { module: "evil" layer: "Scale" } }'
+    )
+    return place
+
+
+TIME = ("-m", "caffe", "time", "-model", "net.prototxt")
+NET = ("-c", "import caffe; caffe.Net('net.prototxt', caffe.TEST)")
+
+
+def run_there(root, words, path):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "engine"), *path])}
+    return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("words", [TIME, NET], ids=["-m", "-c"])
+@pytest.mark.parametrize("path", [[], ["."], [""], ["./"]], ids=["none", "dot", "empty", "slash"])
+def test_code_beside_a_net_is_not_run_because_the_process_stands_there(download, root, words, path):
+    run = run_there(root, words, path)
+    assert run.returncode and not (download / "ran").exists()
+    assert "folder" in run.stderr and "PYTHONPATH" in run.stderr
+
+
+@pytest.mark.parametrize("words", [TIME, NET], ids=["-m", "-c"])
+def test_a_folder_that_pythonpath_names_in_full_is_allowed(download, root, words):
+    run_there(root, words, [str(download)])
+    assert (download / "ran").exists()
+
+
+def test_a_scripts_own_folder_is_allowed(download, root):
+    (download / "script.py").write_text(NET[1])
+    run_there(root, ["script.py"], [])
+    assert (download / "ran").exists()
+
+
+def test_the_command_runs_no_file_in_numpys_place(download, root):
+    (download / "numpy.py").write_text(EVIL)
+    run = run_there(root, ["-m", "caffe", "--help"], [])
+    assert run.returncode == 0, run.stderr
+    assert not (download / "ran").exists()
