@@ -87,7 +87,7 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     for axis, under, window in zip(value.axes, below.axes, layer._windows()):
         less = axis.out * axis.stride
         taken.append(under.folded(0 if axis.from_padding else less))
-        pads.append(window.pad - less if axis.from_padding else window.pad)
+        pads.append(window.pad + window.edge - (less if axis.from_padding else 0))
     bottom = Fold(*taken) if any(axis.out for axis in taken) else None
     return LayerFold(below.fold, bottom, value.fold, pads)
 

@@ -24,7 +24,7 @@ def find_masks(net) -> dict[int, int]:
 
 def _can_mask(net, k: int) -> bool:
     """Whether layer k can mask a ReLU's diff with what it makes: nobody changes that in place."""
-    if not net.layers[k]._can_mask or not all(net._bottom_needs[k]):
+    if not net.layers[k]._selects or not all(net._bottom_needs[k]):
         return False
     memory = net._blobs[net._top_ids[k][0]]._data
     return not any(

@@ -96,6 +96,8 @@ class Passes:
                         loss = loss + self._weighted(step.number, j, step.tops[j], weight)
             for callback in after:
                 callback(step.number)
+            if step.forgets and step.layer.phase == TEST:
+                step.layer._forget()
             for blob in step.released:
                 blob.release()
         if self.phase == TEST and end == len(self.layers) - 1:
@@ -124,6 +126,8 @@ class Passes:
                 earlier.layer._forward_again(earlier.bottoms, earlier.tops)
             if step.has_backward:
                 _backward_step(step, on_gpu)
+                if step.forgets:
+                    step.layer._forget()
             for callback in after:
                 callback(step.number)
             if update is not None and step.updated:

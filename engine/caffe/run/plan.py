@@ -23,7 +23,7 @@ class Step:
     __slots__ = (
         "number", "layer", "bottoms", "tops", "needs", "has_backward", "has_loss", "reach",
         "folds", "masks", "mask_done", "made_again", "released", "released_after_backward",
-        "diffs_released", "updated",
+        "diffs_released", "forgets", "updated",
     )  # fmt: skip
 
     def __init__(self, net, number: int, reach: list[int]):
@@ -51,6 +51,8 @@ class Step:
         """Whose data is given back after this layer's backward pass."""
         self.diffs_released: list[Blob] = []
         """Whose diff is given back after this layer's backward pass."""
+        self.forgets = False
+        """Whether the layer has something to forget after its last pass."""
         self.updated: list[int] = []
         """The numbers of the learnable parameters that may be updated after this layer's backward
         pass: nothing reads them or adds to their diffs after it."""
@@ -87,6 +89,7 @@ class Plan:
             below = masks.get(step.number)
             step.masks = None if below is None else self.steps[below]
             step.layer._lean, step.layer._masks = lean, below is not None
+            step.forgets = lean and type(step.layer)._forget is not Layer._forget
         self._plan_releases()
 
     def keep(self, names) -> None:

@@ -137,7 +137,7 @@ def _make(step, in_use: _InUse, folded: dict) -> None:
 
 
 def _forward(step, in_use: _InUse, folded: dict) -> int:
-    if not step.layer._reads_folded and not step.layer._windows():  # it makes them whole
+    if not step.layer._reads_as_stored:  # it makes them whole
         for blob in step.bottoms:
             folded[id(blob._data)] = None
             in_use.add(blob._data, _size(blob, None))

@@ -6,7 +6,7 @@ Blobs that share memory (a Split's tops and its bottom, a Reshape's) are given b
 from __future__ import annotations
 
 from ..core.blob import Blob
-from ..core.layer import TRAIN
+from ..core.layer import TRAIN, Reads
 from ..errors import InputError
 
 
@@ -95,8 +95,14 @@ def _makers(net, group: set[int]) -> list[int]:
 def _reads_backward(net, k: int, group: set[int]) -> bool:
     if not net._layer_needs[k]:
         return False
-    read = net.layers[k]._read_backward(net._bottoms[k], net._tops[k])
-    return any(blob is net._blobs[i] for blob in read for i in group)
+    layer, bottom_ids, read = net.layers[k], net._bottom_ids[k], set()
+    if Reads.BOTTOM in layer._backward_reads:
+        read.update(bottom_ids[:1])
+    if Reads.FURTHER in layer._backward_reads:
+        read.update(bottom_ids[1:])
+    if Reads.TOPS in layer._backward_reads or layer._masks:
+        read.update(net._top_ids[k])
+    return not group.isdisjoint(read)
 
 
 def _sharing(net, memory: str) -> list[set[int]]:
@@ -149,7 +155,7 @@ def _why_not_again(net, name: str) -> str | None:
     group = _group(net, net.blobs[name])
     for k in _makers(net, group):
         layer = net.layers[k]
-        if not layer._repeats:
+        if not layer._can_run_again:
             return f"layer '{layer.name}' ({layer.type}) might not give the same"
         for blob in net._bottoms[k]:
             source = _group(net, blob)

@@ -69,7 +69,7 @@ def passes(net, count, backward=True):
     seen = []
     for _ in range(count):
         net._forward_unread(0, len(net.layers) - 1)
-        seen.append(net.layer_dict["c1"]._made[0] is not None)
+        seen.append(net.layer_dict["c1"]._made_under[0] is not None)
         if backward:
             net._backward(len(net.layers) - 1, 0)
     return seen

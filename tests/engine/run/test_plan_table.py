@@ -76,7 +76,7 @@ def test_a_folded_top_is_shown_in_the_shape_that_it_is_stored_in(make):
     net = made(make, FOLDED, caffe.TEST)
     rows = {row.layer: row for row in caffe.engine.plan(net).rows}
     net._forward_unread(0, list(net.layer_dict).index("conv2"))
-    tensor, fold = net.blobs["conv2"].inner()
+    tensor, fold = net.blobs["conv2"].stored()
     assert fold is not None
     assert rows["conv2"].folds == " × ".join(map(str, tensor.shape))
     assert not rows["ip"].folds
