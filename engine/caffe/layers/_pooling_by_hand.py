@@ -58,7 +58,7 @@ class Windows:
         return self.elements(places.view(1, 1, height, width))
 
 
-class _ByHand:
+class ByHand:
     """`index` is where the places of chosen elements go, h·W + w of the top's shape (int64)."""
 
     windows: Windows
@@ -78,7 +78,7 @@ class _ByHand:
         flat.scatter_add_(2, self.index.tensor.flatten(2), dy.flatten(2))
 
 
-class Largest(_ByHand):
+class Largest(ByHand):
     """pool: MAX with large pads."""
 
     keeps_index = True
@@ -94,7 +94,7 @@ class Largest(_ByHand):
         index.remainder_(width).sub_(windows.pad[1]).add_(row, alpha=x.shape[3])
 
 
-class Average(_ByHand):
+class Average(ByHand):
     """pool: AVE with large pads."""
 
     def forward(self, x, y):
@@ -115,7 +115,7 @@ class Average(_ByHand):
         return self.windows.kernel, self.windows.stride, [0, 0], False, True, 1
 
 
-class Chosen(_ByHand):
+class Chosen(ByHand):
     """pool: STOCHASTIC in TRAIN."""
 
     keeps_index = True
@@ -139,7 +139,7 @@ class Chosen(_ByHand):
         y.masked_fill_(~reached.any(4), float("nan"))
 
 
-class Expected(_ByHand):
+class Expected(ByHand):
     """pool: STOCHASTIC in TEST."""
 
     reads_data = True

@@ -126,7 +126,7 @@ class Convolution(Windowed):
         return Geometry(self.stride, pad, self.dilation, self.transposed, no_output_padding, group)
 
     @property
-    def _backward_reads(self):
+    def _backward_reads(self):  # type: ignore[override]
         return Reads.BOTTOMS if adds_to(self, 0) else Reads.NOTHING
 
     @property

@@ -13,7 +13,7 @@ from ..core.blob import MAX_COUNT
 from ..core.layer import TRAIN, Layer, Reads
 from . import register
 from ._common import Scratch
-from ._pooling_by_hand import Average, Chosen, Expected, Largest, Windows
+from ._pooling_by_hand import Average, ByHand, Chosen, Expected, Largest, Windows
 from ._windowed import Windowed
 
 _aten = torch.ops.aten
@@ -91,7 +91,7 @@ class Pooling(Windowed):
         """What pools: PyTorch, which takes pads of up to half the kernel, or `by_hand`."""
         # Without a pad, the kernel may not be known yet: the bottom's size.
         self.padded = any(self.pad) and any(2 * p > k for p, k in zip(self.pad, self.kernel))
-        self.by_hand = None
+        self.by_hand: ByHand | None = None
         if self.stochastic:
             self.by_hand = (Chosen if self.phase == TRAIN else Expected)(self.index)
         elif self.padded:

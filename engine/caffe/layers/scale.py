@@ -121,7 +121,7 @@ class Scale(_Spread):
         return bool(propagate_down[1]) if self.scaled_by_bottom else adds_to(self, 0)
 
     @property
-    def _backward_reads(self):
+    def _backward_reads(self):  # type: ignore[override]
         return Reads.BOTTOMS if self.scaled_by_bottom or adds_to(self, 0) else Reads.NOTHING
 
     @property
