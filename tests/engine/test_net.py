@@ -175,7 +175,7 @@ TWO = X + data(2, name="label") + ip("a", "data", 4)
 def test_layers_below_frozen_parameters_are_not_run_backward(make):
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
     net = make(X + data(2, name="label") + ip("a", "data", 4, frozen) + ip("ip", "a") + losses())
-    needs = dict(zip(net._layer_names, net._layer_needs))
+    needs = dict(zip(net._layer_names, net._wiring.layer_needs))
     assert needs == {"data": False, "label": False, "a": False, "ip": True, "loss": True}
     ran = []
     for one in net.layers:
@@ -198,7 +198,7 @@ def test_propagate_down_false_stops_the_gradient(make):
 
 def test_what_no_loss_depends_on_is_not_run_backward(make):
     net = make(TWO + ip("side", "data") + ip("ip", "a") + losses(), caffe.TRAIN)
-    assert not dict(zip(net._layer_names, net._layer_needs))["side"]
+    assert not dict(zip(net._layer_names, net._wiring.layer_needs))["side"]
 
 
 @pytest.mark.parametrize("force", ["", FORCED])

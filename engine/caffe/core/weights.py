@@ -1,9 +1,8 @@
-"""Reading and writing a net's parameters: caffemodel and HDF5."""
+"""Reading, writing and sharing a net's parameters: caffemodel and HDF5."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ..errors import InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.encoding import shapes_match
+from .blob import Blob
 from .layer import BlobVec, Layer
 from .learnable import Learnable
 
@@ -45,69 +45,99 @@ def _match(path: str, name: str, blobs: list, targets: list) -> list:
     return pairs
 
 
-class WeightFiles:
-    """The part of Net that copies parameters from files and saves them."""
+def _parameters(layers: list[Layer]) -> dict[str, BlobVec]:
+    """The parameter blobs of the first layer of each name, as Caffe looks layers up."""
+    found: dict[str, BlobVec] = {}
+    for layer in layers:
+        found.setdefault(layer.layer_param.name, layer.blobs)
+    return found
 
-    name: str
-    layers: list[Layer]
-    params: dict[str, BlobVec]
-    _layer_names: list[str]
-    _learnable: Learnable
-    _layer_blobs: Callable[[str], BlobVec]
 
-    def copy_from(self, filename) -> None:
-        """Copy the parameters of layers with the same names from a caffemodel (or `.h5`).
+def load(layers: list[Layer], learnable: Learnable, filename) -> None:
+    """Copy the parameters of layers with the same names from a caffemodel (or `.h5`).
 
-        Layers that only one side has are left alone. Raises InputError, with no parameter
-        changed, when a layer's blobs differ in number or shape, or the file is broken.
-        """
-        path = os.fspath(filename)
-        if not os.path.exists(path):
-            raise InputError(f"{path}: no such file")
-        read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
-        own = {id(blob) for blob in self._learnable.blobs}
-        copies = []
-        for name, _, blobs in read(path):
-            if name not in self._layer_names:
-                if blobs:
-                    log(f"Ignoring source layer {name}", where="net.py:1")
-                continue
-            targets = self._layer_blobs(name)
-            if path.endswith(".h5"):  # leaves a shared parameter to its owner
-                blobs = _without_shared(blobs, targets, own)
-            copies.extend(_match(path, name, blobs, targets))
-        if not copies and self.params:
-            log(f"{path}: no layer of this net has parameters there", WARNING, "net.py:1")
-        for blob, values in copies:
-            blob.data[...] = np.asarray(values, dtype=np.float32).reshape(blob.shape)
+    Layers that only one side has are left alone. Raises InputError, with no parameter changed,
+    when a layer's blobs differ in number or shape, or the file is broken.
+    """
+    path = os.fspath(filename)
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file")
+    is_hdf5 = path.endswith(".h5")
+    read = hdf5.read_weights_hdf5 if is_hdf5 else wire.read_weights
+    own = {id(blob) for blob in learnable.blobs}
+    parameters = _parameters(layers)
+    copies = []
+    for name, _, blobs in read(path):
+        targets = parameters.get(name)
+        if targets is None:
+            if blobs:
+                log(f"Ignoring source layer {name}", where="net.py:1")
+            continue
+        if is_hdf5:  # leaves a shared parameter to its owner
+            blobs = _without_shared(blobs, targets, own)
+        copies.extend(_match(path, name, blobs, targets))
+    if not copies and any(parameters.values()):
+        log(f"{path}: no layer of this net has parameters there", WARNING, "net.py:1")
+    for blob, values in copies:
+        blob.data[...] = np.asarray(values, dtype=np.float32).reshape(blob.shape)
 
-    def save(self, filename, diffs: bool = False) -> None:
-        """Write all parameters, with their diffs if asked, as a caffemodel, atomically."""
-        net = caffe_pb2.NetParameter(name=self.name)
-        for layer in self.layers:
-            net.layer.add().CopyFrom(layer.layer_param)
-        data = [[blob.peek() for blob in layer.blobs] for layer in self.layers]
-        diff = (
-            [[blob.peek_diff() for blob in layer.blobs] for layer in self.layers] if diffs else None
-        )
-        wire.write_net(os.fspath(filename), net, data, diff)
 
-    def save_hdf5(self, filename, diffs: bool = False) -> None:
-        """Write all parameters, with their diffs if asked, as HDF5 (`/data/<layer>/<index>`),
-        atomically. A shared parameter is written with its owner only."""
-        own = {id(blob) for blob in self._learnable.blobs}
-        owned = [[b if id(b) in own else None for b in layer.blobs] for layer in self.layers]
+def load_hdf5(layers: list[Layer], learnable: Learnable, filename) -> None:
+    """`load`, from HDF5 only."""
+    path = os.fspath(filename)
+    if not path.endswith(".h5"):
+        raise InputError(f"{path}: an HDF5 file of weights ends in .h5")
+    load(layers, learnable, path)
 
-        def named(attribute):
-            arrays = [[b and getattr(b, attribute)() for b in blobs] for blobs in owned]
-            return list(zip(self._layer_names, arrays))
 
-        diff = named("peek_diff") if diffs else ()
-        hdf5.write_weights_hdf5(os.fspath(filename), named("peek"), diff)
+def save(name: str, layers: list[Layer], filename, diffs: bool = False) -> None:
+    """Write all parameters of the net `name`, with their diffs if asked, as a caffemodel,
+    atomically."""
+    net = caffe_pb2.NetParameter(name=name)
+    for layer in layers:
+        net.layer.add().CopyFrom(layer.layer_param)
+    data = [[blob.peek() for blob in layer.blobs] for layer in layers]
+    diff = [[blob.peek_diff() for blob in layer.blobs] for layer in layers] if diffs else None
+    wire.write_net(os.fspath(filename), net, data, diff)
 
-    def load_hdf5(self, filename) -> None:
-        """Copy parameters from HDF5; as `copy_from`."""
-        path = os.fspath(filename)
-        if not path.endswith(".h5"):
-            raise InputError(f"{path}: an HDF5 file of weights ends in .h5")
-        self.copy_from(path)
+
+def save_hdf5(layers: list[Layer], learnable: Learnable, filename, diffs: bool = False) -> None:
+    """Write all parameters, with their diffs if asked, as HDF5 (`/data/<layer>/<index>`),
+    atomically. A shared parameter is written with its owner only."""
+    own = {id(blob) for blob in learnable.blobs}
+
+    def named(attribute):
+        return [
+            (
+                layer.layer_param.name,
+                [getattr(b, attribute)() if id(b) in own else None for b in layer.blobs],
+            )
+            for layer in layers
+        ]
+
+    diff = named("peek_diff") if diffs else ()
+    hdf5.write_weights_hdf5(os.fspath(filename), named("peek"), diff)
+
+
+def share(layers: list[Layer], others: list[Layer], where: str) -> None:
+    """Let `layers` use the parameter memory of the `others` of the same names from now on.
+    InputError that begins with `where`, with nothing shared, for other shapes."""
+    parameters = _parameters(layers)
+    pairs: list[tuple[Blob, Blob]] = []
+    for layer in others:
+        name, theirs = layer.layer_param.name, layer.blobs
+        mine = parameters.get(name)
+        if mine is None:
+            continue
+        if [blob.shape for blob in mine] != [blob.shape for blob in theirs]:
+            raise InputError(
+                f"{where}: layer '{name}': cannot share parameters of shapes "
+                f"{_shapes(theirs)} there, {_shapes(mine)} here"
+            )
+        pairs += zip(mine, theirs)
+    for blob, other in pairs:
+        blob.share_data(other)
+
+
+def _shapes(blobs) -> str:
+    return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"

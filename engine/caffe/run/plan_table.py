@@ -117,7 +117,7 @@ def plan(net) -> PlanTable:
         stored = next((_shape(blob, fold) for blob, fold in blobs if fold is not None), "")
         notes = _notes(net, step, masked.get(step.number), updates_early)
         rows.append(Row(name, step.layer.type, stored, before, behind, notes))
-    parameters = sum(blob.count for blob in net._learnable.blobs) * _BYTES
+    parameters = sum(blob.count for blob in net._wiring.learnable.blobs) * _BYTES
     return PlanTable(net.name, parameters, tuple(rows))
 
 
@@ -162,7 +162,7 @@ def _backward(net, step, in_use: _InUse, folded: dict, updates_early: bool) -> i
                 in_use.keep_at_least(blob._diff, blob.count * _BYTES)
         total = in_use.total
     for number in step.updated if updates_early else ():
-        in_use.drop(net._learnable.blobs[number]._diff)
+        in_use.drop(net._wiring.learnable.blobs[number]._diff)
     for blob in step.released_after_backward:
         in_use.drop(blob._data)
     for blob in step.diffs_released:

@@ -75,7 +75,7 @@ def test_the_bytes_are_those_that_a_forward_pass_takes(make, phase, lean):
 def test_a_folded_top_is_shown_in_the_shape_that_it_is_stored_in(make):
     net = made(make, FOLDED, caffe.TEST)
     rows = {row.layer: row for row in caffe.engine.plan(net).rows}
-    net._forward_unread(0, list(net.layer_dict).index("conv2"))
+    net._passes.forward(0, list(net.layer_dict).index("conv2"))
     tensor, fold = net.blobs["conv2"].stored()
     assert fold is not None
     assert rows["conv2"].folds == " × ".join(map(str, tensor.shape))
