@@ -143,7 +143,7 @@ class Blob:
     @property
     def diff_can_go(self) -> bool:
         """Nobody holds a view of `diff`: `release_diff` frees it."""
-        return not self._diff._viewed
+        return not self._diff.viewed
 
     def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
         """`give` for `diff`."""
@@ -167,8 +167,6 @@ class Blob:
     def _stored(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
         if memory is self._data:
             memory.check()
-        if memory._given is None:
-            return self._view(memory, write), None
         tensor, fold = self._fitting(memory)
         return (self._view(memory, write), None) if tensor is None else (tensor, fold)
 
