@@ -155,7 +155,7 @@ class Blob:
 
     def _fitting(self, memory: Memory) -> tuple[torch.Tensor | None, Fold | None]:
         """What was given, if it is on the current device and of this blob's shape."""
-        tensor, fold = memory.given()
+        tensor, fold = memory.given, memory.fold
         if tensor is None or tensor.device != _device.current():
             return None, None
         if fold is None:
@@ -167,6 +167,8 @@ class Blob:
     def _stored(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
         if memory is self._data:
             memory.check()
+        if memory.given is None:  # most often: the rest takes as long as a small layer
+            return self._view(memory, write), None
         tensor, fold = self._fitting(memory)
         return (self._view(memory, write), None) if tensor is None else (tensor, fold)
 

@@ -50,7 +50,7 @@ class Memory:
     """
 
     __slots__ = (
-        "count", "content", "overwritten", "viewed", "_host", "_device", "_tensor", "_fold",
+        "count", "content", "overwritten", "viewed", "_host", "_device", "given", "fold",
         "_shaped",
     )  # fmt: skip
 
@@ -60,11 +60,13 @@ class Memory:
         self.overwritten = False
         """Whoever writes next changes every element that counts: nothing is copied before."""
         self.viewed = False
-        """Somebody may hold a NumPy view of the host's storage, which is then never replaced."""
+        """Somebody may hold a NumPy view of the host's storage: a folded diff alone replaces it."""
+        self.given: torch.Tensor | None = None
+        """What was given last, where that is still the content."""
+        self.fold: Fold | None = None
+        """The fold under which it is."""
         self._host: torch.Tensor | None = None
         self._device: torch.Tensor | None = None
-        self._tensor: torch.Tensor | None = None  # what was given
-        self._fold: Fold | None = None  # under which
         self._shaped: tuple | None = None  # flat storage, a shape, the first in the second
 
     def give(self, tensor: torch.Tensor, fold: Fold | None, gradient: bool = False) -> None:
@@ -75,19 +77,14 @@ class Memory:
             self._write_whole(unfold(tensor, fold))
             return
         self._host = self._device = self._shaped = None
-        self._tensor, self._fold = tensor, fold
+        self.given, self.fold = tensor, fold
         self.content = FOLDED_DIFF if whole_is_lost else GIVEN
 
     def _write_whole(self, whole: torch.Tensor) -> None:
         """Into the storage, of which somebody holds a view."""
-        if self._tensor is not None:
-            self._tensor, self.content = None, BLANK
+        self._drop_given()
         self.overwritten = True
         self.on(whole.device, True)[: whole.numel()].view(whole.shape).copy_(whole)
-
-    def given(self) -> tuple[torch.Tensor | None, Fold | None]:
-        """What was given last and is still the content, and its fold; (None, None) otherwise."""
-        return (None, None) if self._tensor is None else (self._tensor, self._fold)
 
     @property
     def blank(self) -> bool:
@@ -115,13 +112,16 @@ class Memory:
         if not self.viewed:
             self._empty(BLANK)
             return
-        if self._tensor is not None:
-            self._tensor, self.content = None, BLANK
+        self._drop_given()
         self.overwritten = True
         self.on(device, True).zero_()
 
+    def _drop_given(self) -> None:
+        if self.given is not None:
+            self.given, self.content = None, BLANK
+
     def _empty(self, content: Content) -> None:
-        self._host = self._device = self._tensor = self._shaped = None
+        self._host = self._device = self.given = self._shaped = None
         self.content = content
 
     def check(self) -> None:
@@ -141,8 +141,8 @@ class Memory:
     def _settle(self) -> None:
         """Make the flat storage of what was given."""
         self.check()
-        assert self._tensor is not None
-        whole = unfold(self._tensor, self._fold).contiguous().view(-1)
+        assert self.given is not None
+        whole = unfold(self.given, self.fold).contiguous().view(-1)
         if whole.numel() < self.count:
             flat = torch.empty(self.count, device=whole.device)
             flat[: whole.numel()] = whole
@@ -152,11 +152,11 @@ class Memory:
         else:
             self._device, self.content = whole, DEVICE
         # One memory, not two: what is changed in either would be stale in the other.
-        self._tensor = None
+        self.given = None
 
     def host(self, write: bool) -> torch.Tensor:
         """The flat storage on the host, to be changed in place if `write`."""
-        if self._tensor is not None:
+        if self.given is not None:
             self._settle()
         if self._host is None:
             # zeros, not empty: the system hands out zeroed pages lazily, so that a diff that
@@ -180,7 +180,7 @@ class Memory:
         """The flat storage on the device, to be changed in place if `write`."""
         if device.type == "cpu":
             return self.host(write)
-        if self._tensor is not None:
+        if self.given is not None:
             self._settle()
         if self._device is None or self._device.device != device:
             self._move_to(device, write and self.overwritten)
@@ -223,8 +223,8 @@ class Memory:
             if write:
                 self.content, self.overwritten = HOST, False
             return tensor
-        given = self._tensor
-        whole = given is not None and self._fold is None and given.shape == shape
+        given = self.given
+        whole = given is not None and self.fold is None and given.shape == shape
         if given is not None and whole and given.is_contiguous() and given.device == device:
             self.overwritten = self.overwritten and not write
             return given

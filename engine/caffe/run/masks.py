@@ -1,8 +1,8 @@
 """Which layers do the backward pass of a ReLU below on the way of their own.
 
-Where a ReLU in place is followed by max pooling alone, pooling can mask its own gradient with the
-maxima, which stay for the next layer: a diff goes only where a maximum is, and passes the ReLU if
-that is above 0. The large blob between can go.
+Where a ReLU in place is followed by one layer alone that selects elements (max pooling), that can
+mask its own gradient with its top, which stays for the next layer: a diff goes only where a
+maximum is, and passes the ReLU if that is above 0. The large blob between can go.
 """
 
 from __future__ import annotations

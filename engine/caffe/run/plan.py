@@ -1,7 +1,7 @@
 """The plan of a net's passes: what happens at each of its layers besides the layer's own work.
 
-`passes.py` runs it. A layer knows none of it but how its tops are folded (`Layer._folds`), whether
-its net is lean, and whether it masks its gradient.
+`passes.py` runs it. A layer is told how its tops are folded, whether its net is lean and whether it
+masks its gradient (`Layer._folds`, `_lean`, `_masks`); the bases in `layers` see to that.
 """
 
 from __future__ import annotations

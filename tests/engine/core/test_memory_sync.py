@@ -42,7 +42,7 @@ class Array:
 def require_content(memory):
     """What `Content` says of each side is so."""
     where, flat = memory.content, (memory._host, memory._device)
-    assert (memory.given()[0] is not None) == (where in (Content.GIVEN, Content.FOLDED_DIFF))
+    assert (memory.given is not None) == (where in (Content.GIVEN, Content.FOLDED_DIFF))
     if where in (Content.GIVEN, Content.FOLDED_DIFF):
         assert flat == (None, None)
     if where in (Content.HOST, Content.BOTH):

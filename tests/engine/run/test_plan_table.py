@@ -24,7 +24,7 @@ def held(net) -> int:
     diffs = [blob._diff for blobs in net.params.values() for blob in blobs]
     memories.update((id(memory), memory) for memory in diffs)
     tensors = [
-        memory._host if memory.given()[0] is None else memory.given()[0]
+        memory._host if memory.given is None else memory.given
         for memory in memories.values()
         if not memory.blank
     ]
