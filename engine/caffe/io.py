@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from .errors import FileError, InputError
-from .proto import caffe_pb2
+from .proto import caffe_pb2, kinds
 from .proto.encoding import MAX_AXES, Damaged, read_blob
 from .reading import interpolation
 
@@ -184,8 +184,9 @@ def load_image(filename, color=True) -> np.ndarray:
     except WrongArray as error:
         raise WrongArray(f"{name}: {error}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        text = " ".join(str(error).split())
-        raise FileError(f"{name}: is no picture that can be read: {text}") from None
+        known = kinds.file_misfit(name, "a picture", kinds.PICTURE)
+        text = known or f"is no picture that can be read: {' '.join(str(error).split())}"
+        raise FileError(f"{name}: {text}") from None
     if not color:
         array = _gray(array)
     array = array.astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -56,26 +57,46 @@ class WeightFiles:
     _layer_blobs: Callable[[str], BlobVec]
 
     def copy_from(self, filename) -> None:
-        """Copy the parameters of layers with the same names from a caffemodel (or `.h5`).
+        """Copy the parameters of layers with the same names from a caffemodel, or an HDF5 file:
+        its first bytes say which.
 
-        Layers that only one side has are left alone. Raises InputError, with no parameter
-        changed, when a layer's blobs differ in number or shape, or the file is broken.
+        Layers that only one side has are left alone. Of several layers of one name, the first
+        gets what a caffemodel has for any of them, and each its own from HDF5. Raises InputError,
+        with no parameter changed, when a layer's blobs differ in number or shape, or the file is
+        broken.
         """
         path = os.fspath(filename)
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
-        read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
-        own = {id(blob) for blob in self._learnable.blobs}
+        if hdf5.is_hdf5(path):
+            self.load_hdf5(path)
+            return
+        there = set(self._layer_names)
+        self._copy(
+            path,
+            (
+                (name, blobs, self._layer_blobs(name) if name in there else None)
+                for name, _, blobs in wire.read_weights(path)
+            ),
+        )
+
+    def _targets(self, name: str, number: int = 0) -> list | None:
+        """The parameter blobs of the `number`th layer of this name that has any; None if no layer
+        is it. (The first one is the first of the name even if it has none.)"""
+        named = [layer.blobs for one, layer in zip(self._layer_names, self.layers) if one == name]
+        with_blobs = [blobs for blobs in named if blobs]
+        if number < len(with_blobs):
+            return with_blobs[number]
+        return named[0] if named and not number else None
+
+    def _copy(self, path: str, found) -> None:
+        """Copy what was `found`: (layer name, blobs of the file, parameter blobs or None)."""
         copies = []
-        for name, _, blobs in read(path):
-            if name not in self._layer_names:
-                if blobs:
-                    log(f"Ignoring source layer {name}", where="net.py:1")
-                continue
-            targets = self._layer_blobs(name)
-            if path.endswith(".h5"):  # leaves a shared parameter to its owner
-                blobs = _without_shared(blobs, targets, own)
-            copies.extend(_match(path, name, blobs, targets))
+        for name, blobs, targets in found:
+            if targets is not None:
+                copies.extend(_match(path, name, blobs, targets))
+            elif blobs:
+                log(f"Ignoring source layer {name}", where="net.py:1")
         if not copies and self.params:
             log(f"{path}: no layer of this net has parameters there", WARNING, "net.py:1")
         for blob, values in copies:
@@ -106,8 +127,19 @@ class WeightFiles:
         hdf5.write_weights_hdf5(os.fspath(filename), named("peek"), diff)
 
     def load_hdf5(self, filename) -> None:
-        """Copy parameters from HDF5; as `copy_from`."""
+        """Copy parameters from HDF5, whatever the file's name; as `copy_from`."""
         path = os.fspath(filename)
-        if not path.endswith(".h5"):
-            raise InputError(f"{path}: an HDF5 file of weights ends in .h5")
-        self.copy_from(path)
+        own = {id(blob) for blob in self._learnable.blobs}
+        met: Counter = Counter()
+        found = []
+        layers = hdf5.read_weights_hdf5(path)
+        with_blobs = {name for name, _, blobs in layers if blobs}
+        for name, _, blobs in layers:
+            if not blobs and name in with_blobs:
+                continue  # another layer of the name is meant
+            targets = self._targets(name, met[name])
+            met[name] += bool(blobs)
+            if targets is not None:  # a shared parameter is left to its owner
+                blobs = _without_shared(blobs, targets, own)
+            found.append((name, blobs, targets))
+        self._copy(path, found)

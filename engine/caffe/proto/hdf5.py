@@ -4,6 +4,11 @@ A caffemodel holds ``/data/<layer>/<index>`` (and ``/diff/...``), a solverstate 
 ``learned_net``, ``current_step`` and ``/history/<index>``. A blob shared by several layers is
 stored with its owner alone. h5py is imported when the first such file is met.
 
+HDF5 takes a ``/`` for a path: the group of layer ``conv1/bn`` lies in that of ``conv1``, beside its
+arrays. Layers that have no such place (unnamed ones, a second one of a name, ``a/0`` beside an
+array 0 of ``a``) are in ``/apart``, which BVLC Caffe does not look at: their number in the net,
+their name, their arrays. BVLC Caffe itself cannot write them, and reads no name with a ``/``.
+
 A file may point to other files (external links, external or virtual storage) or claim arrays far
 larger than itself; neither is what Caffe writes, and both are refused.
 """
@@ -21,12 +26,15 @@ from typing import Any
 import numpy as np
 
 from caffe.errors import Error, InputError
+from caffe.proto import kinds
 from caffe.proto.encoding import MAX_AXES, Damaged
 from caffe.proto.files import atomic_write, map_file, reason
 from caffe.proto.wire import LayerWeights, SolverState
 
 # No deflated array is smaller than this share of its size.
 _DEFLATE_LIMIT = 1032
+
+_APART, _NAME = "apart", "name"
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -37,8 +45,8 @@ _FREE_SIZE = struct.calcsize(_FREE)
 
 
 def is_hdf5(path) -> bool:
-    """Caffe tells the formats apart by the name alone: HDF5 ends in ``.h5``."""
-    return os.fspath(path).endswith(".h5")
+    """Whether a file's first bytes are those of HDF5. Raises InputError if it cannot be read."""
+    return map_file(path)[: len(_SIGNATURE)] == _SIGNATURE
 
 
 def h5py_package():
@@ -89,6 +97,7 @@ def _check_heaps(buf) -> None:
 def _opened(path, what: str):
     name = os.fspath(path)
     buf = map_file(name)
+    kinds.refuse(buf, name, f"an HDF5 {what}", kinds.HDF5)
     h5py = h5py_package()
     try:
         _check_driver(buf)
@@ -179,10 +188,11 @@ def _array(dataset, room: _Room) -> np.ndarray:
     return array
 
 
-def _indexed(group, room: _Room) -> list:
-    """A group's arrays by their index; None where an index is missing (a shared blob)."""
+def _indexed(group, members, room: _Room) -> list:
+    """A group's arrays, of its ``members``, by their index; None where an index is missing (a
+    shared blob)."""
     found: dict[int, np.ndarray] = {}
-    for name, member in _children(group):
+    for name, member in members:
         # An index beyond the members would only be a gap; it must not become a huge list.
         if not name.isdecimal() or int(name) > 2 * len(group) + MAX_AXES:
             raise Damaged(f"'{group.name}/{name}' is not a blob's index")
@@ -201,30 +211,68 @@ def _layers(group, prefix: str, above: set, room: _Room):
     """
     for name, member in _children(group):
         if not _is_group(member):
+            if prefix:
+                continue  # an array of the layer `group` itself
             raise Damaged(f"'{group.name}/{name}' is not a group")
         if member.id in above:
             raise Damaged(f"'{group.name}/{name}' is a group that the file has elsewhere too")
         above.add(member.id)
         inner = _children(member)
-        if any(_is_group(child) for _, child in inner):
-            yield from _layers(member, f"{prefix}{name}/", above, room)
-        else:
-            yield prefix + name, _indexed(member, room)
+        arrays = [child for child in inner if not _is_group(child[1])]
+        if arrays or not inner:
+            yield prefix + name, _indexed(member, arrays, room)
+        yield from _layers(member, f"{prefix}{name}/", above, room)
+
+
+def _apart(group, room: _Room):
+    """(layer name, arrays) of the layers in ``/apart``, in the net's order."""
+    found = {}
+    for number, member in _children(group):
+        if not number.isdecimal() or not _is_group(member):
+            raise Damaged(f"'{group.name}/{number}' is not a layer's group")
+        arrays = [child for child in _children(member) if child[0] != _NAME]
+        found[int(number)] = _string(member, _NAME), _indexed(member, arrays, room)
+    return [found[number] for number in sorted(found)]
+
+
+def _weights_group(file):
+    data = _member(file, "data")
+    if data is not None and _is_group(data):
+        return data
+    if _member(file, "history") is not None:
+        raise Damaged(
+            "it is a solverstate, not weights; they are in the .caffemodel.h5 beside it, and "
+            "training is resumed from this file"
+        )
+    if data is not None:
+        raise Damaged("it holds arrays of a data set, as HDF5Data reads them, not weights")
+    if "keras_version" in file.attrs or "model_weights" in file or "layers" in file:
+        raise Damaged("it is a Keras model, not Caffe's weights; convert its arrays first")
+    raise Damaged(f"has no group 'data'; is it a caffemodel? It holds {_names(file)}")
+
+
+def _names(file) -> str:
+    found = sorted(file)
+    return ", ".join(map(repr, found[:6])) + ", …" * (len(found) > 6) or "nothing"
 
 
 def read_weights_hdf5(path) -> list[LayerWeights]:
     """The layers of an HDF5 caffemodel: (name, "", [(shape, float32 array)]), read into memory.
 
     The type is not stored. An index that the file leaves out, because another layer owns that
-    blob, gives None in the pair's place. Raises InputError naming the file and the array.
+    blob, gives None in the pair's place. Layers of one name are in the net's order. Raises
+    InputError naming the file and the array.
     """
     with _opened(path, "caffemodel") as file:
-        data = _member(file, "data")
-        if data is None or not _is_group(data):
-            raise Damaged("has no group 'data'; is it a caffemodel?")
+        data, room = _weights_group(file), _Room(file)
+        found = list(_layers(data, "", {data.id}, room))
+        apart = _member(file, _APART)
+        if apart is not None and _is_group(apart):
+            inside = _member(apart, "data")
+            found += [] if inside is None or not _is_group(inside) else _apart(inside, room)
         return [
             LayerWeights(name, "", [None if a is None else (a.shape, a) for a in arrays])
-            for name, arrays in _layers(data, "", {data.id}, _Room(file))
+            for name, arrays in found
         ]
 
 
@@ -246,6 +294,34 @@ def _put(group, name: str, array) -> None:
     group.create_dataset(name, data=values)
 
 
+def _put_string(group, name: str, value: str) -> None:
+    text = value.encode("utf-8")
+    # Read by C code too, which looks for the closing zero byte.
+    group.create_dataset(name, data=np.array(text, dtype=f"S{len(text) + 1}"))
+
+
+def _with_a_place(pairs) -> set[int]:
+    """The numbers of the layers that have the group of their name: HDF5 takes its parts for a
+    path, and there may be another layer of the name, or another layer's array in the way."""
+    first: dict[str, int] = {}
+    for number, (name, _) in enumerate(pairs):
+        first.setdefault(name, number)
+    arrays = {f"{name}/{i}" for name, number in first.items() for i in range(len(pairs[number][1]))}
+
+    def fits(name: str) -> bool:
+        parts = name.split("/")
+        ways = {"/".join(parts[: i + 1]) for i in range(len(parts))}
+        return not {"", "."} & set(parts) and "\0" not in name and not ways & arrays
+
+    return {number for name, number in first.items() if fits(name)}
+
+
+def _put_layer(group, arrays) -> None:
+    for i, array in enumerate(arrays):
+        if array is not None:
+            _put(group, str(i), array)
+
+
 def write_weights_hdf5(
     path, layers: Sequence[tuple[str, Sequence]], diffs: Sequence[tuple[str, Sequence]] = ()
 ) -> None:
@@ -258,12 +334,14 @@ def write_weights_hdf5(
         for root, pairs in (("data", layers), ("diff", diffs)):
             if root == "diff" and not pairs:
                 continue
-            top = file.create_group(root)
-            for name, arrays in pairs:
-                group = top.require_group(name)
-                for i, array in enumerate(arrays):
-                    if array is not None:
-                        _put(group, str(i), array)
+            top, placed = file.create_group(root), _with_a_place(pairs)
+            for number, (name, arrays) in enumerate(pairs):
+                if number in placed:
+                    _put_layer(top.require_group(name), arrays)
+                elif arrays:
+                    group = file.create_group(f"{_APART}/{root}/{number}")
+                    _put_string(group, _NAME, name)
+                    _put_layer(group, arrays)
 
 
 def _integer(file, name: str) -> int:
@@ -285,7 +363,7 @@ def _string(file, name: str) -> str:
         raise Damaged(f"'{name}' is not a string of fixed length")
     check_storage(member)
     try:
-        return bytes(np.asarray(member[()]).reshape(-1)[0]).split(b"\0")[0].decode("utf-8")
+        return bytes(np.asarray(member[()]).reshape(-1)[0]).decode("utf-8")
     except UnicodeDecodeError:
         raise Damaged(f"'{name}' is not UTF-8 text") from None
 
@@ -296,7 +374,7 @@ def read_solverstate_hdf5(path) -> SolverState:
         history = _member(file, "history")
         if history is None or not _is_group(history):
             raise Damaged("has no group 'history'; is it a solverstate?")
-        arrays = _indexed(history, _Room(file))
+        arrays = _indexed(history, _children(history), _Room(file))
         if any(array is None for array in arrays):
             raise Damaged("its history has gaps")
         iteration, step = _integer(file, "iter"), _integer(file, "current_step")
@@ -307,12 +385,10 @@ def write_solverstate_hdf5(
     path, iter: int, learned_net: str, history: Sequence[np.ndarray], current_step: int = 0
 ) -> None:
     """Write an HDF5 solverstate; atomic, Error where it fails."""
-    text = learned_net.encode("utf-8")
     with _created(path) as file:
         file.create_dataset("iter", data=np.array([iter], np.int32))
         file.create_dataset("current_step", data=np.array([current_step], np.int32))
-        # Read by C code, which looks for the closing zero byte.
-        file.create_dataset("learned_net", data=np.array(text, dtype=f"S{len(text) + 1}"))
+        _put_string(file, "learned_net", learned_net)
         group = file.create_group("history")
         for i, array in enumerate(history):
             _put(group, str(i), array)
