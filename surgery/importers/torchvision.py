@@ -51,6 +51,10 @@ def read_safetensors(path):
         raise SurgeryError(
             f"{path}: reading it needs the package safetensors: pip install safetensors"
         ) from None
+    engine = getattr(caffe, "engine", None)
+    wrong = engine and engine.misfit(path, "a safetensors file", "safetensors")
+    if wrong:
+        raise SurgeryError(f"{path}: {wrong}")
     try:
         return load_file(path)
     except (SafetensorError, KeyError, TypeError) as error:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.encoding import shapes_match
+from ..proto.hdf5_checks import is_hdf5
 from .layer import BlobVec, Layer
 from .learnable import Learnable
 
@@ -46,6 +47,12 @@ def _match(path: str, name: str, blobs: list, targets: list) -> list:
     return pairs
 
 
+def read_weights(path) -> list[wire.LayerWeights]:
+    """The layers of a caffemodel or an HDF5 file of weights: (name, type, [(shape, array)]), as
+    `wire.read_weights` and `hdf5.read_weights_hdf5` give them."""
+    return (hdf5.read_weights_hdf5 if is_hdf5(path) else wire.read_weights)(path)
+
+
 class WeightFiles:
     """The part of Net that copies parameters from files and saves them."""
 
@@ -68,7 +75,7 @@ class WeightFiles:
         path = os.fspath(filename)
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
-        if hdf5.is_hdf5(path):
+        if is_hdf5(path):
             self.load_hdf5(path)
             return
         there = set(self._layer_names)

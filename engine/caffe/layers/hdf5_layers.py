@@ -12,10 +12,10 @@ import numpy as np
 from ..compute import rng
 from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
-from ..proto.encoding import Damaged
 from ..proto import kinds
+from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
-from ..proto.hdf5 import check_storage, h5py_package
+from ..proto.hdf5_checks import check_storage, h5py_package
 from ..ranks import solver_count
 from . import register
 from ._data import (
