@@ -13,6 +13,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from segmentation.files import wrong_kind
 from segmentation.mat73 import is_hdf5, read_hdf5
 from segmentation.params import DataError
 
@@ -48,6 +49,9 @@ def read_mat(path, *fields):
     except (DataError, MemoryError):
         raise
     except Exception as error:  # h5py raises nearly every kind, and so do wrong numbers
+        wrong = wrong_kind(path, "a MATLAB file", "MATLAB", "HDF5")
+        if wrong:
+            raise DataError(f"{path}: {wrong}") from None
         told = " ".join(str(error).split())
         raise DataError(f"{path}: not a MATLAB {version} file, or damaged ({told})") from None
     if array is None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import caffe
+from prototxt.files import wrong_kind
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
 from surgery.importers.hdf5 import is_hdf5
@@ -50,6 +50,5 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
         return torchvision.convert(torchvision.read_safetensors(path), mean_bgr, path)
     if lower.endswith((".caffemodel", ".h5", ".hdf5")):
         return caffemodel.read(path)
-    engine = getattr(caffe, "engine", None)
-    wrong = engine and engine.misfit(path, "weights", "caffemodel")
+    wrong = wrong_kind(path, "weights", "caffemodel")
     raise SurgeryError(f"{path}: {wrong or 'weights of an unknown kind'}; --from takes {FORMATS}")
