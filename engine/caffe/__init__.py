@@ -11,16 +11,27 @@ from .compute.threads import sleep_soon
 with sleep_soon():
     import torch as _torch  # noqa: F401
 
-from . import coord_map, engine, io, log, net_spec, proto
+from . import (
+    _caffe as _caffe,
+    coord_map,
+    engine,
+    io,
+    log,
+    net_spec,
+    proto,
+    pycaffe as pycaffe,
+)
+from ._caffe import __version__ as __version__
 from .classifier import Classifier
 from .compute.device import set_device, set_mode_cpu, set_mode_gpu
 from .compute.rng import set_random_seed
+from .compute.timer import Timer
 from .core.layer import TEST, TRAIN, Layer
 from .detector import Detector
 from .layers import layer_type_list
+from .log import init_log
 from .net import Net
 from .net_spec import NetSpec, layers as layers, params as params, to_proto
-from .pycaffe import Timer, init_log
 from .ranks import (
     set_multiprocess,
     set_solver_count,
@@ -38,8 +49,6 @@ from .training.solver_updates import (
     SGDSolver,
     get_solver,
 )
-
-__version__ = "1.0.0"
 
 engine.keep_memory()
 

@@ -12,8 +12,9 @@ from . import settings
 from .core.blob import Blob
 from .core.graph import filter_layers, insert_splits
 from .core.internals import Internals
-from .core.layer import TEST, TRAIN, BlobVec, Layer
+from .core.layer import TEST, TRAIN, LayerVec
 from .core.learnable import Learnable
+from .core.vectors import BlobVec, IntVec, RawBlobVec, StringVec, Vector, read_only
 from .core.weights import WeightFiles
 from .errors import InputError
 from .layers import create
@@ -30,6 +31,10 @@ def _shapes(blobs) -> str:
     return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"
 
 
+@read_only(
+    "blobs", "params", "layers", "layer_dict", "inputs", "outputs", "bottom_names", "top_names",
+    "blob_loss_weights", "_blobs", "_blob_names", "_layer_names", "_inputs", "_outputs",
+)  # fmt: skip
 class Net(Passes, Internals, WeightFiles, Batches):
     """A net from a prototxt, with pycaffe's interface.
 
@@ -83,16 +88,16 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._where = where
         self.name = param.name
         self.phase = param.state.phase
-        self.layers: list[Layer] = []
-        self._layer_names: list[str] = []
-        self._blobs: list[Blob] = []
-        self._blob_names: list[str] = []
+        self.layers = LayerVec()
+        self._layer_names = StringVec()
+        self._blobs = BlobVec()
+        self._blob_names = StringVec()
         self._blob_needs_backward: list[bool] = []
         self._bottom_ids: list[list[int]] = []
         self._top_ids: list[list[int]] = []
         self._bottom_needs: list[list[bool]] = []
         self._layer_needs: list[bool] = []
-        self._inputs: list[int] = []
+        self._inputs = IntVec()
         self._by_name: dict[str, int] = {}
         self._loss_filled: dict[tuple[int, int], tuple] = {}  # (layer, top) -> diff memory, count
         self._learnable = Learnable()
@@ -109,9 +114,9 @@ class Net(Passes, Internals, WeightFiles, Batches):
         self._find_backward_needs()
         if param.force_backward:
             self._force_backward()
-        self._outputs = [self._by_name[name] for name in sorted(unread)]
-        self._bottoms = [[self._blobs[i] for i in ids] for ids in self._bottom_ids]
-        self._tops = [[self._blobs[i] for i in ids] for ids in self._top_ids]
+        self._outputs = IntVec(self._by_name[name] for name in sorted(unread))
+        self._bottoms = [RawBlobVec(self._blobs[i] for i in ids) for ids in self._bottom_ids]
+        self._tops = [RawBlobVec(self._blobs[i] for i in ids) for ids in self._top_ids]
         self._make_views()
         measured = settings.folding() == settings.MEASURED
         self._plan = Plan(self, settings.lean(), bool(settings.folding()), measured)
@@ -144,8 +149,10 @@ class Net(Passes, Internals, WeightFiles, Batches):
                 need = layer_param.propagate_down[i]
             needs.append(need)
         top_ids = [self._add_top(layer, i, unread) for i in range(len(layer_param.top))]
-        if layer.auto_tops:
-            while len(top_ids) < max(layer.num_top[0], layer.equal_bottoms_tops * len(bottom_ids)):
+        traits = layer._traits
+        if traits.auto_tops:
+            fewest = max(traits.num_top[0], traits.equal_bottoms_tops * len(bottom_ids))
+            while len(top_ids) < fewest:
                 top_ids.append(self._new_blob(ANONYMOUS))
         if layer_param.type == "Input":
             self._inputs.extend(top_ids)
@@ -179,7 +186,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         return len(self._blobs) - 1
 
     def _add_top(self, layer, i: int, unread: set[str]) -> int:
-        param = layer.layer_param
+        param = layer._param
         name = param.top[i]
         if i < len(param.bottom) and param.bottom[i] == name:  # in place
             unread.add(name)
@@ -193,24 +200,26 @@ class Net(Passes, Internals, WeightFiles, Batches):
         return self._by_name[name]
 
     def _set_up(self, layer, bottom_ids, top_ids) -> None:
-        bottom = [self._blobs[i] for i in bottom_ids]
-        top = [self._blobs[i] for i in top_ids]
+        bottom = RawBlobVec(self._blobs[i] for i in bottom_ids)
+        top = RawBlobVec(self._blobs[i] for i in top_ids)
         for what, blobs, (least, most) in (
-            ("bottom", bottom, layer.num_bottom),
-            ("top", top, layer.num_top),
+            ("bottom", bottom, layer._traits.num_bottom),
+            ("top", top, layer._traits.num_top),
         ):
             if len(blobs) < least or (most is not None and len(blobs) > most):
                 wanted = str(least) if least == most else f"{least} to {most or 'any number'}"
                 raise layer.fail(f"takes {wanted} {what} blobs, is given {len(blobs)}")
-        if layer.equal_bottoms_tops and len(bottom) != len(top):
+        if layer._traits.equal_bottoms_tops and len(bottom) != len(top):
             raise layer.fail(f"takes as many tops as bottoms, not {len(top)} for {len(bottom)}")
         layer.setup(bottom, top)
         layer.reshape(bottom, top)
-        given = layer.layer_param.loss_weight
+        given = layer._param.loss_weight
         if given and len(given) != len(top):
             raise layer.fail(f"loss_weight is given {len(given)} times for {len(top)} tops")
-        weights = list(given) or [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(top))]
-        layer.loss_weights = weights
+        weights = list(given) or [
+            1.0 if layer._traits.is_loss and i == 0 else 0.0 for i in range(len(top))
+        ]
+        layer._loss_weights = weights
         for i, (blob, weight) in enumerate(zip(top, weights)):
             if weight:
                 self._fill_loss_weight(len(self.layers) - 1, i, blob, weight)
@@ -220,7 +229,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         under_loss: set[int] = set()
         skipped: set[int] = set()
         for i in reversed(range(len(self.layers))):
-            weights = self.layers[i].loss_weights
+            weights = self.layers[i]._loss_weights
             tops = self._top_ids[i]
             contributes, skip = False, True
             for top, weight in zip(tops, weights):
@@ -242,7 +251,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
     def _force_backward(self) -> None:
         for i, layer in enumerate(self.layers):
             self._layer_needs[i] = True
-            allowed = layer.allow_force_backward
+            allowed = layer._traits.allow_force_backward
             for j, bottom in enumerate(self._bottom_ids[i]):
                 if j >= len(allowed) or allowed[j]:
                     self._bottom_needs[i][j] = True
@@ -270,7 +279,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         )
         weights = [0.0] * len(self._blobs)
         for layer, ids in zip(self.layers, self._top_ids):
-            for i, weight in zip(ids, layer.loss_weights):
+            for i, weight in zip(ids, layer._loss_weights):
                 weights[i] = weight
         self.blob_loss_weights = OrderedDict(zip(names, weights))
 
@@ -355,3 +364,9 @@ class Net(Passes, Internals, WeightFiles, Batches):
         if not hasattr(layer, "set_arrays"):
             raise InputError(f"{self._where}: the first layer is no MemoryData layer")
         layer.set_arrays(data, labels)
+
+
+class NetVec(Vector):
+    """Nets: a solver's test nets."""
+
+    _kind = Net

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import InputError
+from .vectors import DtypeVec
 
 
 class Ids(list):
@@ -39,8 +40,8 @@ class Internals:
     _top_ids = _IdsAttribute()
 
     @property
-    def _blob_loss_weights(self) -> list[float]:
-        return list(self.blob_loss_weights.values())
+    def _blob_loss_weights(self) -> DtypeVec:
+        return DtypeVec(self.blob_loss_weights.values())
 
     def _set_input_arrays(self, data, labels) -> None:
         self.set_input_arrays(data, labels)

@@ -13,8 +13,9 @@ from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.encoding import shapes_match
 from ..proto.hdf5_checks import is_hdf5
-from .layer import BlobVec, Layer
+from .layer import Layer
 from .learnable import Learnable
+from .vectors import BlobVec
 
 
 def _without_shared(blobs: list, targets: list, own: set) -> list:
@@ -113,7 +114,7 @@ class WeightFiles:
         """Write all parameters, with their diffs if asked, as a caffemodel, atomically."""
         net = caffe_pb2.NetParameter(name=self.name)
         for layer in self.layers:
-            net.layer.add().CopyFrom(layer.layer_param)
+            net.layer.add().CopyFrom(layer._param)
         data = [[blob.peek() for blob in layer.blobs] for layer in self.layers]
         diff = (
             [[blob.peek_diff() for blob in layer.blobs] for layer in self.layers] if diffs else None

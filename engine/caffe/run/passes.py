@@ -91,7 +91,7 @@ class Passes:
             else:
                 step.layer.forward(step.bottoms, step.tops)
             if step.has_loss:
-                for j, weight in enumerate(step.layer.loss_weights):
+                for j, weight in enumerate(step.layer._loss_weights):
                     if weight:
                         loss = loss + self._weighted(step.number, j, step.tops[j], weight)
             for callback in after:

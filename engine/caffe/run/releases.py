@@ -46,7 +46,7 @@ class Releases:
         weighted = {
             i
             for layer, ids in zip(net.layers, net._top_ids)
-            for i, weight in zip(ids, layer.loss_weights)
+            for i, weight in zip(ids, layer._loss_weights)
             if weight
         }
         for group in _sharing(net, "_diff"):
@@ -150,13 +150,13 @@ def _why_not_again(net, name: str) -> str | None:
     for k in _makers(net, group):
         layer = net.layers[k]
         if not layer._repeats:
-            return f"layer '{layer.name}' ({layer.type}) might not give the same"
+            return f"layer '{layer._param.name}' ({layer.type}) might not give the same"
         for blob in net._bottoms[k]:
             source = _group(net, blob)
             changer = _makers(net, source)[-1]
             if source != group and changer > k:
-                name = net.layers[changer].name
-                return f"layer '{name}' changes what layer '{layer.name}' reads"
+                name = net.layers[changer]._param.name
+                return f"layer '{name}' changes what layer '{layer._param.name}' reads"
     return None
 
 
