@@ -49,9 +49,6 @@ def read_mat(path, *fields):
     except (DataError, MemoryError):
         raise
     except Exception as error:  # h5py raises nearly every kind, and so do wrong numbers
-        wrong = wrong_kind(path, "a MATLAB file", "MATLAB", "HDF5")
-        if wrong:
-            raise DataError(f"{path}: {wrong}") from None
         told = " ".join(str(error).split())
         raise DataError(f"{path}: not a MATLAB {version} file, or damaged ({told})") from None
     if array is None:
@@ -87,7 +84,8 @@ def _read_mat5(path, data, fields):
     """The array, or None where the file lacks it. Raises DataError, ValueError, struct.error."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
-        raise DataError(f"{path}: not a MATLAB file (version 5 to 7.3)")
+        wrong = wrong_kind(path, "a MATLAB file")
+        raise DataError(f"{path}: {wrong or 'not a MATLAB file (version 5 to 7.3)'}")
     for kind, content in _elements(memoryview(data)[128:], order):
         if kind == COMPRESSED:
             kind, content = next(_elements(_inflate(path, content), order), (None, None))

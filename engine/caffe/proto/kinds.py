@@ -50,7 +50,7 @@ _UTF16 = Kind("UTF-16", "text in UTF-16", "save it as UTF-8")
 _FIRST_BYTES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", Kind(HDF5, "an HDF5 file")),
     (0, b"version https://git-lfs.github.com/spec/",
-     Kind("LFS", "a Git LFS pointer, not the file itself", "fetch that with `git lfs pull`")),
+     Kind("LFS", "a Git LFS pointer", "`git lfs pull` brings the file itself")),
     (0, b"\x1f\x8b", Kind("gzip", "a gzip archive", _UNPACK)),
     (4, b"1AY&SY", Kind("bzip2", "a bzip2 archive", _UNPACK)),
     (0, b"\xfd7zXZ\0", Kind("xz", "an xz archive", _UNPACK)),
@@ -180,7 +180,7 @@ def kind_of(buf) -> Kind | None:
     """The kind of a whole file's bytes (a memoryview or bytes); None where it is not known."""
     head = bytes(buf[:_HEAD])
     if not head:
-        return Kind(EMPTY, "empty", "was it copied or downloaded whole?")
+        return Kind(EMPTY, "empty", "copy or download it again")
     found = _binary_kind(buf, head) or _MESSAGES.get(message_kinds.message_kind(buf))
     if found is not None:
         return found
