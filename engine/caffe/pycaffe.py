@@ -18,12 +18,10 @@ from .training.solver_updates import (
     SGDSolver,
 )
 
-_Net_blobs = Net.blobs
-_Net_blob_loss_weights = Net.blob_loss_weights
-_Net_layer_dict = Net.layer_dict
-_Net_params = Net.params
-_Net_inputs = Net.inputs
-_Net_outputs = Net.outputs
+_Net_blobs, _Net_params, _Net_layer_dict, _Net_inputs, _Net_outputs, _Net_blob_loss_weights = (
+    vars(Net)[name]
+    for name in ("blobs", "params", "layer_dict", "inputs", "outputs", "blob_loss_weights")
+)
 _Net_forward = Net.forward
 _Net_backward = Net.backward
 _Net_forward_all = Net.forward_all

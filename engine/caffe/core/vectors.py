@@ -35,7 +35,7 @@ class Vector(list):
             self._checked(value)
         super().__setitem__(index, value)
 
-    def __iadd__(self, items):
+    def __iadd__(self, items):  # type: ignore[misc]
         self.extend(items)
         return self
 
@@ -72,19 +72,19 @@ class BlobVec(Vector):
 class IntVec(Vector):
     """Whole numbers: the numbers of a net's blobs."""
 
-    _kind = numbers.Integral  # type: ignore[assignment]
+    _kind = numbers.Integral
 
 
 class DtypeVec(Vector):
     """Numbers: the loss weights of a net's blobs."""
 
-    _kind = (numbers.Real, np.floating)  # type: ignore[assignment]
+    _kind = (numbers.Real, np.floating)
 
 
 class BoolVec(Vector):
     """Truth values."""
 
-    _kind = (numbers.Integral, np.bool_)  # type: ignore[assignment]
+    _kind = (numbers.Integral, np.bool_)
 
 
 class StringVec(Vector):

@@ -181,7 +181,7 @@ def kind_of(buf) -> Kind | None:
     head = bytes(buf[:_HEAD])
     if not head:
         return Kind(EMPTY, "empty", "copy or download it again")
-    found = _binary_kind(buf, head) or _MESSAGES.get(message_kinds.message_kind(buf))
+    found = _binary_kind(buf, head) or _MESSAGES.get(message_kinds.message_kind(buf) or "")
     if found is not None:
         return found
     if _OLD_PICKLE.match(head):
