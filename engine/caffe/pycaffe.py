@@ -6,17 +6,17 @@ from itertools import zip_longest as izip_longest
 
 import numpy as np
 
-from .compute.timer import Timer
-from .net import Net
-from .training.nccl import NCCL
-from .training.solver_updates import (
+from ._caffe import (
+    NCCL,
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
     NesterovSolver,
+    Net,
     RMSPropSolver,
     SGDSolver,
-)
+    Timer,
+)  # fmt: skip
 
 _Net_blobs, _Net_params, _Net_layer_dict, _Net_inputs, _Net_outputs, _Net_blob_loss_weights = (
     vars(Net)[name]
