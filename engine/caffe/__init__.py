@@ -46,7 +46,7 @@ from ._caffe import (
     set_solver_rank,
     solver_count,
     solver_rank,
-)  # fmt: skip
+)
 from .classifier import Classifier
 from .detector import Detector
 from .net_spec import NetSpec, layers as layers, params as params, to_proto

@@ -16,7 +16,7 @@ from ._caffe import (
     RMSPropSolver,
     SGDSolver,
     Timer,
-)  # fmt: skip
+)
 
 _Net_blobs, _Net_params, _Net_layer_dict, _Net_inputs, _Net_outputs, _Net_blob_loss_weights = (
     vars(Net)[name]
