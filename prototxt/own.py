@@ -11,6 +11,7 @@ from typing import Any
 
 from prototxt.build import NETS
 from prototxt.errors import InputError
+from prototxt.files import wrong_kind
 from prototxt.parts import POOLS, STAGES
 from prototxt.tasks import (
     TASKS,
@@ -86,6 +87,9 @@ def read_toml(path):
     except OSError as err:
         raise InputError(f"{path}: {err.strerror}") from None
     except ValueError as err:
+        wrong = wrong_kind(path, "TOML", "text")
+        if wrong:
+            raise InputError(f"{path}: {wrong}") from None
         raise InputError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
 
 

@@ -14,10 +14,21 @@ from PIL import Image
 from segmentation.params import DataError
 
 VOID = 255
+_NO_LIST = ("<", "{", "version https://git-lfs")  # how web pages, messages and pointers begin
 MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG")
+
+
+def wrong_kind(path, wanted, *accepted):
+    """That the file `path` is of another kind than `wanted` ("a picture"; `accepted` are the
+    engine's short names of kinds), and what to do; "" where the engine does not run, or knows no
+    better."""
+    import caffe  # here: PyTorch is slow to import, and this is for files that are wrong
+
+    engine = getattr(caffe, "engine", None)
+    return engine.misfit(path, wanted, *accepted) if engine else ""
 
 
 def read_lines(path, expected):
@@ -31,9 +42,14 @@ def read_lines(path, expected):
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the data set's folder right?") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; expected {expected} a line") from None
+        wrong = wrong_kind(path, f"a text of {expected} a line") or "not a text file"
+        raise DataError(f"{path}: {wrong}; expected {expected} a line") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if lines and lines[0].startswith(_NO_LIST):
+        wrong = wrong_kind(path, f"a text of {expected} a line", "text")
+        if wrong:
+            raise DataError(f"{path}: {wrong}")
     return [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -176,7 +192,10 @@ def read_picture(path, formats, max_pixels, decode):
         if os.path.getsize(path) == 0:
             raise DataError(f"{path}: the file is empty; fetch it again") from None
         kinds = "/".join(f for f in formats if f != "MPO")
-        raise DataError(f"{path}: not a {kinds} picture, or damaged at its head") from None
+        wrong = wrong_kind(path, f"a {kinds} picture")
+        raise DataError(
+            f"{path}: {wrong or f'not a {kinds} picture, or damaged at its head'}"
+        ) from None
     except Exception as error:  # Pillow's decoders raise nearly every kind
         told = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({told}); fetch it again") from None

@@ -12,6 +12,7 @@ from . import settings
 from .core import weights as _weights
 from .core.blob import Blob
 from .core.layer import TEST, TRAIN
+from .core.vectors import DtypeVec, Vector, read_only
 from .errors import InputError
 from .proto import text
 from .run import batches
@@ -21,6 +22,10 @@ from .run.plan import Plan
 from .run.wiring import Wiring
 
 
+@read_only(
+    "blobs", "params", "layers", "layer_dict", "inputs", "outputs", "bottom_names", "top_names",
+    "blob_loss_weights", "_blobs", "_blob_names", "_layer_names", "_inputs", "_outputs",
+)  # fmt: skip
 class Net:
     """A net from a prototxt, with pycaffe's interface.
 
@@ -97,13 +102,13 @@ class Net:
         )
         weights = [0.0] * len(self._blobs)
         for layer, ids in zip(self.layers, self._top_ids):
-            for i, weight in zip(ids, layer.loss_weights):
+            for i, weight in zip(ids, layer._loss_weights):
                 weights[i] = weight
         self.blob_loss_weights = OrderedDict(zip(names, weights))
 
     @property
-    def _blob_loss_weights(self) -> list[float]:
-        return list(self.blob_loss_weights.values())
+    def _blob_loss_weights(self) -> DtypeVec:
+        return DtypeVec(self.blob_loss_weights.values())
 
     # -- running --------------------------------------------------------------------------
 
@@ -202,15 +207,18 @@ class Net:
         _weights.share(self.layers, other.layers, self._where)
 
     def copy_from(self, filename) -> None:
-        """Copy the parameters of layers with the same names from a caffemodel (or `.h5`).
+        """Copy the parameters of layers with the same names from a caffemodel, or an HDF5 file:
+        its first bytes say which.
 
-        Layers that only one side has are left alone. Raises InputError, with no parameter
-        changed, when a layer's blobs differ in number or shape, or the file is broken.
+        Layers that only one side has are left alone. Of several layers of one name, the first
+        gets what a caffemodel has for any of them, and each its own from HDF5. Raises InputError,
+        with no parameter changed, when a layer's blobs differ in number or shape, or the file is
+        broken.
         """
         _weights.load(self.layers, self._learnable, filename)
 
     def load_hdf5(self, filename) -> None:
-        """Copy parameters from HDF5; as `copy_from`."""
+        """Copy parameters from HDF5, whatever the file's name; as `copy_from`."""
         _weights.load_hdf5(self.layers, self._learnable, filename)
 
     def save(self, filename, diffs: bool = False) -> None:
@@ -231,3 +239,9 @@ class Net:
 
     def _set_input_arrays(self, data, labels) -> None:
         self.set_input_arrays(data, labels)
+
+
+class NetVec(Vector):
+    """Nets: a solver's test nets."""
+
+    _kind = Net

@@ -244,7 +244,7 @@ def test_a_prediction_that_was_cut_off_is_refused(work, length):
 def test_a_jpeg_named_png_is_refused(work):
     path = work.predictions / f"{IDS[0]}.png"
     Image.fromarray(work.labels[IDS[0]]).save(path, "JPEG")
-    refused(work, (IDS[0], "not a PNG picture, or damaged at its head"))
+    refused(work, (IDS[0], "it is a picture (JPEG), not a PNG picture"))
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(work):

@@ -11,6 +11,7 @@ import numpy as np
 
 from prototxt import text
 from prototxt.build import param_str
+from prototxt.files import wrong_kind
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
 
@@ -55,8 +56,11 @@ def check_weights(path):
         raise UserError(f"{path}: no such weights file")
     if os.path.getsize(path) == 0:
         raise UserError(f"{path}: the weights file is empty")
+    wrong = wrong_kind(path, "weights", "caffemodel", "HDF5")
     if path.endswith((".solverstate", ".solverstate.h5")):
-        raise UserError(f"{path}: is a solverstate; the weights are in the .caffemodel beside it")
+        wrong = "is a solverstate; the weights are in the .caffemodel beside it"
+    if wrong:
+        raise UserError(f"{path}: {wrong}")
 
 
 def load(net_path, weights):
@@ -109,11 +113,12 @@ def _parse_weights(path):
 
     from caffe.proto import caffe_pb2
 
-    if str(path).endswith(".h5"):
+    with open(path, "rb") as file:
+        content = file.read()
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return
     try:
-        with open(path, "rb") as file:
-            net = caffe_pb2.NetParameter.FromString(file.read())
+        net = caffe_pb2.NetParameter.FromString(content)
     except DecodeError:
         raise UserError(f"{path}: the caffemodel is damaged or cut short") from None
     for layer in (*net.layer, *net.layers):

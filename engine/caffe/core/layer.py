@@ -7,6 +7,7 @@ from enum import Flag
 from ..compute.folding import LayerFold, Window
 from ..errors import InputError
 from .blob import Blob
+from .vectors import BlobVec, Vector
 
 TRAIN, TEST = 0, 1
 
@@ -24,13 +25,11 @@ class Reads(Flag):
     ALL = BOTTOMS | TOPS
 
 
-class BlobVec(list):
-    """A layer's parameter blobs, with pycaffe's `add_blob`."""
+class _Own:
+    """A layer's name, out of its LayerParameter; a layer written in Python may set another."""
 
-    def add_blob(self, *shape: int) -> Blob:
-        blob = Blob(*shape)
-        self.append(blob)
-        return blob
+    def __get__(self, layer, owner=None) -> str:
+        return "" if layer is None else layer._param.name
 
 
 class Layer:
@@ -73,11 +72,11 @@ class Layer:
     """Of a layer written in Python: what the prototxt's python_param gives it."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
-        self.layer_param = layer_param
+        self.layer_param = self._param = layer_param
         self.phase = phase
-        self.blobs = BlobVec()
+        self.__dict__["blobs"] = BlobVec()
         self.param_propagate_down: list[bool] = []
-        self.loss_weights: list[float] = []
+        self._loss_weights: list[float] = []
         # What the plan of its net says of it.
         self._folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
@@ -87,13 +86,22 @@ class Layer:
         self._lean = False
         """Its net is lean: diffs of folded blobs are folded too."""
 
-    @property
-    def type(self) -> str:
-        return self.layer_param.type
+    name = _Own()
 
     @property
-    def name(self) -> str:
-        return self.layer_param.name
+    def blobs(self) -> BlobVec:
+        """Its parameters."""
+        return self.__dict__["blobs"]
+
+    @property
+    def type(self) -> str:
+        return self._param.type
+
+    @property
+    def _traits(self):
+        """Where `num_bottom`, `is_loss` and the like are read: of a layer written in Python, which
+        may use these names for anything, where every layer has them."""
+        return Layer if self.type == "Python" else self
 
     def setup(self, bottom, top):
         pass
@@ -128,7 +136,7 @@ class Layer:
 
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""
-        return InputError(f"layer '{self.name}' ({self.type}): {message}")
+        return InputError(f"layer '{self._param.name}' ({self.type}): {message}")
 
     def canonical_axis(self, axis: int, blob: Blob) -> int:
         """`axis` counted from the front; negative axes count from the back."""
@@ -136,3 +144,9 @@ class Layer:
         if not -n <= axis < n:
             raise self.fail(f"axis {axis} is out of range for a bottom of shape {blob.shape}")
         return axis + n if axis < 0 else axis
+
+
+class LayerVec(Vector):
+    """A net's layers."""
+
+    _kind = Layer

@@ -45,7 +45,7 @@ class _Lines:
         for i, blob in enumerate(wiring.tops[index]):
             name = self._blob_name(wiring.top_ids[index], i)
             lines.append((f"{start}, top blob {name} data", blob.read()))
-        specs = layer.layer_param.param
+        specs = layer._param.param
         for i, blob in enumerate(layer.blobs):
             name = (specs[i].name if i < len(specs) else "") or str(i)
             lines.append((f"{start}, param blob {name} data", blob.read()))

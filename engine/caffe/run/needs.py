@@ -8,7 +8,7 @@ def find_needs(wiring) -> None:
     under_loss: set[int] = set()
     skipped: set[int] = set()
     for i in reversed(range(len(wiring.layers))):
-        weights = wiring.layers[i].loss_weights
+        weights = wiring.layers[i]._loss_weights
         contributes, skip = False, True
         for top, weight in zip(wiring.top_ids[i], weights):
             contributes |= bool(weight) or top in under_loss
@@ -31,7 +31,7 @@ def force_needs(wiring) -> None:
     """`force_backward`: all layers have a backward pass, to all bottoms that allow it."""
     for i, layer in enumerate(wiring.layers):
         wiring.layer_needs[i] = True
-        allowed = layer.allow_force_backward
+        allowed = layer._traits.allow_force_backward
         for j, bottom in enumerate(wiring.bottom_ids[i]):
             if j >= len(allowed) or allowed[j]:
                 wiring.bottom_needs[i][j] = True

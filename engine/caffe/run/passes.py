@@ -74,7 +74,7 @@ class Passes:
         self._loss_filled: dict[tuple[int, int], tuple] = {}
         """By layer and top of a loss: the diff memory, and its count, that hold the weight."""
         for step in plan.steps:
-            for j, weight in enumerate(step.layer.loss_weights):
+            for j, weight in enumerate(step.layer._loss_weights):
                 if weight:
                     self._fill_loss_weight(step.number, j, step.tops[j], weight)
 
@@ -96,7 +96,7 @@ class Passes:
             else:
                 step.layer.forward(step.bottoms, step.tops)
             if step.has_loss:
-                for j, weight in enumerate(step.layer.loss_weights):
+                for j, weight in enumerate(step.layer._loss_weights):
                     if weight:
                         loss = loss + self._weighted(step.number, j, step.tops[j], weight)
             for callback in after:

@@ -33,7 +33,7 @@ class Step:
         self.needs: list[bool] = wiring.bottom_needs[number]
         """Per bottom, whether backward makes its diff."""
         self.has_backward: bool = wiring.layer_needs[number]
-        self.has_loss = any(self.layer.loss_weights)
+        self.has_loss = any(self.layer._loss_weights)
         self.reach = reach
         """The numbers of the layers whose folds are planned before this one's forward pass."""
         self.folds: list = [None] * len(self.tops)

@@ -102,7 +102,7 @@ def plan(net) -> PlanTable:
     in_use = _InUse()
     folded: dict = {}  # blob's memory -> the Fold it is stored under
     for step in steps:
-        for blob, weight in zip(step.tops, step.layer.loss_weights):
+        for blob, weight in zip(step.tops, step.layer._loss_weights):
             if weight:  # it stays in the diff
                 in_use.add(blob._diff, _size(blob, None))
     forward = [_forward(step, in_use, folded) for step in steps]
@@ -110,7 +110,7 @@ def plan(net) -> PlanTable:
     if net.phase == TRAIN:
         for step in reversed(steps):
             backward[step.number] = _backward(net, step, in_use, folded, updates_early)
-    masked = {step.masks.number: step.layer.name for step in steps if step.masks}
+    masked = {step.masks.number: step.layer._param.name for step in steps if step.masks}
     rows = []
     for step, name, before, behind in zip(steps, net._layer_names, forward, backward):
         blobs = zip(step.tops, step.folds)
@@ -186,14 +186,14 @@ def _names(net, blobs) -> str:
 def _notes(net, step, masked_by: str | None, updates_early: bool) -> str:
     notes = []
     if step.masks is not None:
-        notes.append(f"does the backward pass of {step.masks.layer.name}")
+        notes.append(f"does the backward pass of {step.masks.layer._param.name}")
     if masked_by is not None:
         notes.append(f"backward is done by {masked_by}")
     if step.released:
         notes.append(f"forward gives back {_names(net, step.released)}")
     if net.phase == TRAIN:
         if step.made_again:
-            again = ", ".join(earlier.layer.name for earlier in step.made_again)
+            again = ", ".join(earlier.layer._param.name for earlier in step.made_again)
             notes.append(f"backward runs {again} forward again")
         if step.released_after_backward:
             notes.append(f"backward gives back {_names(net, step.released_after_backward)}")

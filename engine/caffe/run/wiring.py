@@ -6,8 +6,9 @@ import numpy as np
 
 from ..core.blob import Blob
 from ..core.graph import filter_layers, insert_splits
-from ..core.layer import Layer
+from ..core.layer import LayerVec
 from ..core.learnable import Learnable
+from ..core.vectors import BlobVec, IntVec, RawBlobVec, StringVec
 from ..errors import InputError
 from ..layers import create
 from .needs import find_needs, force_needs
@@ -33,13 +34,13 @@ class Wiring:
     def __init__(self, param, where: str):
         self.where = where
         self.phase: int = param.state.phase
-        self.layers: list[Layer] = []
-        self.layer_names: list[str] = []
-        self.blobs: list[Blob] = []
-        self.blob_names: list[str] = []
+        self.layers = LayerVec()
+        self.layer_names = StringVec()
+        self.blobs = BlobVec()
+        self.blob_names = StringVec()
         self.bottom_ids, self.top_ids = Ids(), Ids()
         self.learnable = Learnable()
-        self.inputs: list[int] = []
+        self.inputs = IntVec()
         """The numbers of the blobs that Input layers make."""
         self.blob_needs: list[bool] = []
         """Per blob, whether a parameter that is learned lies below it."""
@@ -58,10 +59,10 @@ class Wiring:
         find_needs(self)
         if param.force_backward:
             force_needs(self)
-        self.outputs = [self._by_name[name] for name in sorted(self._unread)]
+        self.outputs = IntVec(self._by_name[name] for name in sorted(self._unread))
         """The numbers of the blobs that no layer reads, by name."""
-        self.bottoms = [[self.blobs[i] for i in ids] for ids in self.bottom_ids]
-        self.tops = [[self.blobs[i] for i in ids] for ids in self.top_ids]
+        self.bottoms = [self._blobs_of(ids) for ids in self.bottom_ids]
+        self.tops = [self._blobs_of(ids) for ids in self.top_ids]
 
     def _add_layer(self, layer_param) -> None:
         if not layer_param.HasField("phase"):
@@ -78,8 +79,10 @@ class Wiring:
         del layer_param.blobs[:]
         bottom_ids = [self._read(layer, name) for name in layer_param.bottom]
         top_ids = [self._add_top(layer, i) for i in range(len(layer_param.top))]
-        if layer.auto_tops:
-            while len(top_ids) < max(layer.num_top[0], layer.equal_bottoms_tops * len(bottom_ids)):
+        traits = layer._traits
+        if traits.auto_tops:
+            fewest = max(traits.num_top[0], traits.equal_bottoms_tops * len(bottom_ids))
+            while len(top_ids) < fewest:
                 top_ids.append(self._add_blob(ANONYMOUS))
         if layer_param.type == "Input":
             self.inputs.extend(top_ids)
@@ -87,8 +90,11 @@ class Wiring:
         self.layer_names.append(layer_param.name)
         self.bottom_ids.append(bottom_ids)
         self.top_ids.append(top_ids)
-        _set_up(layer, [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids])
+        _set_up(layer, self._blobs_of(bottom_ids), self._blobs_of(top_ids))
         self._add_needs(layer, bottom_ids, top_ids)
+
+    def _blobs_of(self, ids: list[int]) -> RawBlobVec:
+        return RawBlobVec(self.blobs[i] for i in ids)
 
     def _read(self, layer, name: str) -> int:
         if name not in self._unread:
@@ -97,7 +103,7 @@ class Wiring:
         return self._by_name[name]
 
     def _add_top(self, layer, i: int) -> int:
-        param = layer.layer_param
+        param = layer._param
         name = param.top[i]
         in_place = i < len(param.bottom) and param.bottom[i] == name
         if not in_place and name in self._by_name:
@@ -122,7 +128,7 @@ class Wiring:
         learns = any(layer.param_propagate_down) or any(needs)
         for index in top_ids:
             self.blob_needs[index] = learns
-        self.bottom_needs.append(list(layer.layer_param.propagate_down) or needs)
+        self.bottom_needs.append(list(layer._param.propagate_down) or needs)
         self.layer_needs.append(learns)
 
 
@@ -138,20 +144,22 @@ def _add_blob(layer, proto) -> None:
     blob.data[...] = values.reshape(shape)
 
 
-def _set_up(layer, bottom: list[Blob], top: list[Blob]) -> None:
+def _set_up(layer, bottom: RawBlobVec, top: RawBlobVec) -> None:
     for what, blobs, (least, most) in (
-        ("bottom", bottom, layer.num_bottom),
-        ("top", top, layer.num_top),
+        ("bottom", bottom, layer._traits.num_bottom),
+        ("top", top, layer._traits.num_top),
     ):
         if len(blobs) < least or (most is not None and len(blobs) > most):
             wanted = str(least) if least == most else f"{least} to {most or 'any number'}"
             raise layer.fail(f"takes {wanted} {what} blobs, is given {len(blobs)}")
-    if layer.equal_bottoms_tops and len(bottom) != len(top):
+    if layer._traits.equal_bottoms_tops and len(bottom) != len(top):
         raise layer.fail(f"takes as many tops as bottoms, not {len(top)} for {len(bottom)}")
     layer.setup(bottom, top)
     layer.reshape(bottom, top)
-    given = layer.layer_param.loss_weight
+    given = layer._param.loss_weight
     if given and len(given) != len(top):
         raise layer.fail(f"loss_weight is given {len(given)} times for {len(top)} tops")
-    weights = list(given) or [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(top))]
-    layer.loss_weights = weights
+    is_loss = layer._traits.is_loss
+    layer._loss_weights = list(given) or [
+        1.0 if is_loss and i == 0 else 0.0 for i in range(len(top))
+    ]

@@ -12,9 +12,10 @@ import numpy as np
 from ..compute import rng
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
+from ..core.vectors import read_only
 from ..errors import Error, InputError
 from ..log import log
-from ..net import Net
+from ..net import Net, NetVec
 from ..proto import text
 from ..ranks import solver_rank
 from ..run.debug_info import log_parameters, set_debug_info
@@ -28,6 +29,7 @@ STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
 
 
+@read_only("net", "test_nets", "param")
 class Solver(ParamUpdates):
     """What all solvers share: nets, the loop, display, tests, snapshots.
 
@@ -36,6 +38,8 @@ class Solver(ParamUpdates):
     """
 
     type = ""
+    iter = 0
+    """How many iterations are done."""
 
     def __init__(self, param_file):
         path = os.fspath(param_file)
@@ -45,14 +49,13 @@ class Solver(ParamUpdates):
             if self.param.random_seed >= 0:  # no two solvers draw the same dropout masks
                 rng.set_random_seed(self.param.random_seed + solver_rank())
             self.net = solver_nets.training_net(self.param, path)
-            self.test_nets = solver_nets.test_nets(self.param, path)
+            self.test_nets = NetVec(solver_nets.test_nets(self.param, path))
         except InputError as error:
             message = str(error)
             raise InputError(message if path in message else f"{path}: {message}") from None
         solver_nets.load_weights(self.param, [self.net, *self.test_nets])
         for net in self.test_nets:
             set_debug_info(net, self.param.debug_info)
-        self.iter = 0
         self._current_step = 0
         self._step_reached_at = -1  # the iteration that raised _current_step
         self._losses = SmoothedLoss(self.param.average_loss)
