@@ -18,19 +18,13 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from segmentation.files import (
-    MAX_PIXELS,
-    VOID,
-    find,
-    read_bgr,
-    read_millimetres,
-    read_picture,
-    read_split,
-    split_file,
-)
+from segmentation.files import find
+from segmentation.labels import VOID
 from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.lists import read_split, split_file
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, DataError, folder, integer, mean
+from segmentation.pictures import MAX_PIXELS, read_bgr, read_millimetres, read_picture
 
 CLASS_COUNT = 40
 
@@ -42,12 +36,12 @@ MEANS = {
 """One number per channel of each top, in the blob's channel order: of the FCN reference's nets."""
 
 FILES = {
-    "color": (os.path.join("data", "images"), ".png", "image"),
-    "depth": (os.path.join("data", "depth"), ".png", "depth map"),
-    "hha": (os.path.join("data", "hha"), ".png", "HHA image (tools/hha.py makes it)"),
-    "label": ("segmentation", ".mat", "label"),
+    "color": (os.path.join("data", "images"), (".png",), "image"),
+    "depth": (os.path.join("data", "depth"), (".png",), "depth map"),
+    "hha": (os.path.join("data", "hha"), (".png",), "HHA image (tools/hha.py makes it)"),
+    "label": ("segmentation", (".mat",), "label"),
 }
-"""Of each top: folder, extension, what it is. The files' names are img_<id>."""
+"""Of each top: folder, endings, what it is. The files' names are img_<id>."""
 
 
 def tops(value):
@@ -151,8 +145,8 @@ class NYUDSegDataLayer(SegmentationLayer):
         def paths(name):
             found = {}
             for top in params["tops"]:
-                place, extension, what = FILES[top]
-                found[top] = find(os.path.join(root, place), f"img_{name}", (extension,), what)
+                place, endings, what = FILES[top]
+                found[top] = find(os.path.join(root, place), f"img_{name}", endings, what)
             return found
 
         def read(paths):

@@ -34,8 +34,8 @@ from collections import namedtuple
 
 import numpy as np
 from PIL import Image
-from segmentation.files import read_millimetres, read_rgb
 from segmentation.params import DataError
+from segmentation.pictures import read_millimetres, read_rgb
 
 from tools.common import workers
 from tools.common.cli import Failure, Progress, UserError, error_line, processors, run, warn

@@ -3,9 +3,9 @@
     python tools/infer.py --net NET/deploy.prototxt --weights W IMAGE|FOLDER... --out DIR \
         [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu]
 
-Folders are searched recursively. Images are taken as stored: an EXIF orientation is not applied,
-so that masks fit the stored pixels. Images that cannot be read are named and skipped; the exit
-code is then 1.
+Folders are searched recursively, but for hidden files. A JPEG with an EXIF orientation is turned
+upright, as it is in training; its mask has the size at which it is shown. Images that cannot be
+read are named and skipped; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections import namedtuple
 
 import numpy as np
 from nyud_layers import read_hha
-from segmentation.files import read_rgb
+from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
+from segmentation.lists import IMAGE_ENDINGS
+from segmentation.pictures import read_rgb
 
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder
@@ -34,8 +36,6 @@ from tools.common.nets import (
 from tools.common.pictures import legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MAX_SIDE = 1280
 
 Job = namedtuple("Job", "image mask overlay")
@@ -59,12 +59,12 @@ def find_images(paths, out):
         for folder, inner, files in os.walk(path):
             inner[:] = sorted(d for d in inner if os.path.realpath(os.path.join(folder, d)) != out)
             below = os.path.relpath(folder, path)
-            for file in sorted(f for f in files if f.lower().endswith(EXTENSIONS)):
+            for file in sorted(images_in(files)):
                 stem = os.path.splitext(file)[0]
                 name = stem if below == "." else os.path.join(below, stem)
                 found.append((os.path.join(folder, file), name))
         if len(found) == before:
-            raise UserError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
+            raise UserError(f"{path}: holds no images ({', '.join(IMAGE_ENDINGS)})")
     return found
 
 
@@ -166,8 +166,8 @@ def side(text):
 def parser():
     p = argparse.ArgumentParser(
         prog="infer.py",
-        description="Segment photographs. EXIF orientation is not applied: masks fit the stored "
-        "pixels.",
+        description="Segment photographs. A JPEG is turned as its EXIF orientation says, and its "
+        "mask with it.",
     )
     p.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="NET/deploy.prototxt")
@@ -225,7 +225,7 @@ def main(argv):
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:
             try:
-                rgb = read_rgb(job.image, FORMATS) if reverse else read_hha(job.image)
+                rgb = read_rgb(job.image) if reverse else read_hha(job.image)
                 labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1

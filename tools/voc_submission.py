@@ -25,18 +25,11 @@ import tarfile
 from collections import Counter
 
 import numpy as np
-from PIL import Image
-from segmentation.files import (
-    IMAGE_EXTENSIONS,
-    IMAGE_FORMATS,
-    MAX_PIXELS,
-    VOID,
-    find,
-    read_picture,
-    read_split,
-    split_file,
-)
+from segmentation.files import find
+from segmentation.labels import VOID
+from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.params import DataError
+from segmentation.pictures import MAX_PIXELS, read_picture, size
 
 from prototxt.tasks import VOC_CLASSES
 from tools.common.cli import Failure, Progress, UserError, run, warn
@@ -112,10 +105,8 @@ def packed(path, labels, palette):
 def photograph_size(folder, name):
     """(height, width) of a photograph, or None where it is not there or cannot be read."""
     try:
-        path = find(folder, name, IMAGE_EXTENSIONS, "image")
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            return image.size[::-1]
-    except Exception:  # Pillow raises nearly every kind
+        return size(find(folder, name, IMAGE_ENDINGS, "image"))
+    except DataError:
         return None
 
 

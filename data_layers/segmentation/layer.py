@@ -26,9 +26,11 @@ from collections import namedtuple
 import numpy as np
 
 import caffe
-from segmentation.files import VOID, check_labels, check_sizes
+from segmentation.labels import VOID, check_labels, check_sizes
+from segmentation.lists import fault
 from segmentation.order import Ahead, Ended, Order, flips
 from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
+from segmentation.pictures import orientation
 
 COMMON = {
     "split": (string, REQUIRED),
@@ -48,6 +50,16 @@ find   find(id) -> {top: path}; raises DataError if a file is missing
 read   read(paths) -> {top: H x W x C or H x W array} in the blob's channel order, means not yet
        subtracted
 """
+
+
+def locate(source, name):
+    """{top: path} of an id of a Source. Raises DataError, which speaks of the list where the id's
+    own form is why a file is missing."""
+    try:
+        return source.find(name)
+    except DataError as error:
+        reason = fault(name)
+        raise DataError(f"{source.where}: {reason}") if reason else error from None
 
 
 class SegmentationLayer(caffe.Layer):
@@ -95,7 +107,7 @@ class SegmentationLayer(caffe.Layer):
         missing = []
         for name in source.ids:
             try:
-                source.find(name)
+                locate(source, name)
             except DataError as error:
                 missing.append(str(error))
         if missing:
@@ -130,9 +142,9 @@ class SegmentationLayer(caffe.Layer):
         order = Order(len(source.ids), self.randomize, seed_)
 
         def load(k):
-            paths = source.find(source.ids[order(k)])
+            paths = locate(source, source.ids[order(k)])
             arrays = source.read(paths)
-            check_sizes({paths[top]: arrays[top] for top in tops})
+            check_sizes({paths[top]: arrays[top] for top in tops}, orientation)
             if "label" in arrays:
                 check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
             flip = mirror and flips(seed_, k)

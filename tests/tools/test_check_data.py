@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from segmentation.files import read_label
+from segmentation.pictures import read_label
 
 from tests.helpers.data_sets import (
     IMAGE_DEFECTS,
@@ -294,7 +294,7 @@ def refused(*arguments):
 def test_a_data_set_that_is_not_there_is_refused_in_one_line(data, tmp_path):
     shutil.rmtree(data / LISTS)
     told = refused("--own", write_toml(tmp_path / "x.toml", data))
-    assert told.startswith(f"{data / LISTS}/train.txt: no such split file (nor its folder")
+    assert told.startswith(f"{data / LISTS}/train.txt: no such split file, nor is there its folder")
     assert told.endswith("; nor can any other split's list be read")
     told = refused("--task", "voc", "--data", tmp_path)
     assert told.startswith(f"{tmp_path}/voc/{LISTS}/train.txt: no such split file")

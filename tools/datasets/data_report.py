@@ -6,7 +6,7 @@ import collections
 import os
 
 import numpy as np
-from segmentation.files import VOID
+from segmentation.labels import VOID
 
 from tools.common.tables import table
 from tools.datasets.data_walk import class_count
