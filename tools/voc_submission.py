@@ -34,7 +34,7 @@ from segmentation.pictures import MAX_PIXELS, read_picture, size
 from prototxt.tasks import VOC_CLASSES
 from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
-from tools.common.pictures import indexed, voc_palette
+from tools.common.pictures import indexed, palette_kind
 from tools.common.tables import table
 
 TEST_IMAGES = 1456
@@ -72,24 +72,6 @@ def read_prediction(path):
             f"{len(VOC_CLASSES) - 1}"
         )
     return labels.astype(np.uint8), palette
-
-
-def palette_kind(labels, palette):
-    """How the colours of a prediction's classes agree with VOC's: "voc", "other" or "shuffled".
-
-    "shuffled": some class has the colour of another one, as where colours were turned into a
-    palette anew, and pixel values are no longer class numbers.
-    """
-    used = np.unique(labels)
-    if palette is None or used[-1] >= len(palette):
-        return "other"
-    colours = voc_palette(len(VOC_CLASSES))
-    differ = (palette[used] != colours[used]).any(axis=1)
-    if not differ.any():
-        return "voc"
-    things = {tuple(colour) for colour in colours[1:].tolist()}
-    moved = any(tuple(colour) in things for colour in palette[used[differ]].tolist())
-    return "shuffled" if moved else "other"
 
 
 def packed(path, labels, palette):

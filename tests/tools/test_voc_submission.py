@@ -16,7 +16,7 @@ from PIL import Image
 
 from tools import voc_submission
 from tools.common import cli
-from tools.common.pictures import save_indexed, voc_palette
+from tools.common.pictures import palette_kind, save_indexed, voc_palette
 
 IDS = ["2008_000006", "2008_000011", "2012_004331"]
 SIZES = [(6, 9), (8, 5), (7, 7)]
@@ -371,4 +371,4 @@ def test_a_palette_is_vocs_only_if_every_class_has_its_own_colour(values, order)
     labels = np.array([values], np.uint8)
     palette = voc_palette(21)[list(order)]
     right = all(order[value] == value for value in values)
-    assert (voc_submission.palette_kind(labels, palette) == "voc") == right
+    assert (palette_kind(labels, palette) == "voc") == right

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from prototxt.tasks import VOID
+from prototxt.tasks import VOC_CLASSES, VOID
 from tools.common.files import write_atomic
 
 
@@ -24,6 +24,25 @@ def voc_palette(count=256):
             bit = labels >> (3 * level + channel) & 1
             colours[:, channel] |= (bit << (7 - level)).astype(np.uint8)
     return colours
+
+
+def palette_kind(labels, palette):
+    """How the colours of VOC's classes in a label map agree with VOC's: "voc", "other" or
+    "shuffled".
+
+    palette is n x 3 uint8, or None. "shuffled": some class has the colour of another one, as where
+    colours were turned into a palette anew, and pixel values are no longer class numbers.
+    """
+    used = np.unique(labels)
+    if palette is None or not used.size or used[-1] >= len(palette):
+        return "other"
+    colours = voc_palette(len(VOC_CLASSES))
+    differ = (palette[used] != colours[used]).any(axis=1)
+    if not differ.any():
+        return "voc"
+    things = {tuple(colour) for colour in colours[1:].tolist()}
+    moved = any(tuple(colour) in things for colour in palette[used[differ]].tolist())
+    return "shuffled" if moved else "other"
 
 
 def indexed(labels):

@@ -14,12 +14,12 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from segmentation.files import find
+from segmentation.files import LABEL_ENDINGS, find
 from segmentation.labels import VOID, check_labels, check_sizes
 from segmentation.layer import locate
 from segmentation.lists import IMAGE_ENDINGS, fault
 from segmentation.params import DataError
-from segmentation.pictures import orientation
+from segmentation.pictures import orientation, read_palette
 
 from tools.common import workers
 
@@ -50,6 +50,12 @@ class Contents:
     """of the picture's bytes; None if it could not be read"""
     counts: np.ndarray | None = None
     """256 int64: pixels of each label value; None if the label is not sound"""
+    size: tuple | None = None
+    """(height, width) of the picture; None if it could not be read"""
+    orientation: int = 1
+    """the EXIF orientation that the picture was turned by"""
+    colours: dict | None = None
+    """{label value: (red, green, blue)} of a sound label's palette; None if it has none"""
     whole: bool = False
     """All its files were read"""
 
@@ -90,6 +96,8 @@ def examine(layer, params, source, name, sound=None):
     found.picture = next((top for top in layer.top_names(params) if top != "label"), "")
     if found.picture in arrays:
         found.digest = _digest(found.paths[found.picture])
+        found.size = arrays[found.picture].shape[:2]
+        found.orientation = orientation(found.paths[found.picture])
     found.whole = complete and len(arrays) == len(found.paths)
     (first, *others) = arrays or [None]
     for top in others:
@@ -99,6 +107,7 @@ def examine(layer, params, source, name, sound=None):
         path, label = found.paths["label"], arrays["label"]
         if _checked(found, source, check_labels, path, label, class_count(layer, params)):
             found.counts = np.bincount(label.astype(np.uint8).ravel(), minlength=256)
+            found.colours = _colours(path, found.counts)
     return found
 
 
@@ -120,6 +129,15 @@ def _read(found, source, paths, tops):
     except Exception as error:  # whatever a decoder raises: one bad file must not end the walk
         found.problems.append(problem(error, source.where, list(found.paths.values())))
         return {}
+
+
+def _colours(path, counts):
+    """{value: colour} of the values in a palette PNG; None for another file."""
+    palette = read_palette(path) if path.lower().endswith(LABEL_ENDINGS) else None
+    if palette is None:
+        return None
+    used = [v for v in np.flatnonzero(counts).tolist() if v < len(palette)]
+    return {value: tuple(palette[value].tolist()) for value in used}
 
 
 def check_png(path):
@@ -156,7 +174,7 @@ def _locate(found, source, name, sound):
         try:
             found.paths[top] = find(*os.path.split(stem), endings, "file") if stem else ""
         except DataError as error:
-            if first[0] not in [stem + ending for ending in endings]:
+            if os.path.splitext(first[0])[0] != stem:
                 found.problems.append(problem(error, source.where))
     found.paths = {top: path for top, path in found.paths.items() if path}
     return False
