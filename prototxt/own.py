@@ -23,11 +23,16 @@ from prototxt.tasks import (
     staged_starts,
 )
 
+COPY = "task.toml"
+"""The name of the TOML's copy beside the nets that were made from it."""
+
 NUMBER = (int, float)
 
 KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
-    "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
+    "": dict(
+        name=str, classes=list, palette=list, mean=list, nets=list, data=dict, training=dict,
+    ),
     "data": dict(
         root=str, images=str, labels=str, splits=str, train=str, val=str, val_images=int,
         shrink=int, mirror=bool,
@@ -140,7 +145,7 @@ class _Table:
                 hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(allowed)}"
                 self.fail(key, f"unknown {value!r}; {hint}")
             if list(values).count(value) > 1:
-                self.fail(key, f"{value!r} stands there twice")
+                self.fail(key, f"{value!r} is listed twice; each may be listed once")
         return tuple(values)
 
     def numbers(self, key, default):
@@ -180,7 +185,7 @@ def _count(table, folder, split):
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:
-        with open(listed, encoding="utf-8") as file:
+        with open(listed, encoding="utf-8-sig") as file:
             count = sum(1 for line in file if line.strip())
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "not text"
@@ -231,6 +236,18 @@ def _schedule(table):
     return Schedule(lr_policy=policy, policy=parameters, **given)
 
 
+def _palette(table, count):
+    """The colours of the classes as tuples; () where the file gives none."""
+    colours = table.get("palette", ())
+    for colour in colours:
+        whole = isinstance(colour, list) and all(type(v) is int for v in colour)
+        if not whole or len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
+            table.fail("palette", f"a colour is [red, green, blue], each 0 to 255; not {colour!r}")
+    if colours and len(colours) != count:
+        table.fail("palette", f"needs a colour for each of the {count} classes, has {len(colours)}")
+    return tuple(map(tuple, colours))
+
+
 def _score_filler(table):
     if not table.values:
         return ()
@@ -244,6 +261,19 @@ def _skip_scales(table):
         pools = ", ".join(POOLS)
         table.fail("skip_scales", f"must be one number for each of {pools}; has {len(scales)}")
     return scales
+
+
+def copy_text(path):
+    """The text of the TOML file `path` for its copy beside the nets. Raises InputError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"{path}: {getattr(err, 'strerror', None) or 'not UTF-8'}") from None
+    made_by = "by `python -m prototxt.generate --own`, for the names of the classes.\n"
+    if text.startswith("# Copied from ") and made_by in text:
+        return text
+    return f"# Copied from {os.path.basename(path)} {made_by}{text}"
 
 
 def load(path, root=None, counted=True):
@@ -282,6 +312,7 @@ def load(path, root=None, counted=True):
     return Task(
         name=name,
         classes=classes,
+        palette=_palette(top, len(classes)),
         train=train,
         val=val,
         schedule=schedule,

@@ -82,10 +82,11 @@ def without_data(net):
     return made
 
 
-def build(net, path):
-    """The caffe.Net (TRAIN) of a NetParameter, without its data: no data set is needed.
+def build(net, path, make=None):
+    """The caffe.Net of a NetParameter, without its data: no data set is needed.
 
     path: the file that the net was read from, which an error of the engine's then names.
+    make(file): makes the net that is in a prototxt; without it, one in TRAIN phase.
     """
     handle, part = tempfile.mkstemp(suffix=".prototxt")
     try:
@@ -94,7 +95,7 @@ def build(net, path):
                 file.write(text_format.MessageToString(without_data(net)))
         except OSError as error:
             raise OSError(error.errno, error.strerror, part) from None  # write() names no file
-        return caffe.Net(part, caffe.TRAIN)
+        return make(part) if make else caffe.Net(part, caffe.TRAIN)
     except RuntimeError as error:
         if getattr(error, "exit_code", None) != InputError.exit_code:
             raise

@@ -33,7 +33,7 @@ from tools.common.nets import (
     load,
     read_net,
 )
-from tools.common.pictures import legend, overlay, save_indexed, save_png
+from tools.common.pictures import colours_of, legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
 
 MAX_SIDE = 1280
@@ -175,7 +175,11 @@ def parser():
     p.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
     p.add_argument("--classes", metavar="FILE", help="class names, one a line")
-    p.add_argument("--task", help="a task's name or TOML file: class names, mean, shrink")
+    p.add_argument(
+        "--task",
+        help="a task's name or TOML file: class names, palette, mean, shrink (default: of the TOML "
+        "that the net was made from, or by folder)",
+    )
     p.add_argument(
         "--mean",
         type=bgr_mean,
@@ -198,7 +202,7 @@ def main(argv):
     args = parser().parse_args(argv)
     jobs = image_jobs(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
-    mean, shrink, reverse = input_settings(task, args.net)
+    mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)
     mean = args.mean or mean
     make_folder(args.out)
     select_device(args)
@@ -217,10 +221,11 @@ def main(argv):
         names = class_names(args, task, count, "class {}")
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
+    colours = colours_of(task)
     if args.overlay:
         key = os.path.join(args.out, "legend.png")
         if not any(key in (job.image, job.mask, job.overlay) for job in jobs):
-            save_png(key, legend(names))
+            save_png(key, legend(names, colours=colours))
     failed = 0
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:
@@ -233,9 +238,10 @@ def main(argv):
                 bar.clear()
                 warn(f"skipped: {text if job.image in text else job.image + ': ' + text}")
             else:
-                save_indexed(job.mask, labels)
+                save_indexed(job.mask, labels, colours)
                 if job.overlay:
-                    save_png(job.overlay, overlay(rgb, labels, background=background))
+                    drawn = overlay(rgb, labels, background=background, colours=colours)
+                    save_png(job.overlay, drawn)
                 bar.write(f"{job.image} -> {job.mask}: {shares(labels, names)}")
             bar.update()
     if failed:

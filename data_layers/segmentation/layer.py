@@ -114,6 +114,26 @@ class SegmentationLayer(caffe.Layer):
             more = f" (and {len(missing) - 1} more of {source.where})" if len(missing) > 1 else ""
             raise DataError(missing[0] + more)
 
+    @classmethod
+    def arrays(cls, params, source, name):
+        """{top: array} of the id `name` of a Source, as its files hold them, checked.
+
+        params: as `parse` returns them. Raises DataError.
+        """
+        paths = locate(source, name)
+        arrays = source.read(paths)
+        check_sizes({paths[top]: arrays[top] for top in cls.top_names(params)}, orientation)
+        if "label" in arrays:
+            check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
+        return arrays
+
+    @classmethod
+    def blobs(cls, params, arrays, flip=False):
+        """What the tops hold of such arrays, a tuple of float32 arrays 1 x C x h x w."""
+        means, shrink = cls.means(params), params["shrink"]
+        tops = cls.top_names(params)
+        return tuple(to_blob(arrays[top], means.get(top), shrink, flip) for top in tops)
+
     def setup(self, bottom, top):
         params = self.parse(self.param_str)
         name = type(self).__name__
@@ -137,18 +157,13 @@ class SegmentationLayer(caffe.Layer):
     def _loader(self):
         """load(k) -> tuple of top arrays of the k-th item; holds no reference to the layer."""
         params, source, seed_ = self.params, self.source, self.seed
-        tops, means = self.top_names(params), self.means(params)
+        type_ = type(self)
         mirror = params["mirror"] and "train" in params["split"]
         order = Order(len(source.ids), self.randomize, seed_)
 
         def load(k):
-            paths = locate(source, source.ids[order(k)])
-            arrays = source.read(paths)
-            check_sizes({paths[top]: arrays[top] for top in tops}, orientation)
-            if "label" in arrays:
-                check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
-            flip = mirror and flips(seed_, k)
-            return tuple(to_blob(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
+            arrays = type_.arrays(params, source, source.ids[order(k)])
+            return type_.blobs(params, arrays, mirror and flips(seed_, k))
 
         return load
 
