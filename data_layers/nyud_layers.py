@@ -49,7 +49,7 @@ def tops(value):
     names = tuple(value) if isinstance(value, (list, tuple)) else ()
     known = all(isinstance(name, str) and name in FILES for name in names)
     if not names or not known or len(set(names)) < len(names):
-        raise ValueError(f"expected some of {', '.join(map(repr, FILES))}, none twice")
+        raise ValueError(f"expected some of {', '.join(map(repr, FILES))}, each at most once")
     return names
 
 
@@ -93,8 +93,9 @@ def read_nyud_label(path, classes=CLASS_COUNT):
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise DataError(
-            f"{path}: stored label {stored[row, column]:.0f} at row {row}, column {column} is not "
-            f"one of 1 to {classes} or 0 for void; mend the label, or set 'classes' in param_str"
+            f"{path}: stored label {stored[row, column]:.0f} at row {row}, column {column} is no "
+            f"class: they are 1 to {classes}, and 0 is void; mend the label, or set 'classes' in "
+            "param_str"
         )
     label = stored.astype(np.uint8)
     label -= 1  # 0 wraps around to 255, which is void everywhere

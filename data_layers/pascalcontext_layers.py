@@ -74,8 +74,8 @@ def class_table(context_dir, classes=CLASS_COUNT):
         del chosen[0]
     if len(chosen) != classes - 1:
         raise DataError(
-            f"{class_list}: a class list that does not match: {len(chosen)} names, but 'classes' "
-            f"is {classes} with background; mend the list, or set 'classes' in param_str"
+            f"{class_list}: has {len(chosen)} names, but {classes - 1} are expected ('classes' is "
+            f"{classes}, with background); mend the list, or set 'classes' in param_str"
         )
     table = np.full(max(fine.values()) + 1, -1, np.int16)
     table[list(fine.values())] = 0

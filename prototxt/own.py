@@ -189,9 +189,9 @@ def _count(table, folder, split):
             count = sum(1 for line in file if line.strip())
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "not text"
-        table.fail("val_images", f"is not given, and {listed} cannot be counted: {why}")
+        table.fail("val_images", f"is not given, and the ids of {listed} cannot be counted: {why}")
     if not count:
-        table.fail("val", f"{listed} names no image")
+        table.fail("val", f"{listed} names no image; it needs one id a line")
     return count
 
 
@@ -226,7 +226,7 @@ def _schedule(table):
     table.at_least("stepsize", 1)
     steps = table.numbers("stepvalue", ())
     if any(not isinstance(step, int) for step in steps) or list(steps) != sorted(set(steps)):
-        table.fail("stepvalue", "must be rising whole numbers")
+        table.fail("stepvalue", "must be whole numbers, each larger than the one before it")
     parameters = tuple((k, steps if k == "stepvalue" else table.get(k)) for k in needed)
     table.need("base_lr", "the learning rate, such as 1e-10 for a summed loss")
     table.need("iterations", "how long to train")
@@ -295,7 +295,7 @@ def load(path, root=None, counted=True):
     if not classes:
         top.fail("classes", "is empty: name at least one class")
     if len(classes) > VOID:
-        top.fail("classes", f"{len(classes)} classes; at most {VOID}, label {VOID} being void")
+        top.fail("classes", f"{len(classes)} classes; at most {VOID}, as label {VOID} means void")
     mean = top.numbers("mean", VOC_MEAN)
     if len(mean) != len(VOC_MEAN):
         top.fail("mean", f"must be {len(VOC_MEAN)} numbers (B, G, R), has {len(mean)}")

@@ -27,7 +27,10 @@ def read_prototxt(path):
     """The NetParameter of a net to be initialised: it has layers, and they are not in V1."""
     net = parse(path)
     if net.layers:
-        raise InputError(f"{path}: a V1 net (layers {{}}); upgrade it with upgrade_net_proto_text")
+        raise InputError(
+            f"{path}: a V1 net (layers {{}}), Caffe's old format; `python -m caffe "
+            "upgrade_net_proto_text OLD NEW` renews it"
+        )
     if not net.layer:
         raise InputError(f"{path}: the net has no layers")
     return net

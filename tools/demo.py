@@ -129,7 +129,7 @@ def main(argv):
     earlier = glob.glob(glob.escape(prefix) + "_iter_*")
     if earlier and not os.path.isfile(at["seen"]):
         raise UserError(
-            f"--out {out}: holds {earlier[0]}, which is no demo's; choose another folder"
+            f"--out {out}: holds {earlier[0]}, which no demo has made; choose another folder"
         )
     for old in [*earlier, log]:  # of an earlier demo
         with contextlib.suppress(FileNotFoundError):

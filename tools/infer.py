@@ -109,7 +109,8 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     blob.data[...] = data
     labels = segment_once(net, layer, "the image")
     if labels.shape != data.shape[2:]:
-        raise UserError(f"blob {layer!r} is {labels.shape}, but the image {data.shape[2:]}")
+        found, wanted = ("x".join(map(str, shape)) for shape in (labels.shape, data.shape[2:]))
+        raise UserError(f"blob {layer!r} has {found} scores, but the image {wanted} pixels")
     return labels.repeat(factor, 0).repeat(factor, 1)[:height, :width]
 
 

@@ -41,7 +41,7 @@ class Split:
 
     def __init__(self, proto, path):
         self.layer, params = data_layer(proto, path)
-        if not hasattr(self.layer, "blobs"):
+        if not hasattr(self.layer, "tops_of"):
             raise UserError(
                 f"{path}: data layer {self.layer.__name__} cannot give single images; only layers "
                 "made on segmentation.SegmentationLayer can"
@@ -154,8 +154,8 @@ def main(argv):
     pictures, texts, seen = [], [], set()
     with Progress(len(ids), "segmenting", "images") as bar:
         for name in ids:
-            arrays = split.layer.arrays(split.params, split.source, name)
-            truth, blobs = arrays["label"], split.layer.blobs(split.params, arrays)
+            arrays = split.layer.read_item(split.params, split.source, name)
+            truth, blobs = arrays["label"], split.layer.tops_of(split.params, arrays)
             guess = predict(net, blobs, inputs, args.layer, truth.shape, name)
             rgb, masks = smaller(split.photograph(arrays), [truth, guess], args.max_side)
             pictures += views(rgb, *masks, background=background, colours=colours)

@@ -244,13 +244,19 @@ def main(argv):
     ids, images = inputs(args)
     more = extras(args.predictions, ids)
     if more:
-        warn(f"{args.predictions}: {len(more)} PNGs of no listed id left out, as {more[0]}.png")
+        warn(
+            f"{args.predictions}: {len(more)} PNGs are left out, since their ids are not listed, "
+            f"such as {more[0]}.png"
+        )
     found = pack(args, ids, images)
     if found["unsized"]:
-        warn(f"{images}: no photograph that can be read of {found['unsized']} ids; not compared")
+        warn(
+            f"{images}: the photographs of {found['unsized']} ids cannot be read; the sizes of "
+            "their predictions are not checked"
+        )
     if found["shuffled"]:
         warn(
-            f"{len(found['shuffled'])} predictions have VOC's colours at other numbers, as "
+            f"{len(found['shuffled'])} predictions have VOC's colours at other numbers, such as "
             f"{found['shuffled'][0]}.png; the numbers were taken, not the colours"
         )
     print("\n".join(report(args, found)), flush=True)

@@ -115,7 +115,7 @@ class SegmentationLayer(caffe.Layer):
             raise DataError(missing[0] + more)
 
     @classmethod
-    def arrays(cls, params, source, name):
+    def read_item(cls, params, source, name):
         """{top: array} of the id `name` of a Source, as its files hold them, checked.
 
         params: as `parse` returns them. Raises DataError.
@@ -128,7 +128,7 @@ class SegmentationLayer(caffe.Layer):
         return arrays
 
     @classmethod
-    def blobs(cls, params, arrays, flip=False):
+    def tops_of(cls, params, arrays, flip=False):
         """What the tops hold of such arrays, a tuple of float32 arrays 1 x C x h x w."""
         means, shrink = cls.means(params), params["shrink"]
         tops = cls.top_names(params)
@@ -139,9 +139,11 @@ class SegmentationLayer(caffe.Layer):
         name = type(self).__name__
         tops = self.top_names(params)
         if len(bottom) != 0:
-            raise DataError(f"{name}: takes no bottoms, but has {len(bottom)}")
+            raise DataError(f"{name}: takes no bottoms, but the net gives it {len(bottom)}")
         if len(top) != len(tops):
-            raise DataError(f"{name}: has {len(top)} tops, but needs {len(tops)}: {tops}")
+            raise DataError(
+                f"{name}: has {len(top)} tops, but needs {len(tops)}: {', '.join(tops)}"
+            )
         self.source = self.open_source(params)
         self.randomize = params["randomize"] and "train" in params["split"]
         self.seed = params["seed"]
@@ -162,8 +164,8 @@ class SegmentationLayer(caffe.Layer):
         order = Order(len(source.ids), self.randomize, seed_)
 
         def load(k):
-            arrays = type_.arrays(params, source, source.ids[order(k)])
-            return type_.blobs(params, arrays, mirror and flips(seed_, k))
+            arrays = type_.read_item(params, source, source.ids[order(k)])
+            return type_.tops_of(params, arrays, mirror and flips(seed_, k))
 
         return load
 
@@ -238,7 +240,7 @@ class SegmentationLayer(caffe.Layer):
         if same != (len(self.source.ids), _fingerprint(self.source.ids)):
             raise DataError(
                 f"{where}: holds other ids than at the snapshot ({len(self.source.ids)} now, "
-                f"{same[0]} then); restore the list, or start from the weights alone"
+                f"{same[0]} then); put the old list back, or start from the weights alone"
             )
         if randomize != self.randomize:
             raise DataError(

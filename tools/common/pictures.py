@@ -63,7 +63,7 @@ def indexed(labels, colours=None):
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
-        raise ValueError(f"expected H x W labels from 0 to 255, not shape {labels.shape}")
+        raise ValueError(f"expected H x W labels from 0 to 255; the shape is {labels.shape}")
     image = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
     image.putpalette((voc_palette() if colours is None else colours).ravel().tolist())
     return image
