@@ -18,7 +18,7 @@ import numpy as np
 from nyud_layers import read_hha
 from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
-from segmentation.lists import IMAGE_ENDINGS
+from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.pictures import read_rgb
 
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
@@ -57,7 +57,10 @@ def find_images(paths, out):
             raise UserError(f"{path}: no such image or folder")
         before = len(found)
         for folder, inner, files in os.walk(path):
-            inner[:] = sorted(d for d in inner if os.path.realpath(os.path.join(folder, d)) != out)
+            inner[:] = sorted(
+                d for d in inner
+                if not hidden(d) and os.path.realpath(os.path.join(folder, d)) != out
+            )  # fmt: skip
             below = os.path.relpath(folder, path)
             for file in sorted(images_in(files)):
                 stem = os.path.splitext(file)[0]

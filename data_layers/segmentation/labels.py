@@ -23,7 +23,7 @@ def check_labels(path, label, classes):
         raise DataError(
             f"{path}: label {int(label[row, column])} at row {row}, column {column} is no class: "
             f"the {classes} classes are 0 to {classes - 1}, and {VOID} is void; the file holds "
-            f"{_listed(np.unique(label))}. Mend the file ({RECIPE}), or give the number of classes "
+            f"{listed(label)}. Mend the file ({RECIPE}), or give the number of classes "
             "('classes' in param_str, or in the TOML)"
         )
 
@@ -39,7 +39,7 @@ def in_colours(path, mode, pixels):
     )
     colours = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
     if (colours == colours[..., :1]).all():
-        values = _listed(np.unique(colours[..., 0]))
+        values = listed(colours[..., 0])
         return DataError(
             f"{path}: label in {mode} colours that are all gray ({values}); {remedy} ({RECIPE})"
         )
@@ -84,6 +84,8 @@ def check_sizes(sizes, orientation=None):
             raise DataError(text)
 
 
-def _listed(values):
+def listed(array):
+    """The values of an array of integers in words, the smallest ones and the largest."""
+    values = np.unique(array)
     shown = ", ".join(str(int(value)) for value in values[:_SHOWN])
     return shown + (f", … {int(values[-1])}" if len(values) > _SHOWN else "")

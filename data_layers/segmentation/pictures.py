@@ -11,7 +11,7 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
-from segmentation.labels import VOID as VOID, in_colours
+from segmentation.labels import RECIPE, VOID as VOID, in_colours, listed
 from segmentation.params import DataError
 
 MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
@@ -63,7 +63,10 @@ def read_label(path, max_pixels=MAX_PIXELS):
         if image.mode.startswith("I"):
             array = np.asarray(image)
             if array.min() < 0 or array.max() > 255:
-                raise DataError(f"{path}: 16-bit label with values above 255; use classes 0 to 254")
+                raise DataError(
+                    f"{path}: 16-bit label with values above 255: it holds {listed(array)}; class "
+                    f"numbers are 0 to 254 ({RECIPE})"
+                )
             return array.astype(np.uint8)
         pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "LA") else image.convert("RGB"))
         raise in_colours(path, image.mode, pixels)

@@ -123,7 +123,7 @@ def test_pixels_of_32_bits_are_refused(tmp_path, kind, named):
 
 def test_16_bit_label_above_255_is_refused(tmp_path):
     Image.fromarray(np.full((3, 3), 700, np.uint16)).save(tmp_path / "l.png")
-    refused(lambda: read_label(str(tmp_path / "l.png")), "l.png", "above 255")
+    refused(lambda: read_label(str(tmp_path / "l.png")), "l.png", "above 255: it holds 700")
 
 
 def test_empty_split_is_named(voc):

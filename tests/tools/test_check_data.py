@@ -261,6 +261,22 @@ def test_classes_that_occur_nowhere_or_only_in_train_are_warned_of(data):
     assert {("train", nowhere), ("val", only)} <= rows
 
 
+def test_what_classes_occur_is_said_of_the_labels_that_can_be_read(data):
+    draw(data, TRAIN + VAL, without(3))
+    draw(data, TRAIN, without(2))
+    in_colours(data / LABELS / "a5.png")
+    assert {text for _, _, _, text in warned(data)[1]} == {
+        "class 2 (car) occurs only in val of the labels that could be read: a net cannot learn it",
+        "class 3 (tree) occurs in none of the labels that could be read: a net cannot learn it",
+    }
+
+
+def test_of_a_train_split_that_cannot_be_read_no_class_is_missed(data):
+    (data / LISTS / "train.txt").unlink()
+    draw(data, VAL, without(3))
+    assert warned(data) == (1, set())
+
+
 def test_masks_of_0_and_255_are_warned_of_in_whole_and_each(data, tmp_path):
     draw(data, TRAIN + VAL, lambda label: np.where(label == 1, 255, 0))
     toml = write_toml(tmp_path / "two.toml", data)

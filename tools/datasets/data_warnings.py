@@ -27,7 +27,7 @@ def all_warnings(splits):
     rows = []
     whole = [split for split in splits if _labelled(split)]
     for split in whole:
-        texts = [*_classes(split, whole), *_void(split), *_one_class(split)]
+        texts = [*_classes(split, splits), *_void(split), *_one_class(split)]
         rows += [(split.name, "-", split.source.where, text) for text in texts]
     usual = _usual_colours(whole)
     side = _usual_side(splits)
@@ -64,12 +64,15 @@ def _classes(split, splits):
     here = _pixels([s for s in splits if s.role == split.role])[:count] > 0
     there = _pixels(others)[:count] > 0
     only_there, nowhere = np.flatnonzero(there & ~here), np.flatnonzero(~there & ~here)
+    sound = all(len(_labelled(s)) == len(s.found) for s in splits)
+    among = "" if sound else " of the labels that could be read"
     if len(only_there):
         only = f"only in {' and '.join(s.name for s in others)}"
         told = "a net cannot learn {}" if train else f"{split.name} does not score {{}}"
-        yield _told(names, only_there, only, told)
+        yield _told(names, only_there, only + among, told)
     if len(nowhere) and (train or not others):  # the train split has said it
-        yield _told(names, nowhere, "in no split", "a net cannot learn {}")
+        where = "in none" + among if among else "in no split"
+        yield _told(names, nowhere, where, "a net cannot learn {}")
 
 
 def _told(names, classes, where, what):
