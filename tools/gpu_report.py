@@ -85,7 +85,7 @@ def chosen(text):
         if name not in known:
             raise UserError(f"--stages {name}: not one of {', '.join(known)}")
     if not names:
-        raise UserError(f"--stages: no name is given; choose from {', '.join(known)}")
+        raise UserError(f"--stages: names none; choose from {', '.join(known)}")
     return [stage for name, stage in known.items() if name in names]
 
 
