@@ -197,7 +197,7 @@ def _count(table, folder, split):
 
 def _sources(table, root, classes, mean, counted):
     """The train and the val DataSplit, with what the data layer must know of the folders."""
-    folder = root or table.need("root", "the folder of the data set")
+    folder = os.path.expanduser(root or table.need("root", "the folder of the data set"))
     train, val = table.get("train", "train"), table.get("val", "val")
     # The data layers draw at random only from splits with "train" in their name.
     if "train" not in train:

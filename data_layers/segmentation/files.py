@@ -76,7 +76,7 @@ def _by_stem(folder):
         return {}
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=1024)
 def _listed(folder, changed):
     found: dict[str, list[str]] = {}
     for file in sorted(os.listdir(folder)):

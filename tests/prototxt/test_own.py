@@ -212,6 +212,12 @@ def test_the_command_writes_the_files_beside_the_snapshots(toml, tmp_path, monke
     assert sorted(p.name for p in folder.iterdir()) == names
 
 
+def test_a_root_may_begin_with_the_home_folder(toml, data, monkeypatch):
+    monkeypatch.setenv("HOME", str(data.parent))
+    protos, _ = nets(toml(root='root = "~/cells"'))
+    assert parameters(protos["val"])["voc_dir"] == str(data)
+
+
 def test_nets_are_named_by_task_and_net(toml):
     protos, _ = nets(toml())
     assert {net.name for net in protos.values()} == {"cells-dilated-fcn2s-vgg16"}
