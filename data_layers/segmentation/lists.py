@@ -38,10 +38,10 @@ def read_lines(path, expected):
     except UnicodeDecodeError as error:
         if data[:2] in (b"\xff\xfe", b"\xfe\xff") and len(data) % 2 == 0:
             raise DataError(f"{path}: the text is UTF-16; save it as UTF-8") from None
-        if not re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", data):
-            line = data.count(b"\n", 0, error.start) + 1
-            raise DataError(f"{path}:{line}: the text is not UTF-8; save it as UTF-8") from None
-        raise DataError(f"{path}: not a text file; expected {expected} a line") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}: not a text file in UTF-8 (line {line}); expected {expected} a line"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     return [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]

@@ -100,7 +100,7 @@ def test_utf_16_is_named(voc, listed, encoding):
 def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path):
     path = tmp_path / "val.txt"
     path.write_bytes("a\nZelle_ä\n".encode("latin-1"))
-    refused(lambda: read_split(str(path)), f"{path}:2: the text is not UTF-8; save it as UTF-8")
+    refused(lambda: read_split(str(path)), f"{path}: not a text file in UTF-8 (line 2)")
 
 
 def test_spaces_folders_and_dots_that_the_files_have_too_are_right(voc):
