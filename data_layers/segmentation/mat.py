@@ -13,7 +13,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from segmentation.files import wrong_kind
+from segmentation.kinds import wrong_kind
 from segmentation.mat73 import is_hdf5, read_hdf5
 from segmentation.params import DataError
 
