@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from prototxt.errors import InputError
+from prototxt.files import wrong_kind
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -20,12 +21,17 @@ def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
         with open(path, encoding="utf-8") as file:
-            return text_format.Parse(file.read(), message)
+            content = file.read()
+        return text_format.Parse(content, message)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; a prototxt is expected") from None
+        wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
+        raise InputError(f"{path}: {wrong}") from None
     except text_format.ParseError as error:
+        wrong = wrong_kind(path, "a prototxt", "text", "net prototxt", "solver prototxt")
+        if wrong:
+            raise InputError(f"{path}: {wrong}") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
         raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
 

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import types
 
 INFO, WARNING, ERROR = 0, 1, 2
 _state: dict = {"min_level": None, "dropping": False}
@@ -72,3 +73,21 @@ def _warn_of_dropping(error: OSError) -> None:
             )
     except (OSError, ValueError):  # no output is left, or it has no number
         pass
+
+
+def init_log(level: int = INFO, stderr: bool = True) -> None:
+    """Write log lines of `level` (0 info, 1 warning, 2 error) and above, from now on.
+
+    With stderr=False only errors: there are no log files that the rest could go to.
+    """
+    set_min_level(int(level) if stderr else max(int(level), ERROR))
+
+
+class _Callable(types.ModuleType):
+    """`caffe.log` is this module, and pycaffe's function: `caffe.log("message")`."""
+
+    def __call__(self, message: str) -> None:
+        log(str(message), where="pycaffe.py:1")
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -20,10 +20,12 @@ import numpy as np
 import torch
 
 from ..compute import rng
+from ..core.weights import read_weights
 from ..errors import Error, InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.files import atomic_write, together
+from ..proto.hdf5_checks import is_hdf5
 from ..ranks import solver_rank
 from . import places, runs
 
@@ -200,7 +202,7 @@ def restore(solver, path: str) -> None:
     """
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
-    read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
+    read = hdf5.read_solverstate_hdf5 if is_hdf5(path) else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
     stored = _read_position(runs.position_path(path), iteration, history)
@@ -250,14 +252,17 @@ def _find_model(net, state: str, named: str, stored: dict | None) -> str:
 def _check_model(net, state: str, path: str, fingerprints: dict[str, list[int]]) -> None:
     """InputError unless the caffemodel `path` has every parameter of `net`, those of whose layers
     `fingerprints` are known as they were when `state` was written."""
-    found: dict[str, list] = {}
-    read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
-    for name, _, blobs in read(path):
-        found.setdefault(name, blobs)
+    found = {name: blobs for name, _, blobs in read_weights(path) if blobs}
     own = {id(blob) for blob in net._learnable.blobs}
-    for name in dict.fromkeys(net._layer_names):
+    named: dict[str, list] = {}
+    for name, layer in zip(net._layer_names, net.layers):
+        if layer.blobs:
+            named.setdefault(name, []).append(layer)
+    for name, (layer, *others) in named.items():
+        if others:  # which of them has what depends on the file's form
+            continue
         blobs, known = found.get(name, []), fingerprints.get(name, [])
-        for i, blob in enumerate(net._layer_blobs(name)):
+        for i, blob in enumerate(layer.blobs):
             stored = blobs[i] if i < len(blobs) else None
             if stored is None and id(blob) in own:
                 raise InputError(
