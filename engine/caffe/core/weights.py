@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, hdf5, wire
+from ..proto import caffe_pb2, hdf5, not_utf8, wire
 from ..proto.encoding import shapes_match
 from .layer import BlobVec, Layer
 from .learnable import Learnable
@@ -61,7 +61,7 @@ class WeightFiles:
         Layers that only one side has are left alone. Raises InputError, with no parameter
         changed, when a layer's blobs differ in number or shape, or the file is broken.
         """
-        path = os.fspath(filename)
+        path = not_utf8.path(filename)
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
         read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compute import rng
 from ..errors import InputError
+from ..proto import not_utf8
 from ..proto.files import check_regular, reason
 from ..reading import images
 from ..reading.data_transformer import Transformer
@@ -72,10 +73,10 @@ class _Pictures:
         if not param.source:
             raise self.fail("image_data_param.source is not given: the file with the list")
         self.batch = require_positive_batch(layer, param.batch_size)
-        self.root, self.channels = param.root_folder, images.COLOR
+        self.root, self.channels = not_utf8.path(param.root_folder), images.COLOR
         if not param.is_color:
             self.channels = images.GRAY
-        self.lines = read_list(param.source, self.fail)
+        self.lines = read_list(not_utf8.path(param.source), self.fail)
         skip = draw_skip(param.rand_skip)
         if skip >= len(self.lines):
             raise self.fail(f"rand_skip {param.rand_skip} for a list of {len(self.lines)} pictures")

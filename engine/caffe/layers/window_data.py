@@ -9,6 +9,7 @@ import numpy as np
 
 from ..compute import rng
 from ..errors import InputError
+from ..proto import not_utf8
 from ..proto.files import check_regular, reason
 from ..reading import images
 from ..reading.data_transformer import Mean
@@ -170,7 +171,7 @@ class _Windows:
         if not param.source:
             raise self.fail("window_data_param.source is not given: the file of windows")
         self._check_mean()
-        self.list = _List(param.source, param.root_folder, self.fail)
+        self.list = _List(not_utf8.path(param.source), not_utf8.path(param.root_folder), self.fail)
         self.foreground = np.flatnonzero(self.list.overlaps >= np.float32(param.fg_threshold))
         background = self.list.overlaps < np.float32(param.bg_threshold)
         background[self.foreground] = False

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe.errors import Error, InputError
+from caffe.proto import not_utf8
 from caffe.proto.files import map_file
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -122,10 +123,7 @@ def expect(field: Field, *kinds: int) -> Field:
 
 def text_of(buf, field: Field) -> str:
     expect(field, BYTES)
-    try:
-        return bytes(buf[field.start : field.end]).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Damaged("a name in it is not UTF-8 text") from None
+    return not_utf8.decode(bytes(buf[field.start : field.end]))
 
 
 def _integers(buf, field: Field, most: int) -> list[int]:

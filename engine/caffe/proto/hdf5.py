@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from caffe.errors import Error, InputError
+from caffe.proto import not_utf8
 from caffe.proto.encoding import MAX_AXES, Damaged
 from caffe.proto.files import atomic_write, map_file, reason
 from caffe.proto.wire import LayerWeights, SolverState
@@ -87,7 +88,7 @@ def _check_heaps(buf) -> None:
 
 @contextlib.contextmanager
 def _opened(path, what: str):
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     buf = map_file(name)
     h5py = h5py_package()
     try:

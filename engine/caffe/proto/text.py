@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -9,12 +10,13 @@ import re
 from google.protobuf import text_format
 
 from caffe.errors import InputError
-from caffe.proto import caffe_pb2
+from caffe.proto import caffe_pb2, not_utf8
 from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
 _LARGEST_TEXT = 8 << 20
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
 _BLANKS = re.compile(r"[^\S\n]+")
 
@@ -69,7 +71,7 @@ def parse(text: str, message, source: str = "text"):
     """Read text format into ``message`` and return it; InputError with the line otherwise."""
     _check_blanks(text, source)
     try:
-        text_format.Parse(text, message)
+        text_format.Parse(not_utf8.without_escaped_bytes(text), message)
     except text_format.ParseError as err:
         line = err.GetLine()
         where = source if line is None else f"{source}:{line}"
@@ -86,7 +88,7 @@ def parse(text: str, message, source: str = "text"):
 
 def read_text(path) -> str:
     """A prototxt's text; InputError if it is not there, not text, or far too large."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     size = check_regular(name)
     if size > _LARGEST_TEXT:
         raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
@@ -95,13 +97,11 @@ def read_text(path) -> str:
             data = file.read(_LARGEST_TEXT)
     except OSError as err:
         raise InputError(f"cannot read {name}: {reason(err)}") from err
+    if data.startswith(_UTF16):
+        raise InputError(f"{name}: is UTF-16 text; save it as UTF-8")
     if b"\0" in data:
         raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        line = data.count(b"\n", 0, err.start) + 1
-        raise InputError(f"{name}:{line}: is not UTF-8 text; is it a prototxt?") from None
+    return not_utf8.decode(data.removeprefix(codecs.BOM_UTF8))
 
 
 def parse_net(text: str, source: str = "text"):
@@ -130,7 +130,7 @@ def read_solver(path):
     stem = os.path.splitext(name)[0]
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem
-    elif os.path.isdir(solver.snapshot_prefix):
+    elif os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
         solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
     return solver
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..proto import not_utf8
 from ..proto.files import reason
 
 COLOR, GRAY, AS_STORED = "color", "gray", "as stored"
@@ -90,7 +91,7 @@ def decode(data: bytes, channels: str) -> np.ndarray:
 
 def read(path, channels: str) -> np.ndarray:
     """As `decode`, of a file. The InputError names it."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     try:
         with open(name, "rb") as file:
             return _decoded(file, channels)

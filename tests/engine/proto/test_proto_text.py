@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     ("content", "words"),
     [
         (b"\x0a\x01n\xa2\x06\x00\x00", "is a binary file, not a prototxt"),
-        (b'name: "a"\nname: "\xff\xfe"', ":2: is not UTF-8 text"),
+        ('name: "a"'.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_not_text_is_told_so(tmp_path, content, words):
