@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..compute.folding import LayerFold, Window
 from ..errors import InputError
+from ..log import WARNING, log
 from .blob import Blob
 
 TRAIN, TEST = 0, 1
@@ -124,6 +125,10 @@ class Layer:
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""
         return InputError(f"layer '{self.name}' ({self.type}): {message}")
+
+    def warn(self, message: str) -> None:
+        """A line in the log that names this layer: what was asked for has no effect."""
+        log(f"layer '{self.name}' ({self.type}): {message}", WARNING, "layer.py:1")
 
     def canonical_axis(self, axis: int, blob: Blob) -> int:
         """`axis` counted from the front; negative axes count from the back."""

@@ -20,11 +20,11 @@ from ._data import (
     failing,
     machine_memory,
     randomness,
-    refuse,
-    refuse_old_transform,
     require_positive_batch,
     stack,
     turn,
+    warn_of,
+    warn_of_old_transform,
 )
 
 _MOST = 2**31
@@ -282,8 +282,8 @@ class WindowData(Prefetching):
 
     def open_source(self, top):
         param = self.layer_param.window_data_param
-        refuse_old_transform(self, param, ("mean_file", "crop_size", "mirror"))
+        warn_of_old_transform(self, param, ("mean_file", "crop_size", "mirror"))
         transform = self.layer_param.transform_param
-        refuse(self, transform, ("scale",), "has no effect; write it in window_data_param")
-        refuse(self, transform, ("force_color", "force_gray"), "has no effect: it reads colour")
+        warn_of(self, transform, ("scale",), "; write it in window_data_param")
+        warn_of(self, transform, ("force_color", "force_gray"), ": it reads colour")
         return _Windows(self)

@@ -7,7 +7,6 @@ JPEG decoders may differ by a few grey levels; everything else agrees to the bit
 from __future__ import annotations
 
 import io
-import os
 
 import numpy as np
 from PIL import Image

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from tests.conformance import both
-from tests.conformance.nets import conv, data, net
-from tests.conformance.small import agree, values
+from tests.conformance import both, report
+from tests.conformance.nets import conv, data, layer, net
+from tests.conformance.small import agree, labels, values
 
 PLAIN = net(data(2, 3, 6, 6), conv("c", "data"))
 X = {"data": values(2, 3, 6, 6)}
@@ -31,6 +31,141 @@ TEXTS = {
 def test_a_prototxt_as_others_write_it_is_read(what):
     text, encoding = TEXTS[what]
     agree(f"prototxt: {what}", "one_net", {"prototxt": text, "encoding": encoding}, X)
+
+
+LISTS = {
+    "names without labels": "0.png\n1.png\n",
+    "one label missing": "0.png\n1.png 2\n",
+    "no end of the last line": "0.png 1\n1.png 2",
+    "lines that end in CR LF": "0.png 1\r\n1.png 2\r\n",
+    "a name with blanks": "my own 0.png 5\n",
+    "labels that are no whole numbers": "0.png 1.7\n0.png cat\n0.png 0x10\n0.png 3x\n0.png \t7\n",
+    "labels beyond 32 bits": "".join(
+        f"0.png {label}\n" for label in (2**31, -(2**31) - 1, 99999999999, 10**23, -(10**23))
+    ),
+    "signs": "0.png +3\n0.png -3\n0.png +-3\n",
+    "a name that begins with a number": "2007_0.png\n",
+    "an ending in capitals": "PHOTO.PNG\n0.JPG 2\n",
+}
+LISTS_BOTH_REFUSE = {
+    "a blank after the label": "0.png 1 \n",
+    "a tab": "0.png\t1\n",
+    "two blanks": "0.png  1\n",
+    "a blank at first": " 0.png\n",
+    "an empty line": "0.png 1\n\n",
+    "only a label": "3\n",
+    "quotes": '"0.png" 1\n',
+    "a comma": "0.png, 1\n",
+}
+
+
+def listed(folder, lines):
+    from tests.helpers import data_files as files
+
+    for i, name in enumerate(
+        ("0.png", "1.png", "my own 0.png", "2007_0.png", "PHOTO.PNG", "0.JPG")
+    ):
+        form = "JPEG" if name.endswith("JPG") else "PNG"
+        (folder / name).write_bytes(files.encoded(files.pixels(i, 5, 6), form))
+    (folder / "list.txt").write_bytes(lines.encode())
+    return image_data(f'source: "{folder}/list.txt" root_folder: "{folder}/"')
+
+
+def image_data(fields, more=""):
+    tops = 'top: "data" top: "label"'
+    return f'layer {{ name: "d" type: "ImageData" {tops} image_data_param {{ {fields} }} {more} }}'
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_a_list_of_pictures_as_others_write_it_is_read(tmp_path, what):
+    args = {"prototxt": listed(tmp_path, LISTS[what]), "times": 6}
+    errors = both.compare(*both.run_both("batches", args), 0.02 if "capitals" in what else 0.0)
+    report.record("data", f"ImageData, list: {what}", errors)
+
+
+@pytest.mark.parametrize("what", LISTS_BOTH_REFUSE)
+def test_both_refuse_a_list_with(tmp_path, what):
+    args = {"prototxt": listed(tmp_path, LISTS_BOTH_REFUSE[what]), "times": 6}
+    assert both.both_or_neither("batches", args) is None
+
+
+OF_NO_EFFECT = {
+    "ImageData's scale": ("scale: 2", ""),
+    "ImageData's mean_file": ('mean_file: "none"', ""),
+    "ImageData's crop_size": ("crop_size: 2", ""),
+    "ImageData's mirror": ("mirror: true", ""),
+    "force_color of ImageData": ("", "transform_param { force_color: true }"),
+    "force_gray of ImageData": ("", "transform_param { force_gray: true }"),
+    "both forced": ("", "transform_param { force_gray: true force_color: true }"),
+    "fields of other layers": ("", "convolution_param { num_output: 3 } loss_param { }"),
+}
+
+
+@pytest.mark.parametrize("what", OF_NO_EFFECT)
+def test_what_has_no_effect_on_pictures_has_none_in_both(tmp_path, what):
+    fields, more = OF_NO_EFFECT[what]
+    listed(tmp_path, "0.png 1\n1.png 2\n")
+    text = image_data(f'source: "{tmp_path}/list.txt" root_folder: "{tmp_path}/" {fields}', more)
+    errors = both.compare(*both.run_both("batches", {"prototxt": text, "phase": "TRAIN"}), 0.0)
+    report.record("data", f"ImageData, no effect: {what}", errors)
+
+
+@pytest.mark.parametrize("field", ["scale: 2", 'mean_file: "none"', "crop_size: 2", "mirror: true"])
+def test_what_only_old_data_layers_hold_themselves_has_no_effect_in_both(tmp_path, field):
+    from tests.helpers import data_files as files
+
+    source = files.write_lmdb(
+        tmp_path / "db", [files.datum(files.pixels(i, 6, 8).transpose(2, 0, 1)) for i in range(3)]
+    )
+    param = f'data_param {{ source: "{source}" backend: LMDB batch_size: 2 {field} }}'
+    text = f'layer {{ name: "d" type: "Data" top: "data" top: "label" {param} }}'
+    both.compare(*both.run_both("batches", {"prototxt": text, "phase": "TRAIN"}), 0.0)
+
+
+IGNORED = {
+    "num_output of Im2col": ("Im2col", "convolution_param { kernel_size: 2 num_output: 5 }"),
+    "fillers of Im2col": ("Im2col", "convolution_param { kernel_size: 2 weight_filler { } }"),
+    "k of LRN within a channel": ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL k: 3 }"),
+    "end_axis just before axis": ("Flatten", "flatten_param { axis: 2 end_axis: 1 }"),
+}
+
+
+@pytest.mark.parametrize("what", IGNORED)
+def test_fields_that_seem_wrong_do_the_same_in_both(what):
+    kind, body = IGNORED[what]
+    text = net("force_backward: true", data(2, 3, 6, 6), layer("a", kind, "data", more=body))
+    agree(f"field: {what}", "one_net", {"prototxt": text}, X)
+
+
+@pytest.mark.parametrize("kind", ["ContrastiveLoss", "EuclideanLoss", "HingeLoss"])
+def test_a_loss_that_knows_no_loss_param_is_the_same_with_one(kind):
+    second = data(2, 4, name="b") if kind != "HingeLoss" else data(2, name="b")
+    bottoms, arrays = (
+        ["a", "b"],
+        {"a": values(2, 4), "b": labels(2) if kind == "HingeLoss" else values(2, 4, seed=1)},
+    )
+    more = []
+    if kind == "ContrastiveLoss":
+        bottoms, more = ["a", "b", "y"], [data(2, name="y")]
+        arrays["y"] = labels(2, classes=2)
+    ignored = "loss_param { ignore_label: 1 normalization: FULL }"
+    text = net(
+        "force_backward: true",
+        data(2, 4, name="a"),
+        second,
+        *more,
+        layer("loss", kind, bottoms, more=ignored),
+    )
+    agree(f"loss_param of {kind}", "one_net", {"prototxt": text}, arrays)
+
+
+def test_nothing_is_among_the_best_0_in_both():
+    text = net(
+        data(4, 5, name="a"), data(4, name="b"),
+        layer("right", "Accuracy", ["a", "b"], more="accuracy_param { top_k: 0 }"),
+    )  # fmt: skip
+    arrays = {"a": values(4, 5), "b": labels(4)}
+    agree("top_k: 0", "one_net", {"prototxt": text, "backward": False}, arrays)
 
 
 def test_a_picture_and_a_list_whose_names_are_in_latin_1_are_read(tmp_path):

@@ -74,7 +74,8 @@ def test_a_solver_whose_paths_are_in_another_encoding_trains_and_goes_on(tmp_pat
     monkeypatch.chdir(tmp_path)
     net = (
         b'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } }'
-        b'layer { name: "\xe9" type: "Bias" bottom: "x" top: "y" loss_weight: 1 bias_param { axis: 0 } }'
+        b'layer { name: "\xe9" type: "Bias" bottom: "x" top: "y" loss_weight: 1 '
+        b"bias_param { axis: 0 } }"
     )
     named_in_latin(".", net)
     solver = b'net: "caf\xe9" base_lr: 1 lr_policy: "fixed" max_iter: 3 snapshot_prefix: "s\xe9"'
