@@ -13,7 +13,7 @@ from ..compute import rng
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
 from ..errors import Error, InputError
-from ..log import log
+from ..log import WARNING, log
 from ..net import Net
 from ..proto import text
 from ..ranks import solver_rank
@@ -21,7 +21,7 @@ from ..run.debug_info import log_parameters, set_debug_info
 from . import lr_policy, snapshots, solver_nets
 from .loss_watch import LossWatch
 from .output_means import OutputMeans
-from .param_updates import ParamUpdates
+from .param_updates import ParamUpdates, per_pass
 from .smoothed_loss import SmoothedLoss
 
 STOP, SNAPSHOT = "stop", "snapshot"
@@ -74,12 +74,13 @@ class Solver(ParamUpdates):
     def _check(self) -> None:
         param = self.param
         lr_policy.check(param)
-        if param.gamma < 0 and param.lr_policy not in ("fixed", "poly"):
-            raise InputError(f"lr_policy '{param.lr_policy}' needs a gamma of at least 0")
-        if param.regularization_type not in ("L1", "L2"):
+        if param.weight_decay and param.regularization_type not in ("L1", "L2"):
             raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
-        if param.iter_size < 1 or param.average_loss < 1:
-            raise InputError("iter_size and average_loss must be at least 1")
+        if param.average_loss < 1:
+            raise InputError(f"average_loss must be at least 1, not {param.average_loss}")
+        if param.iter_size < 1:
+            what = "nothing is learned" if param.iter_size else "all parameters become NaN"
+            log(f"iter_size {param.iter_size}: no pass is run, and {what}", WARNING)
         if param.snapshot and not solver_rank():
             snapshots.check_place(param.snapshot_prefix)
 
@@ -195,7 +196,7 @@ class Solver(ParamUpdates):
             loss += self.net._forward_unread(0, last)
             self.net._backward(last, 0)
             log_parameters(self.net)
-        self._show(loss / self.param.iter_size)
+        self._show(loss * per_pass(self.param))
         for _, on_gradients_ready in self._callbacks:
             if on_gradients_ready is not None:
                 on_gradients_ready()
@@ -203,7 +204,7 @@ class Solver(ParamUpdates):
 
     def _updates_early(self) -> bool:
         """Whether nothing needs all gradients at once, or after their update."""
-        if self._keeps_diffs() or self.param.iter_size > 1 or self.param.clip_gradients >= 0:
+        if self._keeps_diffs() or self.param.iter_size != 1 or self.param.clip_gradients >= 0:
             return False
         return not self.net._callbacks["after_backward"] and not any(
             ready for _, ready in self._callbacks

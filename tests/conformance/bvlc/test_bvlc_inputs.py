@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.conformance import both, report
-from tests.conformance.nets import conv, data, layer, net
+from tests.conformance.nets import conv, data, ip, layer, net
 from tests.conformance.small import agree, labels, values
 
 PLAIN = net(data(2, 3, 6, 6), conv("c", "data"))
@@ -180,3 +180,60 @@ def test_a_picture_and_a_list_whose_names_are_in_latin_1_are_read(tmp_path):
     text = f'layer {{ name: "d" type: "ImageData" top: "data" top: "label" {body} }}'
     args = {"prototxt": text, "encoding": "latin-1"}
     both.compare(*both.run_both("batches", args), 0.0)
+
+
+POLICIES = {
+    "step without gamma": ['lr_policy: "step"', "stepsize: 2"],
+    "exp without gamma": ['lr_policy: "exp"'],
+    "inv without gamma and power": ['lr_policy: "inv"'],
+    "inv without power": ['lr_policy: "inv"', "gamma: 0.5"],
+    "multistep without gamma": ['lr_policy: "multistep"', "stepvalue: 2"],
+    "multistep without stepvalue": ['lr_policy: "multistep"', "gamma: 0.5"],
+    "multistep, falling": ['lr_policy: "multistep"', "gamma: 0.5", "stepvalue: 4", "stepvalue: 2"],
+    "poly without power": ['lr_policy: "poly"'],
+    "poly of a negative power": ['lr_policy: "poly"', "power: -1"],
+    "sigmoid without gamma": ['lr_policy: "sigmoid"', "stepsize: 2"],
+    "no base_lr": ['lr_policy: "fixed"', "base_lr: 0"],
+    "a negative base_lr": ['lr_policy: "fixed"', "base_lr: -0.1"],
+    "iter_size 0": ['lr_policy: "fixed"', "iter_size: 0"],
+    "iter_size 0 and weight_decay": ['lr_policy: "fixed"', "iter_size: 0", "weight_decay: 0.1"],
+    "iter_size -1 and weight_decay": ['lr_policy: "fixed"', "iter_size: -1", "weight_decay: 0.1"],
+    "iter_size 0 of Adam": ['lr_policy: "fixed"', "iter_size: 0", 'type: "Adam"'],
+    "an unknown regularization without decay": [
+        'lr_policy: "fixed"',
+        'regularization_type: "none"',
+    ],
+    "a folder for snapshots that is not there": [
+        'lr_policy: "fixed"',
+        'snapshot_prefix: "no/such/s"',
+    ],
+}
+POLICIES_BOTH_REFUSE = {
+    "step without stepsize": ['lr_policy: "step"', "gamma: 0.5"],
+    "step of a negative gamma": ['lr_policy: "step"', "gamma: -0.5", "stepsize: 2"],
+    "sigmoid without stepsize": ['lr_policy: "sigmoid"', "gamma: 0.5"],
+    "a policy in capitals": ['lr_policy: "STEP"', "gamma: 0.5", "stepsize: 2"],
+    "no policy": [],
+    "average_loss 0": ['lr_policy: "fixed"', "average_loss: 0"],
+}
+
+
+def trained(settings):
+    text = net(
+        data(4, 2), data(4, name="label"), ip("h", "data", 5), ip("score", "h", 4),
+        layer("loss", "SoftmaxWithLoss", ["score", "label"]),
+    )  # fmt: skip
+    rate = [] if any(line.startswith("base_lr") for line in settings) else ["base_lr: 0.1"]
+    return {"prototxt": text, "solver": [*rate, "max_iter: 20", *settings], "steps": 6}
+
+
+@pytest.mark.parametrize("what", POLICIES)
+def test_a_solver_as_others_write_it_trains_alike(what):
+    args = trained(POLICIES[what])
+    errors = both.compare(*both.run_both("training", args), 1e-4, 1e-2)
+    report.record("solvers", what, errors)
+
+
+@pytest.mark.parametrize("what", POLICIES_BOTH_REFUSE)
+def test_both_refuse_a_solver_of(what):
+    assert both.both_or_neither("training", trained(POLICIES_BOTH_REFUSE[what])) is None
