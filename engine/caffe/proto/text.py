@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import os
 import re
 
@@ -12,6 +11,7 @@ from google.protobuf import text_format
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2, not_utf8
 from caffe.proto.files import atomic_write, check_regular, reason
+from caffe.proto.mistakes import explain
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
@@ -19,42 +19,6 @@ _LARGEST_TEXT = 8 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
 _BLANKS = re.compile(r"[^\S\n]+")
-
-
-_POSITION = re.compile(r"^\d+:\d+ : ")
-_QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])", re.DOTALL)
-_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
-_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) "?([\w+-]*)')
-_TWICE = re.compile(r'Message type "([\w.]+)" should not have multiple "(\w+)" fields')
-
-
-def _suggestion(word: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _short(full_name: str) -> str:
-    return full_name.partition(".")[2]
-
-
-def _explain(message: str) -> str:
-    """protobuf's words for a parse error, in the words of the prototxt's writer."""
-    message = _POSITION.sub("", message)
-    message = _QUOTED_LINE.sub("", message)
-    pool = caffe_pb2.DESCRIPTOR.pool
-    found = _NO_FIELD.search(message)
-    if found:
-        fields = [field.name for field in pool.FindMessageTypeByName(found[1]).fields]
-        hint = _suggestion(found[2], fields)
-        return f"{_short(found[1])} has no field '{found[2]}'{hint}"
-    found = _NO_VALUE.search(message)
-    if found:
-        values = [value.name for value in pool.FindEnumTypeByName(found[1]).values]
-        return f"{_short(found[1])} has no value '{found[2]}'; it knows {', '.join(values)}"
-    found = _TWICE.search(message)
-    if found:
-        return f"{_short(found[1])} has field '{found[2]}' more than once"
-    return " ".join(message.split())
 
 
 def _check_blanks(text: str, source: str) -> None:
@@ -75,7 +39,7 @@ def parse(text: str, message, source: str = "text"):
     except text_format.ParseError as err:
         line = err.GetLine()
         where = source if line is None else f"{source}:{line}"
-        raise InputError(f"{where}: {_explain(str(err))}") from None
+        raise InputError(f"{where}: {explain(str(err))}") from None
     except RecursionError:
         raise InputError(f"{source}: messages are nested too deep") from None
     except (UnicodeError, ValueError, OverflowError) as err:
