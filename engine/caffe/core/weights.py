@@ -64,10 +64,13 @@ class WeightFiles:
         path = not_utf8.path(filename)
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
-        read = hdf5.read_weights_hdf5 if path.endswith(".h5") else wire.read_weights
+        if path.endswith(".h5"):
+            layers = hdf5.read_weights_hdf5(path)
+        else:
+            layers = wire.read_weights(path, self._layer_names)
         own = {id(blob) for blob in self._learnable.blobs}
         copies = []
-        for name, _, blobs in read(path):
+        for name, _, blobs in layers:
             if name not in self._layer_names:
                 if blobs:
                     log(f"Ignoring source layer {name}", where="net.py:1")

@@ -237,3 +237,46 @@ def test_a_solver_as_others_write_it_trains_alike(what):
 @pytest.mark.parametrize("what", POLICIES_BOTH_REFUSE)
 def test_both_refuse_a_solver_of(what):
     assert both.both_or_neither("training", trained(POLICIES_BOTH_REFUSE[what])) is None
+
+
+WRONG_BLOBS = {
+    "no shape": {"data": [0.5] * 3},
+    "neither shape nor numbers": {},
+    "a number too few": {"dims": [2, 2], "data": [0.5] * 3},
+    "a negative shape": {"dims": [-2, 2], "data": [0.5] * 3},
+    "40 axes": {"dims": [1] * 40, "data": [0.5]},
+}
+
+
+def write_model(path, own, other):
+    """A caffemodel of layer c, right but for what `own` changes, and of one that no net has."""
+    from caffe.proto import caffe_pb2
+
+    model = caffe_pb2.NetParameter()
+    weights = {"dims": [3, 3, 3, 3], "data": [0.25] * 81}
+    for name, blobs in (
+        ("c", [{**weights, **own}, {"dims": [3], "data": [1, 2, 3]}]),
+        ("x", [other]),
+    ):
+        layer_param = model.layer.add(name=name, type="Convolution")
+        for blob in blobs:
+            proto = layer_param.blobs.add(data=blob.get("data", []))
+            proto.shape.dim.extend(blob.get("dims", []))
+            if "dims" not in blob:
+                proto.ClearField("shape")
+    path.write_bytes(model.SerializeToString())
+    return {"prototxt": PLAIN, "weights_file": str(path)}
+
+
+@pytest.mark.parametrize("what", WRONG_BLOBS)
+def test_blobs_of_a_layer_that_the_net_lacks_may_be_wrong(tmp_path, what):
+    args = write_model(tmp_path / "w.caffemodel", {}, WRONG_BLOBS[what])
+    errors = both.compare(*both.run_both("load_weights", args), 0.0)
+    report.record("files", "weights: wrong blobs of a layer that the net lacks", errors)
+
+
+@pytest.mark.parametrize("what", WRONG_BLOBS)
+def test_both_refuse_wrong_blobs_of_a_layer_that_the_net_has(tmp_path, what):
+    own = {"dims": [], "data": [], **WRONG_BLOBS[what]}
+    args = write_model(tmp_path / "w.caffemodel", own, {"dims": [1], "data": [1]})
+    assert both.both_or_neither("load_weights", args) is None

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import caffe
 from caffe.engine import InputError
-from caffe.proto import caffe_pb2
+from caffe.proto import caffe_pb2, wire
 from tests.helpers.net_texts import data, fill, ip, params
 
 TWO = 'name: "two" ' + data(2, 3) + ip("a", "data", 4) + ip("b", "a", 5)
@@ -174,3 +174,13 @@ def test_save_that_fails_leaves_the_earlier_file(make, monkeypatch):
     with pytest.raises(caffe.engine.Error, match="w.caffemodel: No space left on device"):
         net.save("w.caffemodel")
     assert Path("w.caffemodel").read_bytes() == before
+
+
+def test_blobs_of_layers_that_the_net_lacks_are_not_looked_at(tmp_path):
+    model = caffe_pb2.NetParameter()
+    model.layer.add(name="elsewhere", type="BatchNorm").blobs.add(data=[1, 2, 3])
+    (tmp_path / "w.caffemodel").write_bytes(model.SerializeToString())
+    layers = wire.read_weights(tmp_path / "w.caffemodel", {"conv"})
+    assert layers == [("elsewhere", "BatchNorm", [None])]
+    with pytest.raises(InputError, match="layer 'elsewhere', blob 0: .* shape"):
+        wire.read_weights(tmp_path / "w.caffemodel")
