@@ -135,7 +135,8 @@ def _decoded(image) -> np.ndarray:
     if getattr(image, "format", None) == "JPEG":
         image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "PA") or image.mode == "LA":
-        plain = image.mode == "P" and image.palette.mode == "RGB"
+        opaque = "transparency" not in image.info
+        plain = image.mode == "P" and image.palette.mode == "RGB" and opaque
         image = image.convert("RGB" if plain else "RGBA")
     elif image.mode == "1":
         image = image.convert("L")

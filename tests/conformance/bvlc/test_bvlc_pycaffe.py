@@ -69,11 +69,16 @@ def files(tmp_path):
     turned[0x0112] = 6
     deep = Image.fromarray((values(6, 7) * 65535).astype(np.uint16))
     floats = Image.fromarray(values(6, 7))
+    few = Image.fromarray(values(7, 9, dtype="u1") // 64)
+    few.putpalette([10, 20, 30, 200, 100, 50, 0, 255, 0, 90, 80, 250])
     pictures = {
         "rgb.png": (colours, {}), "grey.png": (grey, {}), "palette.png": (colours.convert("P"), {}),
         "bits.png": (colours.convert("1"), {}), "rgba.png": (alpha, {}),
         "la.png": (alpha.convert("LA"), {}), "deep.png": (deep, {}),
         "transparent.png": (colours.convert("P"), {"transparency": 3}),
+        "see-through.png": (few, {"transparency": 1}),
+        "half see-through.png": (few, {"transparency": bytes([0, 100, 200, 255])}),
+        "see-through.gif": (few, {"transparency": 1}),
         "rgb.jpg": (colours.resize((40, 30)), {"quality": 95}), "grey.jpg": (grey, {}),
         "cmyk.jpg": (colours.convert("CMYK"), {}), "turned.jpg": (colours, {"exif": turned}),
         "rgb.bmp": (colours, {}), "rgb.tif": (colours, {}), "rgb.ppm": (colours, {}),
