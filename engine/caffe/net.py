@@ -30,6 +30,18 @@ def _shapes(blobs) -> str:
     return " and ".join(str(tuple(blob.shape)) for blob in blobs) or "none"
 
 
+def _wrong_call(network_file, args, phase, weights) -> str:
+    """What is wrong with these arguments of Net."""
+    if args:
+        return "Net(network_file, phase, level=0, stages=None, weights=None) takes no more"
+    if str(weights).upper() in ("TRAIN", "TEST"):
+        return f"Net's phase is caffe.{str(weights).upper()}, not the text '{weights}'"
+    if phase is None:
+        given = f", weights='{os.fspath(weights)}'" if weights is not None else ""
+        return f"Net needs a phase: Net('{network_file}', caffe.TEST{given}), or caffe.TRAIN"
+    return f"Net's phase is caffe.TRAIN or caffe.TEST, not {phase!r}"
+
+
 class Net(Passes, Internals, WeightFiles, Batches):
     """A net from a prototxt, with pycaffe's interface.
 
@@ -57,7 +69,7 @@ class Net(Passes, Internals, WeightFiles, Batches):
         if args:
             weights, args = args[0], args[1:]
         if args or phase not in (TRAIN, TEST):
-            raise TypeError("Net(network_file, phase, level=0, stages=None, weights=None)")
+            raise TypeError(_wrong_call(network_file, args, phase, weights))
         param = text.read_net(network_file)
         param.state.phase = phase
         param.state.level = level

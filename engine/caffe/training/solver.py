@@ -13,7 +13,7 @@ from ..compute import rng
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
 from ..errors import Error, InputError
-from ..log import WARNING, log
+from ..log import WARNING, log, shown
 from ..net import Net
 from ..proto import text
 from ..ranks import solver_rank
@@ -229,7 +229,7 @@ class Solver(ParamUpdates):
         values = self._losses.read(*(blob.read() for blob in blobs))
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
-            f"iters), loss = {self._losses.mean():.6g}"
+            f"iters), loss = {shown(self._losses.mean())}"
         )
         self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
 
@@ -238,8 +238,8 @@ class Solver(ParamUpdates):
         for name in net.outputs:
             weight = net.blob_loss_weights[name]
             for value in values.get(name, NOTHING).flat:
-                of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
-                log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
+                of_loss = f" (* {weight:g} = {shown(weight * value)} loss)" if weight else ""
+                log(f"    {what} net output #{number}: {name} = {shown(value)}{of_loss}")
                 number += 1
 
     def _announce(self) -> None:
@@ -269,7 +269,7 @@ class Solver(ParamUpdates):
         self._hold()
         if self._displays():
             self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
-            log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+            log(f"Iteration {self.iter}, loss = {shown(self._losses.mean())}")
         self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
@@ -307,7 +307,7 @@ class Solver(ParamUpdates):
             loss += net._forward_unread(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
-            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
+            log(f"Test loss: {shown(float(loss) / rounds if rounds else math.nan)}")
         self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------
