@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance import both, report
 from tests.conformance.nets import conv, data, ip, layer, net
-from tests.conformance.small import agree, labels, values
+from tests.conformance.small import FLOOR, agree, labels, tolerance, values
 
 PLAIN = net(data(2, 3, 6, 6), conv("c", "data"))
 X = {"data": values(2, 3, 6, 6)}
@@ -280,3 +280,39 @@ def test_both_refuse_wrong_blobs_of_a_layer_that_the_net_has(tmp_path, what):
     own = {"dims": [], "data": [], **WRONG_BLOBS[what]}
     args = write_model(tmp_path / "w.caffemodel", own, {"dims": [1], "data": [1]})
     assert both.both_or_neither("load_weights", args) is None
+
+
+# The bottom's shape, and what ConvolutionParameter says.
+AXES = [
+    ((2, 3), "kernel_size: 3"),
+    ((2, 4), "group: 2 bias_term: false"),
+    ((2, 3), "kernel_size: 2 pad: 1 stride: 2 dilation: 3"),
+    ((4,), "axis: 0 kernel_size: 1"),
+    ((2, 3, 5), "axis: 0 kernel_size: 2"),
+    ((2, 3, 5), "axis: -1 kernel_size: 2"),
+    ((2, 3, 4, 6), "axis: 2 kernel_size: 3 pad: 1 stride: 2 group: 2"),
+    ((2, 3, 5, 6), "axis: 3"),
+    ((2, 3, 5, 6), "axis: -2 kernel_size: 3"),
+    ((2, 3, 2, 5, 6), "axis: 2 kernel_h: 3 kernel_w: 2"),
+    ((1, 2, 3, 4, 3, 4), "kernel_size: 2 pad: 1 stride: 2"),
+    ((1, 2, 3, 4, 3, 4), "kernel_size: 2 dilation: 2 group: 2 pad: 1"),
+    ((1, 2, 3, 4, 3, 4), "kernel_size: 2 kernel_size: 1 kernel_size: 3 kernel_size: 1"),
+    ((1, 2, 3, 2, 3, 2, 3), "kernel_size: 2"),
+    ((2, 2, 2, 2, 3, 4, 3, 4), "axis: 3 kernel_size: 2"),
+    ((2, 3, 5, 6), "kernel_size: 3 dilation: 0 stride: 2"),
+    ((2, 3, 5, 6), "kernel_size: 3 dilation: 0 dilation: 2 pad: 1"),
+]
+
+
+@pytest.mark.parametrize(("shape", "fields"), AXES)
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "Im2col"])
+def test_channels_lie_along_any_axis_before_any_number_of_others(kind, shape, fields):
+    outputs = "" if kind == "Im2col" else "num_output: 4"
+    body = f"convolution_param {{ {outputs} {fields} }}"
+    text = net("force_backward: true", data(*shape), layer("a", kind, "data", more=body))
+    args, arrays = {"prototxt": text}, {"data": values(*shape)}
+    results = both.both_or_neither("one_net", args, arrays)
+    if results is None:
+        assert kind == "Im2col", "both refuse it"
+        return
+    report.record("net", f"axes of {kind}", both.compare(*results, tolerance, FLOOR))

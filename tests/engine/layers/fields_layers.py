@@ -134,7 +134,7 @@ def convolution():
             empty.differ("num_output: 1 bias_filler { value: 2 }", "num_output: 1"),
             im2col.warn("bias_filler { }", "bias_filler has no effect"),
         ],
-        "axis": [rows.refuse("axis: 2", "only axis 1"), im2col.differ("axis: 0")],
+        "axis": [rows.differ("axis: 2"), back.differ("axis: 2"), im2col.differ("axis: 0")],
         "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
         "force_nd_im2col": rows.alike(ONE_CODE, "force_nd_im2col: true"),
     }
