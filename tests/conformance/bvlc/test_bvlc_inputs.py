@@ -159,6 +159,12 @@ def test_a_loss_that_knows_no_loss_param_is_the_same_with_one(kind):
     agree(f"loss_param of {kind}", "one_net", {"prototxt": text}, arrays)
 
 
+def test_the_old_sizes_of_dummy_data_hold_for_all_tops_or_each():
+    sizes = "num: 2 num: 3 channels: 1 height: 1 height: 2 width: 4"
+    text = f'layer {{ type: "DummyData" top: "a" top: "b" dummy_data_param {{ {sizes} }} }}'
+    agree("DummyData of the old form", "one_net", {"prototxt": text, "backward": False})
+
+
 def test_nothing_is_among_the_best_0_in_both():
     text = net(
         data(4, 5, name="a"), data(4, name="b"),
