@@ -77,9 +77,10 @@ def _convolve(x, weight, bias, geometry: Geometry) -> torch.Tensor:
 
 def _inner(x, taps, geometry: Geometry) -> torch.Tensor:
     """All but the first spatial axis of x, at each place of that axis by itself."""
-    less = [field[1:] if isinstance(field, list) else field for field in geometry]
+    names = ("stride", "pad", "dilation", "output_pad")
+    less = geometry._replace(**{name: getattr(geometry, name)[1:] for name in names})
     places = x.movedim(2, 1)
-    y = _convolve(places.flatten(0, 1), taps, None, Geometry(*less))
+    y = _convolve(places.flatten(0, 1), taps, None, less)
     return y.unflatten(0, places.shape[:2]).movedim(1, 2)
 
 
@@ -113,8 +114,9 @@ def _deep_gradients(dy, x, weight, geometry: Geometry, wants: list[bool]):
     with torch.enable_grad():
         x, weight = x.detach().requires_grad_(wants[0]), weight.detach().requires_grad_(wants[1])
         inputs = [tensor for tensor, wanted in zip((x, weight), wants) if wanted]
-        found = iter(())
+        found: list = []
         if inputs:
-            found = iter(torch.autograd.grad(_convolve(x, weight, None, geometry), inputs, dy))
-    dx, dweight = (next(found) if wanted else None for wanted in wants[:2])
+            found += torch.autograd.grad(_convolve(x, weight, None, geometry), inputs, dy)
+    dweight = found.pop() if wants[1] else None
+    dx = found.pop() if wants[0] else None
     return dx, dweight, dy.sum([i for i in range(dy.dim()) if i != 1]) if wants[2] else None

@@ -95,7 +95,7 @@ class ELU(KeepsInput):
         self.alpha = self.layer_param.elu_param.alpha
 
     def forward(self, bottom, top):
-        if self.alpha < 0:  # else, in place, the output has the input's sign, and says enough
+        if not self.alpha >= 0:  # else, in place, the output has the input's sign, and says enough
             self.keep(bottom, top)
         _aten.elu.out(bottom[0].read(), self.alpha, 1, 1, out=top[0].write())
 

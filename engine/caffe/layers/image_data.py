@@ -71,10 +71,10 @@ def read_list(path, fail, warn) -> list[tuple[str, int]]:
         if found[-1][1] != _whole(label):
             odd.append((number, found[-1]))
     if odd:
-        number, (name, label) = odd[0]
+        number, (named, read) = odd[0]
         warn(
             f"{path}: {len(odd)} of {len(lines)} lines end in no label that is an int; as in Caffe "
-            f"it is the number it begins with, else 0: {name!r} in line {number} has label {label}"
+            f"it is the number it begins with, else 0: {named!r} in line {number} has label {read}"
         )
     return found
 

@@ -87,7 +87,7 @@ def python_layer(layer_param, phase: int) -> Layer:
         made.__init__(layer, layer_param)  # pycaffe passes nothing else
     layer.phase, layer.param_str = phase, param.param_str
     if made.backward is Layer.backward:  # needed only where a gradient has to come through
-        layer.backward = _without_backward(layer, param.layer)  # type: ignore[method-assign]
+        layer.backward = _without_backward(layer, param.layer)
     return layer
 
 

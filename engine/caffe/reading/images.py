@@ -110,8 +110,8 @@ def _as_stored(image: Image.Image) -> np.ndarray:
         return np.asarray(image.getchannel(0))
     if image.format == "TIFF" and image.mode in ("CMYK", "RGBA"):
         opaque = Image.new("L", image.size, 255)
-        alpha = np.asarray(image.getchannel(3) if image.mode == "RGBA" else opaque)
-        return np.dstack([_rgb(image)[..., ::-1], alpha])
+        fourth = np.asarray(image.getchannel(3) if image.mode == "RGBA" else opaque)
+        return np.dstack([_rgb(image)[..., ::-1], fourth])
     if image.mode == "CMYK":
         return _rgb(image)[..., ::-1]
     alpha = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
@@ -121,7 +121,8 @@ def _as_stored(image: Image.Image) -> np.ndarray:
 
 def _check(image: Image.Image, channels: str) -> None:
     """Raise InputError for what OpenCV cannot make bytes of, or makes others of."""
-    codec, _, _, args = image.tile[0][:4] if image.tile else ("", None, None, "")
+    tiles = getattr(image, "tile", None)
+    codec, _, _, args = tiles[0][:4] if tiles else ("", None, None, "")
     stored = " ".join(map(str, args)) if isinstance(args, tuple) else str(args)
     bits = 32 if image.mode == "F" or (image.mode == "I" and "32" in stored) else 8
     if channels == AS_STORED and (image.mode.startswith("I") or "16" in stored):
