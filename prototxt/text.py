@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from prototxt.errors import InputError
+from prototxt.files import wrong_kind
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -22,11 +23,15 @@ def read(path, message):
         with open(path, encoding="utf-8", errors="replace") as file:  # a comment in GBK, say
             content = file.read()
         if "\0" in content:
-            raise InputError(f"{path}: not a text file; a prototxt is expected")
+            wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
+            raise InputError(f"{path}: {wrong}")
         return text_format.Parse(content, message)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except text_format.ParseError as error:
+        wrong = wrong_kind(path, "a prototxt", "text", "net prototxt", "solver prototxt")
+        if wrong:
+            raise InputError(f"{path}: {wrong}") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
         raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
 

@@ -9,6 +9,7 @@ import argparse
 import io
 import os
 
+from prototxt.files import wrong_kind
 from tools.common.cli import UserError, run
 from tools.common.files import write_atomic
 from tools.common.training_log import LOSS, RATE
@@ -28,7 +29,10 @@ def read_log(path):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     if not losses:
-        raise UserError(f"{path}: no line `Iteration N, loss = …`; is it a training log?")
+        wrong = wrong_kind(path, "a training log", "text")
+        raise UserError(
+            f"{path}: {wrong or 'no line `Iteration N, loss = …`; is it a training log?'}"
+        )
     return losses, rates
 
 

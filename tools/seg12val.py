@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from segmentation.files import read_split, split_file
+from segmentation.lists import read_split, split_file
 
 from prototxt.tasks import TASKS
 from tools.common.cli import UserError, run, warn

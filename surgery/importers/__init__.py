@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prototxt.files import wrong_kind
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
+from surgery.importers.hdf5 import is_hdf5
 
 FORMATS = (
     "X.caffemodel, X.caffemodel:X.prototxt, X.caffemodel.h5, X.pth, X.safetensors, "
@@ -38,14 +40,15 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
         if name is not None and not os.path.isfile(name):
             raise SurgeryError(f"{name}: no such file; --from takes {FORMATS}")
     lower = path.lower()
-    if lower.endswith(".caffemodel"):
-        if prototxt is not None:
-            return caffemodel.read_with_prototxt(path, prototxt)
-        return caffemodel.read(path)
+    if prototxt is not None:
+        return caffemodel.read_with_prototxt(path, prototxt)
+    if is_hdf5(path):
+        return hed.read(path) if hed.is_hed(path) else caffemodel.read(path)
     if lower.endswith((".pth", ".pt")):
         return torchvision.convert(torchvision.read_pth(path), mean_bgr, path)
     if lower.endswith(".safetensors"):
         return torchvision.convert(torchvision.read_safetensors(path), mean_bgr, path)
-    if lower.endswith((".h5", ".hdf5")):
-        return hed.read(path) if hed.is_hed(path) else caffemodel.read_hdf5(path)
-    raise SurgeryError(f"{path}: weights of an unknown kind; --from takes {FORMATS}")
+    if lower.endswith((".caffemodel", ".h5", ".hdf5")):
+        return caffemodel.read(path)
+    wrong = wrong_kind(path, "weights", "caffemodel")
+    raise SurgeryError(f"{path}: {wrong or 'weights of an unknown kind'}; --from takes {FORMATS}")

@@ -204,9 +204,10 @@ def test_caffes_hdf5_weights_are_read(tmp_path):
     "name, content, words",
     [
         ("a.caffemodel", b"", "empty"),
-        ("a.caffemodel", b"PNG\r\n not weights", "damaged"),
-        ("a.npz", b"", "unknown kind"),
-        ("a.h5", b"nothing", "not a readable HDF5 file"),
+        ("a.caffemodel", b"PNG\r\n not weights", "a text that begins 'PNG', not a caffemodel"),
+        ("a.npz", b"", "it is empty, not weights"),
+        ("a.weights", b"\xff\0", "unknown kind"),
+        ("a.h5", b"nothing", "a text that begins 'nothing', not a caffemodel"),
     ],
 )
 def test_what_is_no_weights_file_is_named(tmp_path, name, content, words):

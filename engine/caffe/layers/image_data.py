@@ -10,7 +10,8 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..proto import not_utf8
-from ..proto.files import check_regular, reason
+from ..proto.files import reason
+from ..proto.kinds import check_text
 from ..reading import images
 from ..reading.data_transformer import Transformer
 from . import register
@@ -48,7 +49,7 @@ def read_list(path, fail, warn) -> list[tuple[str, int]]:
     `fail` makes the InputError of a message, which names the file and the line; `warn` is given
     what is said of labels that are no whole numbers."""
     try:
-        check_regular(path)
+        check_text(path, "a list of pictures")
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except InputError as error:

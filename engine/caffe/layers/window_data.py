@@ -11,6 +11,7 @@ from ..compute import rng
 from ..errors import InputError
 from ..proto import not_utf8
 from ..proto.files import check_regular, reason
+from ..proto.kinds import check_text
 from ..reading import images
 from ..reading.data_transformer import Mean
 from . import register
@@ -42,7 +43,7 @@ class _List:
     def __init__(self, path: str, root: str, fail):
         self.path, self.fail = path, fail
         try:
-            check_regular(path)
+            check_text(path, "a list of windows")
             with open(path, "rb") as file:
                 self.words = self._words(file)
                 self._read(root)

@@ -10,16 +10,14 @@ The encoding: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from caffe.errors import Error, InputError
+from caffe.errors import Error
 from caffe.proto import not_utf8
-from caffe.proto.files import map_file
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
@@ -317,16 +315,6 @@ def _chosen(buf, raw: _Raw, doubles: _Numbers, floats: _Numbers) -> np.ndarray:
     if values is not None:
         return values
     return (doubles if doubles.count() else floats).array()
-
-
-def open_message(path, what: str) -> tuple[memoryview, str]:
-    """A file's bytes and its name; InputError if they do not begin as a message does."""
-    buf, name = map_file(path), os.fspath(path)
-    try:
-        field_at(buf, 0, len(buf))
-    except Damaged as err:
-        raise InputError(f"{name}: is not a {what}, or it is damaged: {err}") from None
-    return buf, name
 
 
 def encode_varint(value: int) -> bytes:

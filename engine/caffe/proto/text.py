@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 
 from google.protobuf import text_format
 
 from caffe.errors import InputError
-from caffe.proto import caffe_pb2, not_utf8
+from caffe.proto import caffe_pb2, kinds, not_utf8
 from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.mistakes import explain
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
 _LARGEST_TEXT = 8 << 20
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
+_TEXTS = (kinds.TEXT, kinds.NET, kinds.SOLVER, kinds.EMPTY)
 _BLANKS = re.compile(r"[^\S\n]+")
 
 
@@ -54,6 +55,9 @@ def read_text(path) -> str:
     """A prototxt's text; InputError if it is not there, not text, or far too large."""
     name = not_utf8.path(path)
     size = check_regular(name)
+    wrong = kinds.file_misfit(name, "a prototxt", *_TEXTS)
+    if wrong:
+        raise InputError(f"{name}: {wrong}")
     if size > _LARGEST_TEXT:
         raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
     try:
@@ -61,8 +65,6 @@ def read_text(path) -> str:
             data = file.read(_LARGEST_TEXT)
     except OSError as err:
         raise InputError(f"cannot read {name}: {reason(err)}") from err
-    if data.startswith(_UTF16):
-        raise InputError(f"{name}: is UTF-16 text; save it as UTF-8")
     if b"\0" in data:
         raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
     return not_utf8.decode(data.removeprefix(codecs.BOM_UTF8))
@@ -75,7 +77,23 @@ def parse_net(text: str, source: str = "text"):
 
 def read_net(path):
     """NetParameter of a prototxt file, upgraded to the current schema."""
-    return parse_net(read_text(path), os.fspath(path))
+    name = os.fspath(path)
+    content = read_text(name)
+    with _named_kind(name, "a net's", kinds.SOLVER):
+        return parse_net(content, name)
+
+
+@contextlib.contextmanager
+def _named_kind(name: str, wanted: str, other: str):
+    """Context in which a prototxt is parsed: where that fails because it is of the `other` kind,
+    the error says so."""
+    try:
+        yield
+    except InputError as err:
+        wrong = kinds.file_misfit(name, wanted, *(tag for tag in _TEXTS if tag != other))
+        if wrong:
+            raise InputError(f"{name}: {wrong}") from None
+        raise err
 
 
 def parse_solver(text: str, source: str = "text"):
@@ -90,7 +108,9 @@ def read_solver(path):
     one that is a folder gets that name's last part added. So BVLC Caffe has it.
     """
     name = os.fspath(path)
-    solver = parse_solver(read_text(name), name)
+    content = read_text(name)
+    with _named_kind(name, "a solver's", kinds.NET):
+        solver = parse_solver(content, name)
     stem = os.path.splitext(name)[0]
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem

@@ -94,8 +94,9 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\x0a\x01n\xa2\x06\x00\x00", "is a binary file, not a prototxt"),
-        ('name: "a"'.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"\x0a\x01n\xa2\x06\x00\x00", "it is a caffemodel, not a prototxt"),
+        (b"\x0a\0", "is a binary file, not a prototxt"),
+        ('name: "a"'.encode("utf-16"), "text in UTF-16, not a prototxt; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_not_text_is_told_so(tmp_path, content, words):
