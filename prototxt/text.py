@@ -12,6 +12,13 @@ import numpy as np
 from google.protobuf import text_format
 
 from prototxt.errors import InputError
+from prototxt.paths import why_unreadable
+
+# Fields that stand at the top of the one and nowhere in the other.
+_SOLVER = re.compile(r"(?m)^\s*(?:base_lr|lr_policy|max_iter|train_net|net|snapshot_prefix)\s*:")
+_NET = re.compile(r"(?m)^\s*(?:layers?\s*[:{<]|input\s*:)")
+
+_KINDS = {"SolverParameter": "solver", "NetParameter": "net"}
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -20,14 +27,25 @@ def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
         with open(path, encoding="utf-8") as file:
-            return text_format.Parse(file.read(), message)
+            content = file.read()
+        return text_format.Parse(content, message)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {why_unreadable(path, error)}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; a prototxt is expected") from None
     except text_format.ParseError as error:
+        found, wanted = kind(content), _KINDS.get(message.DESCRIPTOR.name)
+        if wanted and found and found != wanted:
+            raise InputError(f"{path}: is a {found}'s prototxt; a {wanted}'s is expected") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
         raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+
+
+def kind(content: str) -> str:
+    """`solver` or `net`: what a prototxt describes, also where it has mistakes; else empty."""
+    if _SOLVER.search(content):
+        return "solver"
+    return "net" if _NET.search(content) else ""
 
 
 def _suggestion(reason, message):

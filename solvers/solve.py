@@ -19,14 +19,11 @@ import os
 import signal
 import sys
 
-import numpy as np
-
 import caffe
-from solvers import computing, resume, settings
+from solvers import computing, divergence, rates, resume, settings
 from surgery.fillers import dead_layers
 from tools import score
 from tools.common.cli import (
-    Failure,
     Progress,
     UserError,
     add_device_arguments,
@@ -34,7 +31,8 @@ from tools.common.cli import (
     run,
     select_device,
 )
-from tools.common.nets import Prototxts, check_weights, lean, zero_layers
+from tools.common.inputs import check_input
+from tools.common.nets import Prototxts, lean, zero_layers
 
 
 class SignalRequests:
@@ -79,7 +77,13 @@ def parse(argv):
         help="resume from a solverstate; auto: from the newest with the solver's snapshot_prefix "
         "(if there is none yet and --weights is given: start from these)",
     )
-    parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="train to iteration N (sets max_iter: with lr_policy poly, the rate's curve then ends "
+        "there, and a finished training that is prolonged goes on at a higher rate)",
+    )
     parser.add_argument(
         "--score-every",
         type=int,
@@ -128,10 +132,16 @@ def log_to(path):
 
 
 def checked_solver(args, protos):
-    """The settings in force: read, changed and checked, before anything is built.
+    """(The settings in force, the file's max_iter): read, changed and checked, before anything is
+    built.
 
     protos: Prototxts, which has the solver's nets afterwards.
     """
+    check_input(args.solver, "solver", "--solver")
+    if args.weights is not None:
+        check_input(args.weights, "weights", "--weights")
+    if args.resume not in (None, "auto"):
+        check_input(args.resume, "state", "--resume")
     if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
         raise UserError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
@@ -140,21 +150,31 @@ def checked_solver(args, protos):
     changes = list(args.set)
     if args.iterations is not None:
         changes.append(f"max_iter={args.iterations}")
-    param = settings.read_solver(args.solver, changes)
+    param = settings.read_solver(args.solver)
+    planned = param.max_iter
+    settings.change(param, args.solver, changes)
     settings.require_files(param, args.solver, protos)
     if not param.snapshot_prefix:
         raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
-    if args.weights is not None:
-        check_weights(args.weights)
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
             f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; resume "
             "from it with --resume auto, move it away, or --set snapshot_prefix=…"
         )
-    return param
+    return param, planned
+
+
+def rate_note(solver, args, planned, before, param):
+    """A line on a learning rate that the command line changes, or None.
+
+    planned: the file's max_iter; before: the settings until now, or None; param: in force.
+    """
+    if solver.iter and before is not None:
+        return rates.of_resuming(before, param, solver.iter)
+    return rates.of_other_length(args.solver, planned, param)
 
 
 def check_alive(net, proto, where):
@@ -187,38 +207,10 @@ def start(solver, args, param, proto):
                 "start with --weights"
             )
     elif args.resume is not None:
-        resume.restore(solver, args.resume)
+        solver.restore(args.resume)
         return
     solver.net.copy_from(args.weights)
     check_alive(solver.net, proto, args.weights)
-
-
-def watch(solver, bar):
-    """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
-    by it. (A solver's own callbacks would have all gradients kept.)"""
-
-    def see(iteration, losses):
-        bar.update(iteration - bar.count, bar.note)
-        for name, value in losses.items():
-            bar.note = f"{name} {float(value.sum()):.4g}"
-            if not np.all(np.isfinite(value)):
-                raise Failure(
-                    f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
-                    "labels that are no class), and resume with --resume FILE.solverstate "
-                    "from before the loss grew (auto takes the newest, which may be of after)"
-                )
-
-    if hasattr(solver, "watch_losses"):
-        solver.watch_losses(see)
-        return
-    net = solver.net
-    names = [name for name in net.outputs if net.blob_loss_weights[name]]
-
-    def after_layer(layer):
-        if layer == len(net.layers) - 1:
-            see(solver.iter, {name: net.blobs[name].data for name in names})
-
-    net.after_forward(after_layer)
 
 
 def train(solver, args, param, protos, requests):
@@ -252,18 +244,21 @@ def after_snapshot(solver, param, begun, error):
     """
     if getattr(error, "exit_code", None) != UserError.exit_code or solver.iter == begun:
         return error
+    said = error_line(error)
     if not param.snapshot or solver.iter % param.snapshot:
-        solver.snapshot()
+        try:
+            solver.snapshot()
+        except Exception as failed:  # losses from before may arrive only now, and not be finite
+            return UserError(f"{said}; and no snapshot was written: {error_line(failed)}")
     return UserError(
-        f"{error_line(error)}; then resume with --resume auto (iteration {solver.iter} is in a "
-        "snapshot)"
+        f"{said}; then resume with --resume auto (iteration {solver.iter} is in a snapshot)"
     )
 
 
 def main(argv):
     args = parse(argv)
     protos = Prototxts()
-    param = checked_solver(args, protos)
+    param, planned = checked_solver(args, protos)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -272,6 +267,7 @@ def main(argv):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
+    before = rates.in_force(folder) if args.resume is not None else None
     lean()
     solver = caffe.get_solver(settings.write_effective(param, folder))
     net = settings.train_net(param)
@@ -280,11 +276,14 @@ def main(argv):
     if solver.iter >= param.max_iter:
         print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
         return 0
+    note = rate_note(solver, args, planned, before, param)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
     requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
-        watch(solver, bar)
+        divergence.watch(solver, param, bar)
         begun = solver.iter
         try:
             done = train(solver, args, param, protos, requests)

@@ -28,6 +28,7 @@ from prototxt import build, own
 from prototxt.tasks import TASKS
 from solvers import computing, settings, stages as st
 from surgery import fc6
+from surgery.importers import check_source
 from tools import summary
 from tools.common import nets
 from tools.common.cli import UserError, add_device_arguments, run
@@ -111,8 +112,8 @@ def check(stages, ahead, args, protos):
             f"{st.name(starts[0])} starts from pretrained weights: name them by --from "
             "(VGG=… in make train)"
         )
-    if starts and args.source.split(":")[0].endswith((".caffemodel", ".h5")):
-        nets.check_weights(args.source.split(":")[0])
+    if starts:
+        check_source(args.source, "--from")
     for stage in stages:
         if stage in ahead:
             st.check_not_beyond(stage)

@@ -17,10 +17,11 @@ import caffe
 from prototxt.skeleton import build, data_mean, read_prototxt
 from prototxt.tasks import VOC_MEAN
 from surgery import fc6
-from surgery.importers import FORMATS, read_source
+from surgery.importers import FORMATS, check_source, read_source
 from surgery.initial import initialise
 from tools.common.cli import UserError, run
 from tools.common.files import replacing
+from tools.common.inputs import check_input
 from tools.common.tables import table
 
 
@@ -96,6 +97,9 @@ def save(net, path):
 
 def main(argv):
     args = arguments(argv)
+    check_input(args.net, "net", "--net")
+    for source in args.sources:
+        check_source(source, "--from")
     pairs = pair(args.suffix, args.sources)
     if not args.out.endswith(".caffemodel"):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")

@@ -13,6 +13,7 @@ import json
 import os
 
 from tools.common.cli import UserError, run
+from tools.common.inputs import check_input
 from tools.common.score_tables import COLUMNS, class_table, comparison, distinct
 
 MAX_BYTES = 1 << 28
@@ -130,6 +131,8 @@ def parser():
 
 def main(argv):
     args = parser().parse_args(argv)
+    for path in args.json:
+        check_input(path, "text")
     reports = [report for path in args.json for report in read(path)]
     names = given_names(args.names, len(reports)) if args.names else names_of(reports)
     one_net = len({report["net"] for report in reports}) == 1

@@ -10,7 +10,8 @@ import io
 import os
 
 from tools.common.cli import UserError, run
-from tools.common.files import write_atomic
+from tools.common.files import check_target, write_atomic
+from tools.common.inputs import check_input
 from tools.common.training_log import LOSS, RATE
 
 
@@ -67,6 +68,9 @@ def main(argv):
     parser.add_argument("--out", required=True, help="the PNG to write")
     parser.add_argument("--title", default="")
     args = parser.parse_args(argv)
+    for path in args.log:
+        check_input(path, "text")
+    check_target(args.out)
     plot(args.log, args.out, args.title)
     print(args.out)
     return 0

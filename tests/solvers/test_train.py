@@ -12,6 +12,7 @@ import caffe
 from prototxt import build, own, parts
 from prototxt.tasks import TASKS
 from solvers import stages as st, train
+from surgery.errors import SurgeryError
 from tests.helpers import tiny_run
 from tools.common import steps
 from tools.common.cli import Failure, UserError
@@ -319,7 +320,7 @@ def test_missing_data_is_reported_before_any_work(folder, quick):
 
 def test_missing_weights_are_reported_before_any_work(folder, quick):
     (folder / "vgg.caffemodel").unlink()
-    with pytest.raises(UserError, match=r"vgg\.caffemodel: no such weights file"):
+    with pytest.raises(SurgeryError, match=r"--from vgg\.caffemodel: no such file"):
         run("fcn16s-vgg16")
     with pytest.raises(UserError, match="name them by --from"):
         train.main(["--own", "tiny.toml", "--net", "fcn16s-vgg16", "--cpu"])

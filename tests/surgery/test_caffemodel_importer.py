@@ -204,8 +204,9 @@ def test_caffes_hdf5_weights_are_read(tmp_path):
     "name, content, words",
     [
         ("a.caffemodel", b"", "empty"),
-        ("a.caffemodel", b"PNG\r\n not weights", "damaged"),
-        ("a.npz", b"", "unknown kind"),
+        ("a.caffemodel", b"PNG\r\n not weights", "is a text file, not a caffemodel"),
+        ("a.caffemodel", b"\0PNG\r\n not weights", "damaged"),
+        ("a.npz", b"PK", "unknown kind"),
         ("a.h5", b"nothing", "not a readable HDF5 file"),
     ],
 )

@@ -247,9 +247,9 @@ def test_net_without_a_loss_is_scored_too(work, capsys):
         (lambda w: w.write(spilt="val"), "did you mean 'split'"),
         (lambda w: edit(w, lambda text: text + "layer { nmae: 'x' }"), "val.prototxt:.*nmae"),
         (lambda w: edit(w, lambda text: "name: 'x'"), "no Python data layer"),
-        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: No such file"),
-        (lambda w: setattr(w, "weights", "no.caffemodel"), "no.caffemodel: no such weights"),
-        (lambda w: Path(w.weights).write_bytes(b""), "the weights file is empty"),
+        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: no such file"),
+        (lambda w: setattr(w, "weights", "no.caffemodel"), "--weights no.caffemodel: no such file"),
+        (lambda w: Path(w.weights).write_bytes(b""), "w.caffemodel: the file is empty"),
         (lambda w: Path(w.weights).write_bytes(Path(w.weights).read_bytes()[:60]), "damaged"),
     ],
 )
@@ -367,8 +367,8 @@ def test_one_net_is_in_memory_at_a_time(work, snapshots, monkeypatch):
 @pytest.mark.parametrize(
     "spoil, said",
     [
-        (lambda p: p.unlink(), "train_iter_2000.caffemodel: no such weights"),
-        (lambda p: p.write_bytes(b""), "train_iter_2000.caffemodel: the weights file is empty"),
+        (lambda p: p.unlink(), "train_iter_2000.caffemodel: no such file"),
+        (lambda p: p.write_bytes(b""), "train_iter_2000.caffemodel: the file is empty"),
         (cut, "train_iter_2000.caffemodel.*damaged"),
         (lambda p: p.write_bytes(p.with_name("wide.caffemodel").read_bytes()), "'score'.*shape"),
     ],

@@ -13,6 +13,7 @@ from prototxt import text
 from prototxt.build import param_str
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
+from tools.common.inputs import check_input
 
 
 def read_net(path):
@@ -47,18 +48,6 @@ def keep(net, *names):
         caffe.engine.keep(net, *names)
 
 
-def check_weights(path):
-    """Raise UserError for what is plainly no file of weights."""
-    if os.path.isdir(path):
-        raise UserError(f"{path}: is a folder; name the .caffemodel in it")
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such weights file")
-    if os.path.getsize(path) == 0:
-        raise UserError(f"{path}: the weights file is empty")
-    if path.endswith((".solverstate", ".solverstate.h5")):
-        raise UserError(f"{path}: is a solverstate; the weights are in the .caffemodel beside it")
-
-
 def load(net_path, weights):
     """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros.
 
@@ -66,7 +55,7 @@ def load(net_path, weights):
     """
     import caffe
 
-    check_weights(weights)
+    check_input(weights, "weights", "--weights")
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
