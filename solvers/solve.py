@@ -32,7 +32,7 @@ from tools.common.cli import (
     select_device,
 )
 from tools.common.inputs import check_input
-from tools.common.nets import Prototxts, lean, zero_layers
+from tools.common.nets import Prototxts, find_task, lean, zero_layers
 
 
 class SignalRequests:
@@ -220,6 +220,7 @@ def train(solver, args, param, protos, requests):
         solver.set_action_function(requests.action)
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
+    warned = False
     while solver.iter < param.max_iter and not requests.stop:
         until = param.max_iter
         if args.score_every:
@@ -232,8 +233,18 @@ def train(solver, args, param, protos, requests):
             requests.snapshot = False
             solver.snapshot()
         if args.score_every and solver.iter % args.score_every == 0 and not requests.stop:
-            score.seg_tests(solver, False, ids)
+            hist = score.seg_tests(solver, False, ids)
+            if not warned:
+                score.warn_of(hist, _class_names(param.test_net[0], len(hist)))
+            warned = True
     return solver.iter >= param.max_iter
+
+
+def _class_names(net, count):
+    """The names of a test net's classes, numbers where they are not known."""
+    task = find_task(None, net)
+    known = task is not None and len(task.classes) == count
+    return task.classes if known else [str(number) for number in range(count)]
 
 
 def after_snapshot(solver, param, begun, error):

@@ -32,7 +32,7 @@ from tools.common.cli import (
 )
 from tools.common.files import check_target, make_folder, write_atomic
 from tools.common.inputs import check_input
-from tools.common.metrics import fast_hist, metrics
+from tools.common.metrics import cautions, fast_hist, metrics
 from tools.common.nets import (
     class_count,
     class_names,
@@ -208,8 +208,17 @@ def score_net(args, net, ids, save_dir, what="scoring"):
     with Progress(len(ids), what, "images") as bar:
         hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update)
     if hist.sum() == 0:
-        raise UserError(f"{args.net}: every pixel of its {len(ids)} images is void")
+        raise UserError(
+            f"{args.net}: every labelled pixel of its {len(ids)} images is void (255): there is "
+            "nothing to score"
+        )
     return metrics(hist), hist, loss
+
+
+def warn_of(hist, names):
+    """Print what keeps the scores of a confusion matrix from saying what they seem to."""
+    for line in cautions(hist, names):
+        warn(line)
 
 
 def write_json(path, data):
@@ -250,6 +259,7 @@ def score_several(args, proto, task, ids):
     if reports:
         lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
         print("\n".join(lines), flush=True)
+        warn_of(np.array(reports[0]["hist"]), [one["name"] for one in reports[0]["classes"]])
     return 0 if len(reports) == len(labels) else 1
 
 
@@ -273,6 +283,7 @@ def main(argv):
     net, names = load_checked(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
+    warn_of(hist, names)
     if args.json:
         more = dict(net=args.net, weights=weights, images=ids)
         write_json(args.json, report(scores, hist, loss, names, **more))

@@ -157,11 +157,20 @@ def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, 
     seen = []
     seg_tests = score.seg_tests
     monkeypatch.setattr(
-        score, "seg_tests", lambda s, *a: (seen.append((s.iter, *a)), seg_tests(s, *a))
+        score, "seg_tests", lambda s, *a: seen.append((s.iter, *a)) or seg_tests(s, *a)
     )
     assert call(*INIT, "--score-every", "5") == (0, [])
     assert seen == [(5, False, ["p0", "p1", "p2"]), (10, False, ["p0", "p1", "p2"])]
     assert tiny_run.result(folder, 12) == through
+
+
+def test_scoring_a_split_without_a_class_is_warned_of_once(call, folder):
+    for name in ("p0", "p1", "p2"):
+        path = folder / f"voc/SegmentationClass/{name}.png"
+        Image.fromarray(np.array(Image.open(path)) % 2).save(path)
+    code, err = call(*INIT, "--score-every", "5")
+    assert code == 0 and len(err) == 1
+    assert err[0].startswith("warning: 1 of 3 classes are in no label of these images (2)")
 
 
 def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
