@@ -31,7 +31,7 @@ from tools.common.cli import (
     run,
     select_device,
 )
-from tools.common.inputs import check_input
+from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
 
 
@@ -109,11 +109,11 @@ def parse(argv):
     if args.weights is None and args.resume is None:
         parser.error("one of --weights and --resume is needed")
     if args.weights is not None and args.resume not in (None, "auto"):
-        parser.error("--weights goes with --resume auto only: a solverstate names its weights")
+        parser.error("give --weights or --resume STATE: a solverstate names its weights")
     for name in ("iterations", "score_every"):
         value = getattr(args, name)
         if value is not None and value < (1 if name == "iterations" else 0):
-            parser.error(f"--{name.replace('_', '-')} {value}: is not above 0")
+            parser.error(f"--{name.replace('_', '-')} {value}: must be above 0")
     return args
 
 
@@ -122,6 +122,9 @@ def log_to(path):
 
     `sys.stderr` stays what it was, for progress and errors.
     """
+    kind = kind_of(path) if os.path.isfile(path) else ""
+    if kind in ("solver", "net", "weights", "state"):
+        raise UserError(f"--log {path}: is {NAMES[kind]}, not a log; name another file")
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
@@ -155,14 +158,15 @@ def checked_solver(args, protos):
     settings.change(param, args.solver, changes)
     settings.require_files(param, args.solver, protos)
     if not param.snapshot_prefix:
-        raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
+        raise UserError(f"{args.solver}: has no snapshot_prefix, which says where snapshots go")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
-            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; resume "
-            "from it with --resume auto, move it away, or --set snapshot_prefix=…"
+            f"{earlier[0][1]} is of an earlier run, which this one would overwrite; resume from it "
+            "with --resume auto, move it away, or choose another place with --set "
+            "snapshot_prefix=…"
         )
     return param, planned
 
@@ -189,8 +193,8 @@ def check_alive(net, proto, where):
     dead += [name for name in dead_layers(proto, zero) if name not in dead]
     if dead:
         raise UserError(
-            f"{where}: {', '.join(dead)} would start at zero and could not learn; are the weights "
-            "another net's? surgery/make_init.py makes starting weights"
+            f"{where}: {', '.join(dead)} would start at zero and could not learn; do the weights "
+            "belong to another net? surgery/make_init.py makes starting weights"
         )
 
 
@@ -285,7 +289,11 @@ def main(argv):
     score.check_classes(protos[net], net, solver.net, "score")
     start(solver, args, param, protos[net])
     if solver.iter >= param.max_iter:
-        print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
+        print(
+            f"iteration {solver.iter} of {param.max_iter} is reached already; --iterations N "
+            "trains on to iteration N",
+            file=sys.stderr,
+        )
         return 0
     note = rate_note(solver, args, planned, before, param)
     if note:

@@ -107,7 +107,7 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
     elif os.path.isfile(solver):
         param = settings.read_solver(solver, changes)
     else:
-        raise UserError(f"{solver}: does not exist; run this in the checkout")
+        raise UserError(f"{solver}: no such file; run this command in the folder of the checkout")
     return Stage(task.name, net, files, solver, param, sources)
 
 
@@ -126,7 +126,9 @@ def lock(stage):
     except OSError:
         os.close(handle)
         folder = os.path.dirname(stage_file(stage, "x"))
-        raise UserError(f"{folder}: another training is at work there; wait for its end") from None
+        raise UserError(
+            f"{folder}: another training is running there; stop it, or wait until it is done"
+        ) from None
     os.set_inheritable(handle, True)
     try:
         yield
@@ -206,8 +208,8 @@ def check_unchanged(stage, facts):
     before = recorded(stage)
     if before is None and not done(stage):
         raise UserError(
-            f"{found[0][1]}: was not begun by this command; resume from it with --accept-changes, "
-            f"or move {place} away"
+            f"{found[0][1]}: is not from a training by this command; resume from it with "
+            f"--accept-changes, or move {place} away"
         )
     changed = differences(before, facts) if before is not None else ""
     if changed:
@@ -221,6 +223,6 @@ def check_not_beyond(stage):
     """Raise UserError where snapshots are beyond the last iteration, and none is at it."""
     if not done(stage) and reached(stage) > stage.param.max_iter:
         raise UserError(
-            f"{name(stage)}: its snapshots reach iteration {reached(stage)}, beyond "
+            f"{name(stage)}: has a snapshot of iteration {reached(stage)} already, beyond "
             f"{stage.param.max_iter}; raise --iterations"
         )

@@ -109,7 +109,7 @@ def check(stages, ahead, args, protos):
     starts = [stage for stage in ahead if not stage.sources and not st.reached(stage)]
     if starts and args.source is None:
         raise UserError(
-            f"{st.name(starts[0])} starts from pretrained weights: name them by --from "
+            f"{st.name(starts[0])} starts from pretrained weights: name them with --from "
             "(VGG=… in make train)"
         )
     if starts:
@@ -217,7 +217,11 @@ def parse(argv):
     )
     parser.add_argument("--fc6", choices=list(fc6.MODES), help="see make_init.py --help")
     parser.add_argument("--fill-missing", choices=["msra"], help="see make_init.py --help")
-    parser.add_argument("--iterations", type=int, metavar="N", help="iterations of every stage")
+    parser.add_argument(
+        "--iterations", type=int, metavar="N",
+        help="iterations of every stage (sets max_iter: with lr_policy poly, the rate's curve then "
+        "ends there, and a finished stage that is prolonged goes on at a higher rate)",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="change a field of every stage's solver; may be repeated")  # fmt: skip
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
@@ -230,12 +234,12 @@ def parse(argv):
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
-        parser.error(f"--iterations {args.iterations}: is not above 0")
+        parser.error(f"--iterations {args.iterations}: must be above 0")
     for change in args.set:
         field = change.partition("=")[0].strip()
         if field in FIXED:
             more = "; use --iterations" if field == "max_iter" else ""
-            parser.error(f"--set {field}: a recipe sets it itself{more}")
+            parser.error(f"--set {field}: the recipe sets this field itself{more}")
     return args
 
 
@@ -248,7 +252,9 @@ def main(argv):
     else:
         raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}")
     if args.net not in task.nets:
-        raise UserError(f"--net {args.net}: {task.name} has {', '.join(task.nets)}")
+        raise UserError(
+            f"--net {args.net}: {task.name} has no such net; it has {', '.join(task.nets)}"
+        )
 
     def open_stage(task, net, sources):
         changes = list(args.set)

@@ -81,7 +81,7 @@ def compute_hist(
         if found[gt].size != prediction.size:
             raise UserError(
                 f"blob {gt!r} has shape {found[gt].shape}, but {layer!r} one image of "
-                f"{prediction.shape}: not one label per score"
+                f"{prediction.shape}; each pixel of the scores needs one label"
             )
         hist += fast_hist(found[gt].ravel(), prediction.ravel(), classes)
         if save_dir:
@@ -140,7 +140,10 @@ def ids_of(proto, net_path):
     layer, params = data_layer(proto, net_path)
     missing = [m for m in ("parse", "ids", "check") if not hasattr(layer, m)]
     if missing:
-        raise UserError(f"{net_path}: data layer {layer.__name__} cannot list its ids")
+        raise UserError(
+            f"{net_path}: its data layer {layer.__name__} does not say which images it reads (it "
+            f"has no {', '.join(missing)}); those in data_layers/ do"
+        )
     parsed = layer.parse(params)
     if parsed.get("randomize") and "train" in parsed.get("split", ""):
         raise UserError(
@@ -168,7 +171,8 @@ def check_classes(proto, net_path, net, layer):
     if classes is not None and classes != channels:
         raise UserError(
             f"{net_path}: {made.__name__}'s labels have {classes} classes but blob {layer!r} has "
-            f"{channels} channels; take this data set's net, or mend 'classes' in its param_str"
+            f"{channels} channels; use the net of this data set, or correct 'classes' in its "
+            "param_str"
         )
 
 

@@ -97,10 +97,17 @@ def test_a_log_that_cannot_be_written_is_one_line(call, folder):
     one_error(call(*INIT, "--log", "no/folder.log"), 2, "no/folder.log")
 
 
+@pytest.mark.parametrize("name", ["train.prototxt", "solver.prototxt", "init.caffemodel"])
+def test_a_file_that_is_no_log_is_not_appended_to(call, folder, name):
+    before = (folder / name).read_bytes()
+    one_error(call(*INIT, "--log", name), 2, f"--log {name}: is a", "not a log")
+    assert (folder / name).read_bytes() == before
+
+
 def test_a_run_that_is_done_says_so(call, folder):
     call(*INIT)
     code, err = call("--resume", "auto")
-    assert code == 0 and err[-1] == "iteration 12 of 12 is reached already"
+    assert code == 0 and err[-1].startswith("iteration 12 of 12 is reached already; --iterations")
 
 
 def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(call, folder):

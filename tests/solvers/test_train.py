@@ -269,14 +269,18 @@ def test_initial_weights_that_no_training_has_used_are_made_anew(folder, quick):
 def test_snapshots_of_another_command_are_not_gone_on_from(folder, quick):
     place(folder, "fcn32s-vgg16").mkdir(parents=True)
     (place(folder, "fcn32s-vgg16") / "train_iter_2.solverstate").write_text("a week's work")
-    with pytest.raises(UserError, match="was not begun by this command; .*--accept-changes"):
+    with pytest.raises(
+        UserError, match="is not from a training by this command; .*--accept-changes"
+    ):
         run("fcn32s-vgg16")
     assert quick == []
 
 
 def test_fewer_iterations_than_there_are_snapshots_of_is_refused(folder, quick):
     run("fcn32s-vgg16", "--iterations", "5")
-    with pytest.raises(UserError, match="reach iteration 5, beyond 3; raise --iterations"):
+    with pytest.raises(
+        UserError, match="has a snapshot of iteration 5 already, beyond 3; raise --iterations"
+    ):
         run("fcn32s-vgg16", "--iterations", "3")
 
 
@@ -293,7 +297,10 @@ def test_two_trainings_of_one_stage_exclude_each_other(folder, quick):
         {},
         lambda t, n, s: st.open_stage(t, n, s, (), "tiny.toml"),
     )
-    with st.lock(stage), pytest.raises(UserError, match="another training is at work there"):
+    with (
+        st.lock(stage),
+        pytest.raises(UserError, match="another training is running there; stop it"),
+    ):
         run("fcn16s-vgg16")
     assert quick == []
     assert run("fcn16s-vgg16") == 0
@@ -322,7 +329,7 @@ def test_missing_weights_are_reported_before_any_work(folder, quick):
     (folder / "vgg.caffemodel").unlink()
     with pytest.raises(SurgeryError, match=r"--from vgg\.caffemodel: no such file"):
         run("fcn16s-vgg16")
-    with pytest.raises(UserError, match="name them by --from"):
+    with pytest.raises(UserError, match="name them with --from"):
         train.main(["--own", "tiny.toml", "--net", "fcn16s-vgg16", "--cpu"])
     assert quick == []
 
@@ -340,8 +347,14 @@ def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
     ("arguments", "line"),
     [
         (["--task", "vok", "--net", "fcn8s-vgg16"], "--task vok: not one of voc, sbd"),
-        (["--task", "voc", "--net", "fcn8s"], "--net fcn8s: voc has dilated-fcn2s-vgg16"),
-        (["--task", "nyud-rgb", "--net", "fcn8s-vgg16"], "--net fcn8s-vgg16: nyud-rgb has"),
+        (
+            ["--task", "voc", "--net", "fcn8s"],
+            "--net fcn8s: voc has no such net; it has dilated-fcn2s-vgg16",
+        ),
+        (
+            ["--task", "nyud-rgb", "--net", "fcn8s-vgg16"],
+            "--net fcn8s-vgg16: nyud-rgb has no such net; it has",
+        ),
     ],
 )
 def test_a_task_or_net_that_is_not_there_is_named(arguments, line):
@@ -355,7 +368,7 @@ def test_solver_fields_that_the_recipe_sets_are_refused(field, capsys):
     with pytest.raises(SystemExit) as ended:
         train.main(["--task", "voc", "--net", "fcn8s-vgg16", "--set", field])
     assert ended.value.code == 2
-    assert "a recipe sets it itself" in capsys.readouterr().err
+    assert "the recipe sets this field itself" in capsys.readouterr().err
 
 
 def test_one_base_lr_for_stages_of_different_rates_is_refused(folder, quick):

@@ -97,7 +97,10 @@ def test_fc6_and_fc7_without_a_source_are_refused(place, capsys):
     weights = without(small_vgg(), "fc6", "fc7")
     place.source.write_bytes(caffemodel(weights))
     error = refusal(place, capsys)
-    assert "fc6, fc7 have no source; learning would be dead; pass --fill-missing msra" in error
+    assert (
+        "fc6, fc7: not in the source, and a layer of zeros here could never learn; --fill-missing"
+        in error
+    )
     assert not place.out.exists()
 
 

@@ -124,7 +124,9 @@ def data_layer(net, path):
 
     for found in data_layers(net, path, caffe.TEST):
         return found
-    raise UserError(f"{path}: has no Python data layer; a val net is needed")
+    raise UserError(
+        f"{path}: has no Python data layer, so no images to score; take the val.prototxt beside it"
+    )
 
 
 def check_data(net, path, phase):

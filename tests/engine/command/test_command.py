@@ -255,7 +255,7 @@ def test_flags_are_read_as_gflags_reads_them(style):
         (("train", "-solver", "solvr.prototxt"), "no such file; did you mean solver.prototxt?"),
         (("train", "-solver", "in/solver.prototxt", "-gpu", "99"), "there is no folder in"),
         (("train", "-solver", "."), "-solver .: is a folder"),
-        (("train", "-solver", "solver.prototxt", "-weights", "a,,b"), "behind a comma"),
+        (("train", "-solver", "solver.prototxt", "-weights", ",b"), "behind a comma"),
         (
             ("train", "-solver", "solver.prototxt", "-weights", "nowhere"),
             "-weights nowhere: no such",
