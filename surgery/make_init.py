@@ -99,7 +99,8 @@ def main(argv):
     args = arguments(argv)
     check_input(args.net, "net", "--net")
     for source in args.sources:
-        check_source(source, "--from")
+        if os.path.realpath(check_source(source, "--from")[0]) == os.path.realpath(args.out):
+            raise UserError(f"--out {args.out}: is the source itself; name another file")
     pairs = pair(args.suffix, args.sources)
     if not args.out.endswith(".caffemodel"):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")

@@ -15,7 +15,7 @@ import numpy as np
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
 from tools.common.cli import UserError
-from tools.common.inputs import check_input
+from tools.common.inputs import NAMES, check_input, kind_of
 
 FORMATS = (
     "X.caffemodel, X.caffemodel:X.prototxt, X.caffemodel.h5, X.pth, X.safetensors, "
@@ -49,7 +49,9 @@ def check_source(source: str, option: str = "") -> tuple[str, str | None]:
         raise SurgeryError(str(error)) from None
     if not path.lower().endswith(ENDINGS):
         where = f"{option} {path}".strip()
-        raise SurgeryError(f"{where}: weights of an unknown kind; --from takes {FORMATS}")
+        kind = kind_of(path)
+        said = f"is {NAMES.get(kind, kind)}" if kind else "weights of an unknown kind"
+        raise SurgeryError(f"{where}: {said}; --from takes {FORMATS}")
     return path, prototxt or None
 
 

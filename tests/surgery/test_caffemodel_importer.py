@@ -206,7 +206,8 @@ def test_caffes_hdf5_weights_are_read(tmp_path):
         ("a.caffemodel", b"", "empty"),
         ("a.caffemodel", b"PNG\r\n not weights", "is a text file, not a caffemodel"),
         ("a.caffemodel", b"\0PNG\r\n not weights", "damaged"),
-        ("a.npz", b"PK", "unknown kind"),
+        ("a.npz", b"PK\3\4\0", "is a zip archive.*; --from takes"),
+        ("a.xyz", b"\0\1\2", "unknown kind"),
         ("a.h5", b"nothing", "not a readable HDF5 file"),
     ],
 )
