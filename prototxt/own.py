@@ -12,6 +12,7 @@ from typing import Any
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.parts import POOLS, STAGES
+from prototxt.paths import absent, why_unreadable
 from prototxt.tasks import (
     TASKS,
     VOC_MEAN,
@@ -22,6 +23,7 @@ from prototxt.tasks import (
     staged,
     staged_starts,
 )
+from prototxt.text import kind
 
 NUMBER = (int, float)
 
@@ -82,10 +84,16 @@ def read_toml(path):
         ) from None
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            content = file.read()
+        return tomllib.loads(content.decode())
     except OSError as err:
-        raise InputError(f"{path}: {err.strerror}") from None
+        raise InputError(f"{path}: {why_unreadable(path, err)}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; a TOML file is expected") from None
     except ValueError as err:
+        found = kind(content.decode())
+        if found:
+            raise InputError(f"{path}: is a {found}'s prototxt, not a TOML file") from None
         raise InputError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
 
 
@@ -176,7 +184,7 @@ def _count(table, folder, split):
     if table.get("val_images") is not None:
         return table.at_least("val_images", 1)
     if not os.path.isdir(folder):
-        table.fail("root", f"{folder}: no such folder")
+        table.fail("root", f"{folder}: {absent(folder, 'folder')}")
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:

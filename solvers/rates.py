@@ -24,6 +24,17 @@ def at(param, iteration):
         return None
 
 
+def note(where, planned, before, param, iteration):
+    """A line on a learning rate that the command line changes, or None.
+
+    where: the solver's file; planned: its max_iter; before: the SolverParameter until now, or None;
+    param: the one in force; iteration: the next, 0 at the start.
+    """
+    if iteration and before is not None:
+        return of_resuming(before, param, iteration)
+    return of_other_length(where, planned, param)
+
+
 def of_other_length(where, max_iter, param):
     """A line on a curve that another number of iterations stretches or cuts short, or None.
 

@@ -13,16 +13,15 @@ on. A second Ctrl-C stops at once.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
-import signal
 import sys
 
 import caffe
 from solvers import computing, divergence, rates, resume, settings
+from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
+from tools.common.arguments import Parser
 from tools.common.cli import (
     Progress,
     UserError,
@@ -35,37 +34,8 @@ from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
 
 
-class SignalRequests:
-    """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
-
-    def __init__(self):
-        self.stop = 0
-        self.snapshot = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_snapshot)
-
-    def _on_stop(self, number, frame):
-        self.stop = number
-        signal.signal(number, signal.SIG_DFL)
-        # Not print: a handler may interrupt one.
-        line = b"\nstopping after this iteration, with a snapshot; once more stops at once\n"
-        with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), line)
-
-    def _on_snapshot(self, number, frame):
-        self.snapshot = True
-
-    def action(self):
-        """For the solver's action function: "stop", "snapshot" or None."""
-        if self.stop:
-            return "stop"
-        wanted, self.snapshot = self.snapshot, False
-        return "snapshot" if wanted else None
-
-
 def parse(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__.split("\n\n")[0],
         usage="solve.py --solver SOLVER (--weights W | --resume STATE|auto) [options]",
     )
@@ -169,16 +139,6 @@ def checked_solver(args, protos):
             "snapshot_prefix=…"
         )
     return param, planned
-
-
-def rate_note(solver, args, planned, before, param):
-    """A line on a learning rate that the command line changes, or None.
-
-    planned: the file's max_iter; before: the settings until now, or None; param: in force.
-    """
-    if solver.iter and before is not None:
-        return rates.of_resuming(before, param, solver.iter)
-    return rates.of_other_length(args.solver, planned, param)
 
 
 def check_alive(net, proto, where):
@@ -295,7 +255,7 @@ def main(argv):
             file=sys.stderr,
         )
         return 0
-    note = rate_note(solver, args, planned, before, param)
+    note = rates.note(args.solver, planned, before, param, solver.iter)
     if note:
         print(f"note: {note}", file=sys.stderr)
     requests = SignalRequests()

@@ -17,7 +17,7 @@ from solvers import resume, settings
 from tools.common.cli import UserError
 from tools.common.files import make_folder, write_atomic
 
-Stage = namedtuple("Stage", "task net files solver param sources")
+Stage = namedtuple("Stage", "task net files solver param sources planned", defaults=[None])
 Stage.__doc__ = """One net to train.
 
 task, net  names
@@ -25,6 +25,7 @@ files      {path: text} of its prototxts where they are not the committed ones
 solver     the path of its solver.prototxt
 param      the SolverParameter in it, with what the command line changes
 sources    [(suffix, Stage)] that it goes on from; empty: pretrained VGG weights
+planned    the iterations that its solver names
 """
 
 MAY_CHANGE = ("max_iter", "display", "average_loss", "snapshot", "snapshot_prefix", "test_iter",
@@ -103,12 +104,13 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
     if files:
         solver = next(path for path in files if path.endswith("solver.prototxt"))
         param = text_format.Parse(files[solver], caffe_pb2.SolverParameter())
-        param = settings.change(param, solver, changes)
     elif os.path.isfile(solver):
-        param = settings.read_solver(solver, changes)
+        param = settings.read_solver(solver)
     else:
         raise UserError(f"{solver}: no such file; run this command in the folder of the checkout")
-    return Stage(task.name, net, files, solver, param, sources)
+    planned = param.max_iter
+    settings.change(param, solver, changes)
+    return Stage(task.name, net, files, solver, param, sources, planned)
 
 
 def write_nets(stage):

@@ -26,12 +26,13 @@ import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from solvers import computing, settings, stages as st
+from solvers import computing, rates, settings, stages as st
 from surgery import fc6
 from surgery.importers import check_source
 from tools import summary
 from tools.common import nets
-from tools.common.cli import UserError, add_device_arguments, run
+from tools.common.arguments import Parser
+from tools.common.cli import UserError, add_device_arguments, check_device, run
 from tools.common.steps import Steps
 from tools.common.tables import table
 
@@ -91,6 +92,16 @@ def stages_table(stages, ahead, args, protos):
             f"disk: about {size / 1e9:.2g} GB, if every snapshot is kept (fewer: --set snapshot=N)"
         )
     return lines
+
+
+def rate_notes(ahead):
+    """Lines on learning rates that the command line changes; solve.py says them when it starts."""
+    for stage in ahead:
+        at = st.reached(stage)
+        before = rates.in_force(os.path.dirname(stage.param.snapshot_prefix)) if at else None
+        line = rates.note(stage.solver, stage.planned, before, stage.param, at)
+        if line:
+            yield f"{st.name(stage)}: {line}"
 
 
 def disk(stage, protos):
@@ -203,7 +214,7 @@ def device(args):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -243,14 +254,22 @@ def parse(argv):
     return args
 
 
+def chosen_task(args):
+    """The Task of --task or --own. Raises UserError or prototxt's InputError (exit code 2)."""
+    if args.own in TASKS and not os.path.exists(args.own):
+        raise UserError(f"--own {args.own}: is a built-in task; did you mean --task {args.own}?")
+    if args.own is not None:
+        return own.load(args.own, args.data)
+    if args.task not in TASKS:
+        hint = "; a TOML file goes with --own" if args.task.endswith(".toml") else ""
+        raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}{hint}")
+    return TASKS[args.task]
+
+
 def main(argv):
     args = parse(argv)
-    if args.own is not None:
-        task = own.load(args.own, args.data)
-    elif args.task in TASKS:
-        task = TASKS[args.task]
-    else:
-        raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}")
+    check_device(args)
+    task = chosen_task(args)
     if args.net not in task.nets:
         raise UserError(
             f"--net {args.net}: {task.name} has no such net; it has {', '.join(task.nets)}"
@@ -271,6 +290,8 @@ def main(argv):
     protos = nets.Prototxts()
     print("\n".join(stages_table(stages, ahead, args, protos)), flush=True)
     if args.plan:
+        for line in rate_notes(ahead):
+            print(f"note: {line}")
         return 0
     with contextlib.ExitStack() as held:
         for stage in ahead:

@@ -19,6 +19,7 @@ from prototxt.tasks import VOC_MEAN
 from surgery import fc6
 from surgery.importers import FORMATS, check_source, read_source
 from surgery.initial import initialise
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import replacing
 from tools.common.inputs import check_input
@@ -26,7 +27,7 @@ from tools.common.tables import table
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--net", required=True, help="the net's train.prototxt")

@@ -8,10 +8,10 @@ best of a column. Where all have the same classes, their IU follows class by cla
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.inputs import check_input
 from tools.common.score_tables import COLUMNS, class_table, comparison, distinct
@@ -118,7 +118,7 @@ def same_classes(reports):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="compare.py", description="Scores of several snapshots or nets beside each other."
     )
     p.add_argument("json", nargs="+", metavar="JSON", help="a file that score.py --json wrote")

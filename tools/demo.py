@@ -10,7 +10,6 @@ own, not the paper's: see `demo_task`.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import glob
@@ -23,6 +22,7 @@ from PIL import Image
 
 from prototxt import build
 from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, run
 from tools.common.files import write_atomic
 from tools.common.pictures import indexed, legend, overlay, panel, save_png
@@ -109,7 +109,7 @@ def pictures(folder, masks):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--out",
         default=os.path.join("runs", "demo"),

@@ -16,6 +16,7 @@ import sys
 import caffe
 from prototxt.tasks import VOC_MEAN
 from surgery.importers import FORMATS, read_source
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 
 
@@ -33,7 +34,7 @@ def write(path, weights):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="float16.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="pretrained weights: " + FORMATS)

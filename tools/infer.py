@@ -19,6 +19,7 @@ from nyud_layers import read_hha
 from segmentation.files import read_rgb
 from segmentation.layer import shrink_image, to_blob
 
+from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder
 from tools.common.inputs import check_input
@@ -165,7 +166,7 @@ def side(text):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="infer.py",
         description="Segment photographs. EXIF orientation is not applied: masks fit the stored "
         "pixels.",

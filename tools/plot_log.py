@@ -5,10 +5,10 @@ python tools/plot_log.py train.log [more.log …] --out loss.png
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, write_atomic
 from tools.common.inputs import check_input
@@ -72,7 +72,7 @@ def plot(paths, out, title=""):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("log", nargs="+", metavar="LOG", help="what solve.py --log wrote")
     parser.add_argument("--out", required=True, metavar="PNG", help="the picture to write")
     parser.add_argument("--title", default="", help="written above the curves")

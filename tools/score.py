@@ -13,7 +13,6 @@ FCN users' scripts call `seg_tests(solver, save_format, dataset)` and its kin; t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from datetime import datetime
 
 import numpy as np
 
+from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
     Progress,
@@ -177,9 +177,7 @@ def check_classes(proto, net_path, net, layer):
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog="score.py", description="Score a net on the split that its data layer reads."
-    )
+    p = Parser(prog="score.py", description="Score a net on the split that its data layer reads.")
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net: NET/val.prototxt")
     p.add_argument(
         "--weights",

@@ -16,7 +16,6 @@ every prediction is right. The same predictions make the same archive, byte for 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import io
@@ -39,6 +38,7 @@ from segmentation.files import (
 from segmentation.params import DataError
 
 from prototxt.tasks import VOC_CLASSES
+from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
 from tools.common.pictures import indexed, voc_palette
@@ -242,7 +242,7 @@ def report(args, found):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="voc_submission.py", description="Pack predictions for the VOC evaluation server."
     )
     p.add_argument(

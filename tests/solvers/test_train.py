@@ -318,6 +318,43 @@ def test_the_plan_shows_stages_and_touches_nothing(folder, quick, capsys):
     assert quick == [] and not (folder / "runs").exists()
 
 
+def test_the_plan_tells_what_other_iterations_do_to_the_rate(folder, quick, capsys):
+    (folder / "tiny.toml").write_text(TOML + 'lr_policy = "poly"\npower = 1\n')
+    assert run("fcn32s-vgg16", "--plan") == 0
+    assert "note: " not in capsys.readouterr().out
+    assert run("fcn32s-vgg16", "--plan", "--iterations", "6") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("note: tiny/fcn32s-vgg16: max_iter is 6 in place of 3, which changes")
+
+
+def test_a_gpu_that_is_not_there_is_reported_before_any_work(folder, quick, monkeypatch):
+    monkeypatch.setattr(caffe.engine, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(caffe.engine, "gpu_trouble", lambda number: "")
+    arguments = ["--own", "tiny.toml", "--net", "fcn32s-vgg16", "--from", "vgg.caffemodel"]
+    with pytest.raises(UserError, match="--gpu 7: PyTorch sees one GPU here; the last is --gpu 0"):
+        train.main([*arguments, "--gpu", "7"])
+    assert quick == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--own", "voc2012"], "voc2012: no such file"),
+        (["--own", "tiny.tmol"], r"tiny.tmol: no such file; did you mean tiny\.toml\?"),
+        (["--own", "vgg.prototxt"], "vgg.prototxt: is a net's prototxt, not a TOML file"),
+        (["--own", "vgg.caffemodel"], "vgg.caffemodel: not UTF-8 text; a TOML file is expected"),
+        (["--own", "voc"], "voc: is a folder"),
+        (["--own", "sbd"], "--own sbd: is a built-in task; did you mean --task sbd?"),
+        (["--task", "tiny.toml"], "a TOML file goes with --own"),
+        (["--own", "tiny.toml", "--data", "vok"], r"data.root: vok: no such folder \(relative"),
+    ],
+)
+def test_a_wrong_data_set_is_named_as_what_it_is(folder, arguments, said):
+    with pytest.raises((UserError, ValueError), match=said) as caught:
+        train.main([*arguments, "--net", "fcn32s-vgg16", "--from", "vgg.caffemodel", "--cpu"])
+    assert caught.value.exit_code == 2
+
+
 def test_missing_data_is_reported_before_any_work(folder, quick):
     (folder / "voc/JPEGImages/p1.jpg").unlink()
     with pytest.raises(ValueError, match=r"p1\.jpg: no such image") as caught:
