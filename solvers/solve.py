@@ -17,6 +17,7 @@ import os
 import sys
 
 import caffe
+from prototxt.paths import absent
 from solvers import computing, divergence, rates, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
@@ -95,10 +96,14 @@ def log_to(path):
     kind = kind_of(path) if os.path.isfile(path) else ""
     if kind in ("solver", "net", "weights", "state"):
         raise UserError(f"--log {path}: is {NAMES[kind]}, not a log; name another file")
+    if os.path.isdir(path):
+        raise UserError(f"--log {path}: is a folder; name a file, as {os.path.join(path, 'log')}")
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except FileNotFoundError:
+        raise UserError(f"--log {path}: {absent(os.path.dirname(path), 'folder')}") from None
     except OSError as error:
-        raise UserError(f"--log {path}: {error.strerror}") from None
+        raise UserError(f"--log {path}: cannot be written ({error.strerror})") from None
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(file, 2)
     os.close(file)

@@ -33,7 +33,7 @@ from tools import summary
 from tools.common import nets
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, check_device, run
-from tools.common.steps import Steps
+from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
@@ -293,6 +293,7 @@ def main(argv):
         for line in rate_notes(ahead):
             print(f"note: {line}")
         return 0
+    require_checkout(["surgery/make_init.py", "solvers/solve.py", "tools/score.py"])
     with contextlib.ExitStack() as held:
         for stage in ahead:
             held.enter_context(st.lock(stage))

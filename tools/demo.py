@@ -26,7 +26,7 @@ from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, run
 from tools.common.files import write_atomic
 from tools.common.pictures import indexed, legend, overlay, panel, save_png
-from tools.common.steps import Steps
+from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 from tools.datasets import demo_data
 from tools.plot_log import plot
@@ -132,8 +132,7 @@ def main(argv):
     final = f"{prefix}_iter_{iterations}.caffemodel"
     log, curve = os.path.join(out, "train.log"), os.path.join(out, "loss.png")
 
-    if not os.path.isfile(os.path.join("surgery", "make_init.py")):
-        raise UserError("start the demo in the checkout: its steps are the scripts there")
+    require_checkout(["surgery/make_init.py"])
     earlier = glob.glob(glob.escape(prefix) + "_iter_*")
     if earlier and not os.path.isfile(at["seen"]):
         raise UserError(

@@ -94,7 +94,8 @@ def test_the_last_line_of_progress_has_the_last_loss(folder):
 
 
 def test_a_log_that_cannot_be_written_is_one_line(call, folder):
-    one_error(call(*INIT, "--log", "no/folder.log"), 2, "no/folder.log")
+    one_error(call(*INIT, "--log", "no/folder.log"), 2, "--log no/folder.log: no such folder")
+    one_error(call(*INIT, "--log", "voc"), 2, "--log voc: is a folder; name a file, as voc/log")
 
 
 @pytest.mark.parametrize("name", ["train.prototxt", "solver.prototxt", "init.caffemodel"])
@@ -200,7 +201,7 @@ def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
         ([*INIT, "--set", "test_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
         (["--weights", "nowhere.caffemodel"], ["--weights nowhere.caffemodel: no such file"]),
         (["--weights", "solver.prototxt"], ["solver.prototxt"]),
-        (["--weights", "."], ["is a folder; name a file in it, as init.caffemodel"]),
+        (["--weights", "."], ["is a folder; name a file in it: init.caffemodel"]),
         (["--resume", "nowhere.solverstate"], ["--resume nowhere.solverstate"]),
         (["--resume", "init.caffemodel"], ["init.caffemodel"]),
         (["--resume", "auto"], ["out/train_iter_*.solverstate", "--weights"]),

@@ -355,6 +355,15 @@ def test_a_wrong_data_set_is_named_as_what_it_is(folder, arguments, said):
     assert caught.value.exit_code == 2
 
 
+def test_a_recipe_outside_the_checkout_is_refused_before_any_work(folder, quick):
+    (folder / "solvers").unlink()
+    with pytest.raises(
+        UserError, match=r"solvers/solve\.py is not here; start this command in the"
+    ):
+        run("fcn32s-vgg16")
+    assert quick == [] and not (folder / "runs").exists()
+
+
 def test_missing_data_is_reported_before_any_work(folder, quick):
     (folder / "voc/JPEGImages/p1.jpg").unlink()
     with pytest.raises(ValueError, match=r"p1\.jpg: no such image") as caught:

@@ -116,17 +116,18 @@ def _kind_of_hdf5(path):
 
 
 def _to_name(path, kind):
-    """What is to be named in place of a folder."""
+    """What is to be named in place of a folder: its files that may be meant, the last three."""
     wanted = ENDINGS.get(kind, (".prototxt",) if kind in ("solver", "net") else ())
     try:
-        inside = sorted(e for e in os.listdir(path) if wanted and e.endswith(wanted))
+        found = [entry for entry in os.listdir(path) if wanted and entry.endswith(wanted)]
     except OSError:
-        inside = []
-    if kind == "solver":
-        inside = [e for e in inside if "solver" in e]
-    if not inside:
-        return "name a file"
-    return f"name a file in it, as {os.path.normpath(os.path.join(path, inside[-1]))}"
+        found = []
+    if kind in ("solver", "net"):  # solver_in_force.prototxt is a run's own
+        found = [e for e in found if e.startswith("solver") == (kind == "solver")]
+        found = [e for e in found if e != "solver_in_force.prototxt"]
+    found.sort(key=lambda entry: [int(n) for n in re.findall(r"\d+", entry)] or [0])
+    paths = [os.path.normpath(os.path.join(path, entry)) for entry in found[-3:]]
+    return f"name a file in it: {', '.join(paths)}" if paths else "name a file"
 
 
 def _remedy(path, found, kind):

@@ -160,15 +160,22 @@ def test_a_file_that_is_not_there_is_told_with_what_may_be_meant(tmp_path, monke
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("solver", r"name a file in it, as {}/solver\.prototxt"),
-        ("weights", r"name a file in it, as {}/x_iter_0\.caffemodel\.h5"),
-        ("state", r"name a file in it, as {}/x_iter_0\.solverstate\.h5"),
+        ("solver", r"name a file in it: .*{}/solver\.prototxt"),
+        ("weights", r"name a file in it: .*{}/x_iter_0\.caffemodel"),
+        ("state", r"name a file in it: .*{}/x_iter_0\.solverstate"),
         ("", "name a file"),
     ],
 )
 def test_a_folder_is_told_with_a_file_in_it(kinds, wanted, said):
     with pytest.raises(UserError, match="is a folder; " + said.format(kinds)):
         check_input(kinds, wanted, "--option")
+
+
+def test_of_a_folders_snapshots_the_newest_are_named(tmp_path):
+    for at in (5, 100, 20, 3):
+        (tmp_path / f"train_iter_{at}.caffemodel").touch()
+    with pytest.raises(UserError, match="train_iter_5.*train_iter_20.*train_iter_100.caffemodel$"):
+        check_input(tmp_path, "weights")
 
 
 def test_a_pipe_is_left_to_its_reader(tmp_path):
