@@ -17,7 +17,6 @@ import os
 import sys
 
 import caffe
-from prototxt.paths import absent
 from solvers import computing, divergence, rates, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
@@ -31,6 +30,7 @@ from tools.common.cli import (
     run,
     select_device,
 )
+from tools.common.files import check_target
 from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
 
@@ -96,12 +96,9 @@ def log_to(path):
     kind = kind_of(path) if os.path.isfile(path) else ""
     if kind in ("solver", "net", "weights", "state"):
         raise UserError(f"--log {path}: is {NAMES[kind]}, not a log; name another file")
-    if os.path.isdir(path):
-        raise UserError(f"--log {path}: is a folder; name a file, as {os.path.join(path, 'log')}")
+    check_target(path)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    except FileNotFoundError:
-        raise UserError(f"--log {path}: {absent(os.path.dirname(path), 'folder')}") from None
     except OSError as error:
         raise UserError(f"--log {path}: cannot be written ({error.strerror})") from None
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
@@ -235,6 +232,13 @@ def after_snapshot(solver, param, begun, error):
     )
 
 
+def _same_options(args):
+    """What a resumed run needs besides, to go on as this one."""
+    given = [word for word, value in (("--iterations", args.iterations), ("--set", args.set))
+             if value]  # fmt: skip
+    return f" and the same {' and '.join(given)}" if given else ""
+
+
 def main(argv):
     args = parse(argv)
     protos = Prototxts()
@@ -281,8 +285,8 @@ def main(argv):
     if done:
         return 0
     print(
-        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; "
-        "resume with --resume auto",
+        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; resume with "
+        f"--resume auto{_same_options(args)}",
         file=sys.stderr,
     )
     return 128 + requests.stop

@@ -147,8 +147,8 @@ def ids_of(proto, net_path):
     parsed = layer.parse(params)
     if parsed.get("randomize") and "train" in parsed.get("split", ""):
         raise UserError(
-            f"{net_path}: its data layer draws images at random; add 'randomize': False to "
-            "param_str to score each once"
+            f"{net_path}: its data layer draws training images at random; take the val.prototxt, "
+            "or add 'randomize': False to its param_str"
         )
     layer.check(params)
     return layer.ids(params)

@@ -94,8 +94,8 @@ def test_the_last_line_of_progress_has_the_last_loss(folder):
 
 
 def test_a_log_that_cannot_be_written_is_one_line(call, folder):
-    one_error(call(*INIT, "--log", "no/folder.log"), 2, "--log no/folder.log: no such folder")
-    one_error(call(*INIT, "--log", "voc"), 2, "--log voc: is a folder; name a file, as voc/log")
+    one_error(call(*INIT, "--log", "solver.prototxt/x.log"), 2, "solver.prototxt: is a file; name")
+    one_error(call(*INIT, "--log", "voc"), 2, "voc: is a folder; name a file")
 
 
 @pytest.mark.parametrize("name", ["train.prototxt", "solver.prototxt", "init.caffemodel"])
@@ -446,7 +446,8 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     said, *rest = err.lstrip("\n").splitlines(keepends=True)
     assert said == "stopping after this iteration, with a snapshot; once more stops at once\n"
     found = re.fullmatch(
-        r"stopped at iteration (\d+) of 400, with a snapshot; resume with --resume auto\n",
+        r"stopped at iteration (\d+) of 400, with a snapshot; resume with --resume auto and the "
+        r"same --iterations and --set\n",
         "".join(rest),
     )
     assert found and int(found.group(1)) == tiny_run.snapshots(folder)[-1] < 400
