@@ -27,6 +27,15 @@ READ_AS = {
 }
 """What else, besides itself, a reader of a kind is to judge."""
 
+ENGINES_NAMES = {
+    "solver": ("solver prototxt", "text"),
+    "net": ("net prototxt", "text"),
+    "weights": ("caffemodel", "HDF5"),
+    "state": ("solverstate", "HDF5"),
+    "text": ("text", "net prototxt", "solver prototxt", "JSON"),
+}
+"""What caffe.engine.misfit calls the kinds that are accepted."""
+
 ENDINGS = {
     "weights": (".caffemodel", ".caffemodel.h5"),
     "state": (".solverstate", ".solverstate.h5"),
@@ -68,10 +77,24 @@ def check_input(path, kind="", option=""):
     found = kind_of(path, where)
     if found == "empty":
         raise UserError(f"{where}: the file is empty")
-    if found in READ_AS.get(kind, (kind,)) or not kind or not found:
+    if found in READ_AS.get(kind, (kind,)) or not kind:
+        return
+    if found not in NAMES:
+        _ask_the_engine(path, where, kind)
+    if not found:
         return
     said = NAMES.get(found, found)
     raise UserError(f"{where}: is {said}, not {NAMES[kind]}{_remedy(path, found, kind)}")
+
+
+def _ask_the_engine(path, where, kind):
+    """Raise UserError where the engine knows the file as one of another kind than `kind`."""
+    import caffe
+
+    misfit = getattr(getattr(caffe, "engine", None), "misfit", None)
+    wrong = misfit(os.fspath(path), NAMES[kind], *ENGINES_NAMES[kind]) if misfit else ""
+    if wrong:
+        raise UserError(f"{where}: {wrong}")
 
 
 def kind_of(path, where=""):

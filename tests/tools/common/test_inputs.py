@@ -181,3 +181,22 @@ def test_of_a_folders_snapshots_the_newest_are_named(tmp_path):
 def test_a_pipe_is_left_to_its_reader(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     check_input(tmp_path / "pipe", "net", "--net")
+
+
+def test_a_kind_that_the_engine_alone_knows_is_told_in_its_words(kinds, tmp_path, monkeypatch):
+    path = tmp_path / "weights.caffemodel"
+    path.write_bytes(b"\xfd7zXZ\0 packed")
+    check_input(path, "weights", "--weights")  # not known: the reader says what is wrong
+    asked = []
+
+    def misfit(*what):
+        asked.append(what)
+        return "it is an xz archive, not a caffemodel; unpack it first"
+
+    monkeypatch.setattr(caffe.engine, "misfit", misfit, raising=False)
+    said = f"^--weights {path}: it is an xz archive, not a caffemodel; unpack it first$"
+    with pytest.raises(UserError, match=said):
+        check_input(path, "weights", "--weights")
+    assert asked == [(str(path), "a caffemodel", "caffemodel", "HDF5")]
+    check_input(kinds / "x_iter_0.caffemodel", "weights", "--weights")
+    assert len(asked) == 1
