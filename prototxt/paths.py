@@ -28,7 +28,7 @@ def absent(path, what: str = "file") -> str:
     folder, name = os.path.split(missing)
     if folder and not os.path.isdir(folder):
         return f"no such {what}: {folder} is a file, not a folder"
-    found = near(name, _entries(folder))
+    found = near(name, _entries(folder, folders=missing != path or what == "folder"))
     said = f"no such {what}" + (f": there is no folder {missing}" if missing != path else "")
     if found:
         return f"{said}; did you mean {os.path.join(folder, found)}?"
@@ -54,8 +54,10 @@ def _unlike(name: str, entry: str) -> float:
     return 1 - difflib.SequenceMatcher(None, name.lower(), entry.lower()).ratio()
 
 
-def _entries(folder) -> list[str]:
+def _entries(folder, folders: bool) -> list[str]:
+    """The names of the folders, or else of the files, in a folder, without hidden ones."""
     try:
-        return [entry for entry in os.listdir(folder or ".") if not entry.startswith(".")]
+        with os.scandir(folder or ".") as found:
+            return [e.name for e in found if e.is_dir() == folders and not e.name.startswith(".")]
     except OSError:
         return []

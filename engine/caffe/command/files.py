@@ -36,7 +36,9 @@ def _hint(path: str) -> str:
     if folder and not os.path.isdir(folder):
         return f": there is no folder {folder}"
     # Endings are no sign that two files are alike.
-    stems = {entry: entry.lower().split(".")[0] for entry in sorted(os.listdir(folder or "."))}
+    with os.scandir(folder or ".") as entries:
+        names = sorted(entry.name for entry in entries if not entry.is_dir())
+    stems = {entry: entry.lower().split(".")[0] for entry in names}
     near = get_close_matches(name.lower().split(".")[0], stems.values(), 1, 0.75)
     alike = [entry for entry, stem in stems.items() if stem in near]
     found = get_close_matches(name, alike, 1, 0) if alike else []

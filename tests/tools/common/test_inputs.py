@@ -142,6 +142,7 @@ def test_a_state_that_has_no_sibling_names_what_to_do_with_weights(kinds, tmp_pa
         ("voc/JPEGImage/p0.jpg", r"no folder voc/JPEGImage; did you mean voc/JPEGImages\?"),
         ("vocs/x/y.txt", r"there is no folder vocs; did you mean voc\?"),
         ("elsewhere/y.txt", r"there is no folder elsewhere \(relative paths start from .*/run\)"),
+        ("vocs", r"no such file \(relative paths start from .*/run\)"),
         ("init.prototxt", r"no such file \(relative paths start from .*/run\)"),
         ("train.txt", r"no such file; did you mean train\.prototxt\?"),
         ("unlike.xyz", r"no such file \(relative paths start from .*/run\)"),
