@@ -18,19 +18,13 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from segmentation.files import (
-    MAX_PIXELS,
-    VOID,
-    find,
-    read_bgr,
-    read_millimetres,
-    read_picture,
-    read_split,
-    split_file,
-)
+from segmentation.files import find
+from segmentation.labels import VOID
 from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.lists import read_split, split_file
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, DataError, folder, integer, mean
+from segmentation.pictures import MAX_PIXELS, read_bgr, read_millimetres, read_picture
 
 CLASS_COUNT = 40
 
@@ -42,12 +36,12 @@ MEANS = {
 """One number per channel of each top, in the blob's channel order: of the FCN reference's nets."""
 
 FILES = {
-    "color": (os.path.join("data", "images"), ".png", "image"),
-    "depth": (os.path.join("data", "depth"), ".png", "depth map"),
-    "hha": (os.path.join("data", "hha"), ".png", "HHA image (tools/hha.py makes it)"),
-    "label": ("segmentation", ".mat", "label"),
+    "color": (os.path.join("data", "images"), (".png",), "image"),
+    "depth": (os.path.join("data", "depth"), (".png",), "depth map"),
+    "hha": (os.path.join("data", "hha"), (".png",), "HHA image (tools/hha.py makes it)"),
+    "label": ("segmentation", (".mat",), "label"),
 }
-"""Of each top: folder, extension, what it is. The files' names are img_<id>."""
+"""Of each top: folder, endings, what it is. The files' names are img_<id>."""
 
 
 def tops(value):
@@ -55,7 +49,7 @@ def tops(value):
     names = tuple(value) if isinstance(value, (list, tuple)) else ()
     known = all(isinstance(name, str) and name in FILES for name in names)
     if not names or not known or len(set(names)) < len(names):
-        raise ValueError(f"expected some of {', '.join(map(repr, FILES))}, none twice")
+        raise ValueError(f"expected some of {', '.join(map(repr, FILES))}, each at most once")
     return names
 
 
@@ -99,8 +93,9 @@ def read_nyud_label(path, classes=CLASS_COUNT):
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise DataError(
-            f"{path}: stored label {stored[row, column]:.0f} at row {row}, column {column} is not "
-            f"one of 1 to {classes} or 0 for void; mend the label, or set 'classes' in param_str"
+            f"{path}: stored label {stored[row, column]:.0f} at row {row}, column {column} is no "
+            f"class: they are 1 to {classes}, and 0 is void; mend the label, or set 'classes' in "
+            "param_str"
         )
     label = stored.astype(np.uint8)
     label -= 1  # 0 wraps around to 255, which is void everywhere
@@ -151,8 +146,8 @@ class NYUDSegDataLayer(SegmentationLayer):
         def paths(name):
             found = {}
             for top in params["tops"]:
-                place, extension, what = FILES[top]
-                found[top] = find(os.path.join(root, place), f"img_{name}", (extension,), what)
+                place, endings, what = FILES[top]
+                found[top] = find(os.path.join(root, place), f"img_{name}", endings, what)
             return found
 
         def read(paths):

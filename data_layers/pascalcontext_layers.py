@@ -16,10 +16,13 @@ import os
 import re
 
 import numpy as np
-from segmentation.files import VOID, find, read_bgr, read_lines, read_split, split_file
+from segmentation.files import find
+from segmentation.labels import VOID
 from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.lists import IMAGE_ENDINGS, read_lines, read_split, split_file
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, DataError, folder, integer, mean
+from segmentation.pictures import read_bgr
 
 CLASS_COUNT = 60
 """59 and background."""
@@ -71,8 +74,8 @@ def class_table(context_dir, classes=CLASS_COUNT):
         del chosen[0]
     if len(chosen) != classes - 1:
         raise DataError(
-            f"{class_list}: a class list that does not match: {len(chosen)} names, but 'classes' "
-            f"is {classes} with background; mend the list, or set 'classes' in param_str"
+            f"{class_list}: has {len(chosen)} names, but {classes - 1} are expected ('classes' is "
+            f"{classes}, with background); mend the list, or set 'classes' in param_str"
         )
     table = np.full(max(fine.values()) + 1, -1, np.int16)
     table[list(fine.values())] = 0
@@ -147,7 +150,7 @@ class PASCALContextSegDataLayer(SegmentationLayer):
 
         def paths(name):
             return {
-                "data": find(os.path.join(root, "JPEGImages"), name, (".jpg",), "image"),
+                "data": find(os.path.join(root, "JPEGImages"), name, IMAGE_ENDINGS, "image"),
                 "label": find(os.path.join(context, "trainval"), name, (".mat",), "label"),
             }
 

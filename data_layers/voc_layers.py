@@ -13,18 +13,13 @@ from __future__ import annotations
 
 import os
 
-from segmentation.files import (
-    IMAGE_EXTENSIONS,
-    VOID,
-    find,
-    read_bgr,
-    read_label,
-    read_split,
-    split_file,
-)
+from segmentation.files import LABEL_ENDINGS, find, image_endings
+from segmentation.labels import VOID
 from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.mat import read_mat
 from segmentation.params import REQUIRED, folder, integer, literal, mean
+from segmentation.pictures import read_bgr, read_label
 
 VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
 
@@ -45,9 +40,9 @@ class VOCSegDataLayer(_VOCLabels):
     voc_dir    the folder with JPEGImages, SegmentationClass, ImageSets (VOCdevkit's VOC2012)
     mean       B, G, R
     image_dir, label_dir, split_dir
-               where images (.jpg, else .jpeg, .png), labels (palette or gray .png) and split
+               where images (any of IMAGE_ENDINGS), labels (palette or gray .png) and split
                files (.txt) lie, if not there; relative to voc_dir or absolute
-    classes    labels must be below it or 255; default 21
+    classes    how many classes there are: labels are 0 to one less, or 255; default 21
     """
 
     schema = {
@@ -67,11 +62,12 @@ class VOCSegDataLayer(_VOCLabels):
             for key in ("image_dir", "label_dir", "split_dir")
         )
         where = split_file(splits, params["split"])
+        endings = image_endings(images, labels)
 
         def paths(name):
             return {
-                "data": find(images, name, IMAGE_EXTENSIONS, "image"),
-                "label": find(labels, name, (".png",), "label"),
+                "data": find(images, name, endings, "image"),
+                "label": find(labels, name, LABEL_ENDINGS, "label"),
             }
 
         def read(paths):
@@ -107,7 +103,7 @@ class SBDDSegDataLayer(_VOCLabels):
 
         def paths(name):
             return {
-                "data": find(os.path.join(root, "img"), name, IMAGE_EXTENSIONS, "image"),
+                "data": find(os.path.join(root, "img"), name, IMAGE_ENDINGS, "image"),
                 "label": find(os.path.join(root, "cls"), name, (".mat",), "label"),
             }
 

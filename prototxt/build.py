@@ -93,11 +93,16 @@ def net_proto(task, name, phase, data="data"):
     return build(task, name, phase, data).tops.to_proto()
 
 
-def net_text(task, name, phase, data="data", made_by=MADE_BY):
-    """The net as the text of its file, one comment for each of its parts."""
+def net_text(task, name, phase, data="data", made_by=MADE_BY, named=False):
+    """The net as the text of its file, one comment for each of its parts.
+
+    named: whether the net has its `name`, <task>-<net>; those of the built-in tasks have none.
+    """
     net = build(task, name, phase, data)
     lines = [comment(f"{name} for {task.name}, {len(task.classes)} classes: {phase} net."),
              comment(made_by)]  # fmt: skip
+    if named:
+        lines.append(text(caffe_pb2.NetParameter(name=f"{task.name}-{name}")))
     for layer in net.tops.to_proto().layer:
         if layer.name in net.comments:
             lines += ["\n", comment(net.comments[layer.name])]
@@ -150,8 +155,10 @@ def solver_text(task, net, folder, snapshot_prefix, made_by=MADE_BY):
     return "".join(lines)
 
 
-def files(task, net, folder, snapshot_prefix, data="data", made_by=MADE_BY):
-    """File name → text of a net's four files, which will lie in `folder`."""
-    made = {f"{phase}.prototxt": net_text(task, net, phase, data, made_by) for phase in PHASES}
+def files(task, net, folder, snapshot_prefix, data="data", made_by=MADE_BY, named=False):
+    """File name → text of a net's four files, which will lie in `folder`. named: as `net_text`."""
+    made = {
+        f"{phase}.prototxt": net_text(task, net, phase, data, made_by, named) for phase in PHASES
+    }
     made["solver.prototxt"] = solver_text(task, net, folder, snapshot_prefix, made_by)
     return made

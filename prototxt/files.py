@@ -7,6 +7,16 @@ import os
 from collections.abc import Iterator
 
 
+def wrong_kind(path: str, wanted: str, *accepted: str) -> str:
+    """That the file `path` is of another kind than `wanted` ("a picture"; `accepted` are the
+    engine's short names of kinds), and what to do; "" where the engine does not run, or knows no
+    better."""
+    import caffe  # here: PyTorch is slow to import, and this is for files that are wrong
+
+    engine = getattr(caffe, "engine", None)
+    return engine.misfit(path, wanted, *accepted) if engine else ""
+
+
 @contextlib.contextmanager
 def replacing(path) -> Iterator[str]:
     """Yield the path of a new file beside `path`, which takes its place when the block ends.

@@ -2,7 +2,7 @@
 
     python -m prototxt.generate                            prototxt/nets/<task>/<net>/*.prototxt
     python -m prototxt.generate --data /where/the/data/is  the same, reading data from there
-    python -m prototxt.generate --own my.toml              runs/<name>/<net>/*.prototxt
+    python -m prototxt.generate --own my.toml              runs/<name>/<net>/*.prototxt, task.toml
 
 Paths in the files are relative to the folder that training is started from: the checkout.
 """
@@ -36,14 +36,16 @@ def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
 
 
 def own_files(toml, nets=None, out=None, root=None):
-    """{path: text} for a user's TOML; snapshots go beside the nets. Raises InputError."""
-    task = own.load(toml, root)
+    """{path: text} for a user's TOML; snapshots go beside the nets, and a copy of the TOML, which
+    tells other tools the names of the classes. Raises InputError."""
+    task, copy = own.load(toml, root), own.copy_text(toml)
     made_by = f"Made from {os.path.basename(toml)} by `python -m prototxt.generate --own`."
     made = {}
     for net in nets or task.nets:
         folder = posixpath.join(out or f"runs/{task.name}", net)
         prefix = posixpath.join(folder, "train")
-        for name, text in build.files(task, net, folder, prefix, "", made_by).items():
+        files = build.files(task, net, folder, prefix, "", made_by, named=True)
+        for name, text in {**files, own.COPY: copy}.items():
             made[posixpath.join(folder, name)] = text
     return made
 

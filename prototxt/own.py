@@ -11,6 +11,7 @@ from typing import Any
 
 from prototxt.build import NETS
 from prototxt.errors import InputError
+from prototxt.files import wrong_kind
 from prototxt.parts import POOLS, STAGES
 from prototxt.paths import absent, why_unreadable
 from prototxt.tasks import (
@@ -23,13 +24,17 @@ from prototxt.tasks import (
     staged,
     staged_starts,
 )
-from prototxt.text import kind
+
+COPY = "task.toml"
+"""The name of the TOML's copy beside the nets that were made from it."""
 
 NUMBER = (int, float)
 
 KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
-    "": dict(name=str, classes=list, mean=list, nets=list, data=dict, training=dict),
+    "": dict(
+        name=str, classes=list, palette=list, mean=list, nets=list, data=dict, training=dict,
+    ),
     "data": dict(
         root=str, images=str, labels=str, splits=str, train=str, val=str, val_images=int,
         shrink=int, mirror=bool,
@@ -88,12 +93,10 @@ def read_toml(path):
         return tomllib.loads(content.decode())
     except OSError as err:
         raise InputError(f"{path}: {why_unreadable(path, err)}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; a TOML file is expected") from None
     except ValueError as err:
-        found = kind(content.decode())
-        if found:
-            raise InputError(f"{path}: is a {found}'s prototxt, not a TOML file") from None
+        wrong = wrong_kind(path, "TOML", "text")
+        if wrong:
+            raise InputError(f"{path}: {wrong}") from None
         raise InputError(f"{path}: not TOML: {' '.join(str(err).split())}") from None
 
 
@@ -148,7 +151,7 @@ class _Table:
                 hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(allowed)}"
                 self.fail(key, f"unknown {value!r}; {hint}")
             if list(values).count(value) > 1:
-                self.fail(key, f"{value!r} stands there twice")
+                self.fail(key, f"{value!r} is listed twice; each may be listed once")
         return tuple(values)
 
     def numbers(self, key, default):
@@ -188,19 +191,19 @@ def _count(table, folder, split):
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:
-        with open(listed, encoding="utf-8") as file:
+        with open(listed, encoding="utf-8-sig") as file:
             count = sum(1 for line in file if line.strip())
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "not text"
-        table.fail("val_images", f"is not given, and {listed} cannot be counted: {why}")
+        table.fail("val_images", f"is not given, and the ids of {listed} cannot be counted: {why}")
     if not count:
-        table.fail("val", f"{listed} names no image")
+        table.fail("val", f"{listed} names no image; it needs one id a line")
     return count
 
 
 def _sources(table, root, classes, mean, counted):
     """The train and the val DataSplit, with what the data layer must know of the folders."""
-    folder = root or table.need("root", "the folder of the data set")
+    folder = os.path.expanduser(root or table.need("root", "the folder of the data set"))
     train, val = table.get("train", "train"), table.get("val", "val")
     # The data layers draw at random only from splits with "train" in their name.
     if "train" not in train:
@@ -229,7 +232,7 @@ def _schedule(table):
     table.at_least("stepsize", 1)
     steps = table.numbers("stepvalue", ())
     if any(not isinstance(step, int) for step in steps) or list(steps) != sorted(set(steps)):
-        table.fail("stepvalue", "must be rising whole numbers")
+        table.fail("stepvalue", "must be whole numbers, each larger than the one before it")
     parameters = tuple((k, steps if k == "stepvalue" else table.get(k)) for k in needed)
     table.need("base_lr", "the learning rate, such as 1e-10 for a summed loss")
     table.need("iterations", "how long to train")
@@ -237,6 +240,18 @@ def _schedule(table):
                   average_loss=1, snapshot=0, clip_gradients=0, random_seed=0)  # fmt: skip
     given = {k: table.at_least(k, least) for k, least in limits.items() if k in table.values}
     return Schedule(lr_policy=policy, policy=parameters, **given)
+
+
+def _palette(table, count):
+    """The colours of the classes as tuples; () where the file gives none."""
+    colours = table.get("palette", ())
+    for colour in colours:
+        whole = isinstance(colour, list) and all(type(v) is int for v in colour)
+        if not whole or len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
+            table.fail("palette", f"a colour is [red, green, blue], each 0 to 255; not {colour!r}")
+    if colours and len(colours) != count:
+        table.fail("palette", f"needs a colour for each of the {count} classes, has {len(colours)}")
+    return tuple(map(tuple, colours))
 
 
 def _score_filler(table):
@@ -252,6 +267,19 @@ def _skip_scales(table):
         pools = ", ".join(POOLS)
         table.fail("skip_scales", f"must be one number for each of {pools}; has {len(scales)}")
     return scales
+
+
+def copy_text(path):
+    """The text of the TOML file `path` for its copy beside the nets. Raises InputError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"{path}: {getattr(err, 'strerror', None) or 'not UTF-8'}") from None
+    made_by = "by `python -m prototxt.generate --own`, for the names of the classes.\n"
+    if text.startswith("# Copied from ") and made_by in text:
+        return text
+    return f"# Copied from {os.path.basename(path)} {made_by}{text}"
 
 
 def load(path, root=None, counted=True):
@@ -273,7 +301,7 @@ def load(path, root=None, counted=True):
     if not classes:
         top.fail("classes", "is empty: name at least one class")
     if len(classes) > VOID:
-        top.fail("classes", f"{len(classes)} classes; at most {VOID}, label {VOID} being void")
+        top.fail("classes", f"{len(classes)} classes; at most {VOID}, as label {VOID} means void")
     mean = top.numbers("mean", VOC_MEAN)
     if len(mean) != len(VOC_MEAN):
         top.fail("mean", f"must be {len(VOC_MEAN)} numbers (B, G, R), has {len(mean)}")
@@ -290,6 +318,7 @@ def load(path, root=None, counted=True):
     return Task(
         name=name,
         classes=classes,
+        palette=_palette(top, len(classes)),
         train=train,
         val=val,
         schedule=schedule,

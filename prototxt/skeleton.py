@@ -27,7 +27,10 @@ def read_prototxt(path):
     """The NetParameter of a net to be initialised: it has layers, and they are not in V1."""
     net = parse(path)
     if net.layers:
-        raise InputError(f"{path}: a V1 net (layers {{}}); upgrade it with upgrade_net_proto_text")
+        raise InputError(
+            f"{path}: a V1 net (layers {{}}), Caffe's old format; `python -m caffe "
+            "upgrade_net_proto_text OLD NEW` renews it"
+        )
     if not net.layer:
         raise InputError(f"{path}: the net has no layers")
     return net
@@ -82,10 +85,11 @@ def without_data(net):
     return made
 
 
-def build(net, path):
-    """The caffe.Net (TRAIN) of a NetParameter, without its data: no data set is needed.
+def build(net, path, make=None):
+    """The caffe.Net of a NetParameter, without its data: no data set is needed.
 
     path: the file that the net was read from, which an error of the engine's then names.
+    make(file): makes the net that is in a prototxt; without it, one in TRAIN phase.
     """
     handle, part = tempfile.mkstemp(suffix=".prototxt")
     try:
@@ -94,7 +98,7 @@ def build(net, path):
                 file.write(text_format.MessageToString(without_data(net)))
         except OSError as error:
             raise OSError(error.errno, error.strerror, part) from None  # write() names no file
-        return caffe.Net(part, caffe.TRAIN)
+        return make(part) if make else caffe.Net(part, caffe.TRAIN)
     except RuntimeError as error:
         if getattr(error, "exit_code", None) != InputError.exit_code:
             raise

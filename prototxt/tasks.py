@@ -127,6 +127,8 @@ class Task:
     skip_scales: tuple[float, ...] = (1e-2, 1e-4, 1e-6, 1e-8)
     """Fixed scales of the skips from pool4, pool3, pool2, pool1. The published ones suit a loss
     that is summed over pixels, with rates near 1e-10."""
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """Red, green, blue of each class in pictures; empty: VOC's colours."""
 
 
 def staged(schedule):

@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from prototxt.errors import InputError
+from prototxt.files import wrong_kind
 from prototxt.paths import why_unreadable
 
 # Fields that stand at the top of the one and nowhere in the other.
@@ -32,8 +33,12 @@ def read(path, message):
     except OSError as error:
         raise InputError(f"{path}: {why_unreadable(path, error)}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; a prototxt is expected") from None
+        wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
+        raise InputError(f"{path}: {wrong}") from None
     except text_format.ParseError as error:
+        wrong = wrong_kind(path, "a prototxt", "text", "net prototxt", "solver prototxt")
+        if wrong:
+            raise InputError(f"{path}: {wrong}") from None
         found, wanted = kind(content), _KINDS.get(message.DESCRIPTOR.name)
         if wanted and found and found != wanted:
             raise InputError(f"{path}: is a {found}'s prototxt; a {wanted}'s is expected") from None

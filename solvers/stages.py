@@ -183,13 +183,18 @@ def record(stage, facts):
     write_atomic(stage_file(stage, "stage.json"), json.dumps(facts, indent=1) + "\n")
 
 
+def _tells(line):
+    """Whether a line of a prototxt says something of the training: no comment, no net's name."""
+    return not line.startswith(("#", "name:"))
+
+
 def differences(before, now):
     """What differs between two dicts of `present`, in words."""
     found = []
     for part in ("net", "solver"):
         old, new = (str(facts.get(part, "")).splitlines() for facts in (before, now))
-        gone = [line.strip() for line in old if line not in new and not line.startswith("#")]
-        come = [line.strip() for line in new if line not in old and not line.startswith("#")]
+        gone = [line.strip() for line in old if line not in new and _tells(line)]
+        come = [line.strip() for line in new if line not in old and _tells(line)]
         if gone or come:
             then, today = (lines[0][:90] if lines else "nothing" for lines in (gone, come))
             found.append(f"{part}: `{then}` then, `{today}` now")

@@ -29,7 +29,7 @@ def decimate(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     outputs, inputs, height, width = shape
     size = math.isqrt(weights.size // (outputs * inputs))
     if size * size * outputs * inputs != weights.size or weights.shape[0] != outputs:
-        raise _misfit(weights, shape, "outputs and inputs must agree")
+        raise _misfit(weights, shape, "both need the same numbers of outputs and inputs")
     kernel = weights.reshape(outputs, inputs, size, size)
     return kernel[:, :, taps(weights, shape, size, height)][..., taps(weights, shape, size, width)]
 
@@ -37,7 +37,7 @@ def decimate(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def taps(weights: np.ndarray, shape: Sequence[int], size: int, kept: int) -> slice:
     """The slice of `size` rows of which `kept` stay, evenly spaced, first and last included."""
     if kept > size or (kept > 1 and (size - 1) % (kept - 1)):
-        raise _misfit(weights, shape, f"{kept} of {size} taps cannot be evenly spaced")
+        raise _misfit(weights, shape, f"{kept} evenly spaced taps cannot be taken out of {size}")
     if kept == 1:
         return slice(size // 2, size // 2 + 1)
     return slice(0, size, (size - 1) // (kept - 1))
@@ -47,7 +47,7 @@ def flat(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The first numbers of `weights` in memory order, as an array of this shape."""
     count = int(np.prod(shape))
     if weights.size < count:
-        raise _misfit(weights, shape, "the source has too few numbers")
+        raise _misfit(weights, shape, "the source has fewer weights than the net needs")
     return weights.reshape(-1)[:count].reshape(shape)
 
 
@@ -66,7 +66,7 @@ def fit(
     if mode not in MODES:
         raise SurgeryError(f"fc6 mode {mode!r}: choose one of {', '.join(MODES)}")
     if len(shape) != 4:
-        raise _misfit(weights, shape, "the target must be a convolution")
+        raise _misfit(weights, shape, "in the net, fc6 must be a convolution")
     return MODES[mode](weights, shape), {"decimate": "decimated", "flat": "truncated"}[mode]
 
 

@@ -67,7 +67,7 @@ def expand_score(new_net, new_layer: str, net, layer: str) -> None:
         rows = source.shape[0]
         if rows > target.shape[0] or source.shape[1:] != target.shape[1:]:
             raise SurgeryError(
-                f"layer {new_layer}, parameter {index}: {layer} has shape {by_x(source.shape)}, "
-                f"which are not the first rows of {by_x(target.shape)}"
+                f"layer {new_layer}, parameter {index}: {by_x(source.shape)} of {layer} do not fit "
+                f"as the first rows of {by_x(target.shape)}"
             )
         target[:rows] = source

@@ -26,7 +26,7 @@ ROOMS = {
 BELOW_THE_FACE = {*GROUND, *ROOMS} - {"training"}
 """What the modules of pycaffe's own face may import besides one another."""
 
-ABOVE = {"__init__.py", "__main__.py", "engine.py"}
+ABOVE = {"__init__.py", "__main__.py", "_caffe.py", "engine.py", "pycaffe.py"}
 """They name all that a user gets, trainers too."""
 
 # The toolkit: what a folder may import from, `caffe` and published packages aside.

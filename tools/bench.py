@@ -85,7 +85,7 @@ def chosen(text, known, option, default):
         if name not in known:
             raise UserError(f"{option} {name}: not one of {', '.join(known)}")
     if not names:
-        raise UserError(f"{option}: names nothing; choose of {', '.join(known)}")
+        raise UserError(f"{option}: names none; choose from {', '.join(known)}")
     return [name for name in known if name in names]
 
 
@@ -134,7 +134,7 @@ def setup_of(args, folder):
     for name in ("rounds", "threads", "shrink"):
         value = getattr(args, name)
         if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: is not above 0")
+            raise UserError(f"--{name} {value}: must be above 0")
     sizes = sizes_of(args.sizes or SIZES)
     nets = chosen(args.nets, NETS, "--nets", NETS)
     if args.quick:
@@ -187,8 +187,8 @@ def warn_of(load):
     lose far more by it than BVLC Caffe's."""
     if load is not None and load > BUSY:
         warn(
-            f"the load is {load:.2f}: what else runs here bends the figures, PyTorch's most; "
-            "wait for it, or set OMP_WAIT_POLICY=passive"
+            f"the load is {load:.2f}: other programs are at work and make the figures worse, "
+            "PyTorch's most; wait until they end, or set OMP_WAIT_POLICY=passive"
         )
 
 

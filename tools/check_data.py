@@ -3,13 +3,15 @@
     python tools/check_data.py --task voc [--data FOLDER]      a built-in task; FOLDER holds voc, …
     python tools/check_data.py --own my.toml [--data FOLDER]   your own; FOLDER is the data set's
     python tools/check_data.py --net NET/train.prototxt [--net NET/val.prototxt]
-    … [--jobs N] [--json OUT]
+    … [--jobs N] [--all] [--json OUT]
 
 Reads the train and the val split (with --net, those of the nets) and lists, one a line, all files
 that are missing, cannot be decoded, or are not of their image's size, labels with values that are
 no class, ids that are listed twice or are in both train and val, and pictures that have the same
-bytes under two ids; then each split's classes. Exit code 0: no problem, 1: some, 2: no split's list
-can be read.
+bytes under two ids. Warns of what can be read and is hardly meant: classes that never occur, labels
+that are mostly void, thumbnails, palettes that differ. Of problems of one kind the first few are
+shown; --all and --json have all. Exit code 0: no problem (perhaps warnings), 1: some, 2: the list
+of no split can be read.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from tools.common.cli import Progress, UserError, processors, run, warn
 from tools.common.files import check_target, write_atomic
 from tools.datasets.data_report import problems, report, report_json, unlisted
 from tools.datasets.data_walk import Item, class_count, problem, walk
+from tools.datasets.data_warnings import all_warnings
 
 NEEDED = ("parse", "open_source", "top_names")
 READ_ALIKE = {*COMMON, "mean"} - {"split"}
@@ -144,7 +147,7 @@ def open_splits(splits):
             )
     if not any(split.source for split in splits):
         file, text = splits[0].rows["-"][0]
-        others = "; nor can any other split's list be read" if len(splits) > 1 else ""
+        others = "; the lists of the other splits cannot be read either" if len(splits) > 1 else ""
         raise UserError((text if file == "-" else f"{file}: {text}") + others)
 
 
@@ -219,6 +222,9 @@ def parser():
     )
     count = processors()
     p.add_argument("--jobs", type=int, default=count, help="processes (default: %(default)s)")
+    p.add_argument(
+        "--all", action="store_true", help="show every problem, not the first few of a kind"
+    )
     p.add_argument("--json", metavar="OUT", help="also write everything to this file")
     return p
 
@@ -249,15 +255,15 @@ def main(argv):
         check_files(splits, args.jobs)
     except KeyboardInterrupt:
         check_found(splits)
-        report(splits, {})
+        report(splits, {}, [], args.all)
         done = sum(1 for s in splits for found in s.found.values() if found is not None)
         warn(f"stopped after {done} of {sum(len(s.found) for s in splits)} images")
         raise
     check_found(splits)
-    left = unlisted(splits)
-    report(splits, left)
+    left, doubts = unlisted(splits), all_warnings(splits)
+    report(splits, left, doubts, args.all)
     if args.json:
-        write_atomic(args.json, json.dumps(report_json(splits, left), indent=1) + "\n")
+        write_atomic(args.json, json.dumps(report_json(splits, left, doubts), indent=1) + "\n")
     return 1 if problems(splits) else 0
 
 

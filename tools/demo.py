@@ -25,7 +25,7 @@ from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, run
 from tools.common.files import write_atomic
-from tools.common.pictures import indexed, legend, overlay, panel, save_png
+from tools.common.pictures import VIEWS, panel, save_png, views, with_legend
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 from tools.datasets import demo_data
@@ -90,21 +90,13 @@ def pictures(folder, masks):
     """The photograph, truth, prediction and overlay side by side, the cut drawn in."""
     rgb, truth = demo_data.photograph()
     guess = np.array(Image.open(os.path.join(masks, "whole.png")))
-    names = TASKS["voc"].classes
-    masks_drawn = [indexed(labels).convert("RGB") for labels in (truth, guess)]
-    sheets = [np.array(picture) for picture in (rgb, *masks_drawn, overlay(rgb, guess))]
+    sheets = views(rgb, truth, guess)
     for sheet in sheets:
         sheet[:, demo_data.CUT - 1 : demo_data.CUT + 1] = 255
-    captions = ["photograph: left of the line trained on, right never seen",
-                "truth", "prediction", "overlay of the prediction"]  # fmt: skip
-    shown = np.union1d(truth[truth < len(names)], guess)
+    captions = ["photograph: left of the line trained on, right never seen", *VIEWS[1:]]
     sheet = panel(sheets, captions, columns=2)
-    key = legend(names, shown, columns=6)
-    whole = Image.new("RGB", (sheet.width, sheet.height + key.height + 6), "white")
-    whole.paste(sheet, (0, 0))
-    whole.paste(key, (6, sheet.height + 3))
     path = os.path.join(folder, "masks.png")
-    save_png(path, whole)
+    save_png(path, with_legend(sheet, TASKS["voc"].classes, np.union1d(truth, guess)))
     return path
 
 
@@ -136,7 +128,7 @@ def main(argv):
     earlier = glob.glob(glob.escape(prefix) + "_iter_*")
     if earlier and not os.path.isfile(at["seen"]):
         raise UserError(
-            f"--out {out}: holds {earlier[0]}, which is no demo's; choose another folder"
+            f"--out {out}: holds {earlier[0]}, which no demo has made; choose another folder"
         )
     for old in [*earlier, log]:  # of an earlier demo
         with contextlib.suppress(FileNotFoundError):

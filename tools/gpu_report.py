@@ -83,7 +83,7 @@ def chosen(text):
         if name not in known:
             raise UserError(f"--stages {name}: not one of {', '.join(known)}")
     if not names:
-        raise UserError(f"--stages: names nothing; choose of {', '.join(known)}")
+        raise UserError(f"--stages: names none; choose from {', '.join(known)}")
     return [stage for name, stage in known.items() if name in names]
 
 
@@ -99,7 +99,7 @@ def pack_folder(text):
 def main(argv):
     args = parser().parse_args(argv)
     if not 0.2 <= args.minutes <= 24 * 60:
-        raise UserError(f"--minutes {args.minutes:g}: from 0.2 to 1440")
+        raise UserError(f"--minutes {args.minutes:g}: must be from 0.2 to 1440")
     if args.shrink < 1:
         raise UserError(f"--shrink {args.shrink}: must be 1 or more")
     if absent := missing(NEEDED):

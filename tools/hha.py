@@ -33,8 +33,8 @@ from collections import namedtuple
 
 import numpy as np
 from PIL import Image
-from segmentation.files import read_millimetres, read_rgb
 from segmentation.params import DataError
+from segmentation.pictures import read_millimetres, read_rgb
 
 from tools.common import workers
 from tools.common.arguments import Parser
@@ -99,7 +99,8 @@ def check_unit(path, depth, settings):
     metres = float(np.median(measured)) * settings.unit / 1000 if measured.size else 1
     if not 0.05 <= metres <= 100:
         raise Failure(
-            f"{path}: a median depth of {metres:g} m; --unit says how many millimetres a step is"
+            f"{path}: a median depth of {metres:g} m; --unit says how many "
+            "millimetres one step of the file is"
         )
 
 
@@ -116,7 +117,7 @@ def encode_file(job, settings):
         if raw is not None and raw.shape != depth.shape:
             raise Failure(
                 f"{job.raw}: {raw.shape[1]} x {raw.shape[0]} pixels, but {job.depth} has "
-                f"{depth.shape[1]} x {depth.shape[0]}: not the same frame"
+                f"{depth.shape[1]} x {depth.shape[0]}; they are not of one frame"
             )
         try:
             image = encode(depth * settings.unit, camera, raw, settings.floor)
@@ -269,7 +270,7 @@ def main(argv):
     if not 0 < args.unit <= 1000:
         raise UserError(f"--unit {args.unit}: expected millimetres, above 0 and at most 1000")
     if args.color and not args.panel:
-        raise UserError("--color: only --panel shows photographs; give it too")
+        raise UserError("--color: photographs are shown only by --panel; give it too")
     jobs = frame_jobs(find_depth(args.depth), args.out, args.raw_depth, args.color, args.panel)
     for folder in filter(None, (args.out, args.panel)):
         make_folder(folder)
@@ -278,7 +279,10 @@ def main(argv):
     ]
     if len(todo) < len(jobs):
         kept = len(jobs) - len(todo)
-        print(f"{kept} of {len(jobs)} frames are in {args.out} already: left alone (--overwrite)")
+        print(
+            f"{kept} of {len(jobs)} frames are in {args.out} already: left alone (--overwrite "
+            "makes them anew)"
+        )
     if not todo:
         return 0
     failed = 0

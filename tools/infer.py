@@ -3,9 +3,9 @@
     python tools/infer.py --net NET/deploy.prototxt --weights W IMAGE|FOLDER... --out DIR \
         [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu]
 
-Folders are searched recursively. Images are taken as stored: an EXIF orientation is not applied,
-so that masks fit the stored pixels. Images that cannot be read are named and skipped; the exit
-code is then 1.
+Folders are searched recursively, but for hidden files. A JPEG with an EXIF orientation is turned
+upright, as it is in training; its mask has the size at which it is shown. Images that cannot be
+read are named and skipped; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections import namedtuple
 
 import numpy as np
 from nyud_layers import read_hha
-from segmentation.files import read_rgb
+from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
+from segmentation.lists import IMAGE_ENDINGS, hidden
+from segmentation.pictures import read_rgb
 
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
@@ -33,11 +35,9 @@ from tools.common.nets import (
     load,
     read_net,
 )
-from tools.common.pictures import legend, overlay, save_indexed, save_png
+from tools.common.pictures import colours_of, legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MAX_SIDE = 1280
 
 Job = namedtuple("Job", "image mask overlay")
@@ -59,14 +59,17 @@ def find_images(paths, out):
             raise UserError(f"{path}: no such image or folder")
         before = len(found)
         for folder, inner, files in os.walk(path):
-            inner[:] = sorted(d for d in inner if os.path.realpath(os.path.join(folder, d)) != out)
+            inner[:] = sorted(
+                d for d in inner
+                if not hidden(d) and os.path.realpath(os.path.join(folder, d)) != out
+            )  # fmt: skip
             below = os.path.relpath(folder, path)
-            for file in sorted(f for f in files if f.lower().endswith(EXTENSIONS)):
+            for file in sorted(images_in(files)):
                 stem = os.path.splitext(file)[0]
                 name = stem if below == "." else os.path.join(below, stem)
                 found.append((os.path.join(folder, file), name))
         if len(found) == before:
-            raise UserError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
+            raise UserError(f"{path}: holds no images ({', '.join(IMAGE_ENDINGS)})")
     return found
 
 
@@ -111,7 +114,8 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     blob.data[...] = data
     labels = segment_once(net, layer, "the image")
     if labels.shape != data.shape[2:]:
-        raise UserError(f"blob {layer!r} is {labels.shape}, but the image {data.shape[2:]}")
+        found, wanted = ("x".join(map(str, shape)) for shape in (labels.shape, data.shape[2:]))
+        raise UserError(f"blob {layer!r} has {found} scores, but the image {wanted} pixels")
     return labels.repeat(factor, 0).repeat(factor, 1)[:height, :width]
 
 
@@ -168,8 +172,8 @@ def side(text):
 def parser():
     p = Parser(
         prog="infer.py",
-        description="Segment photographs. EXIF orientation is not applied: masks fit the stored "
-        "pixels.",
+        description="Segment photographs. A JPEG is turned as its EXIF orientation says, and its "
+        "mask with it.",
     )
     p.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="NET/deploy.prototxt")
@@ -177,7 +181,11 @@ def parser():
     p.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     p.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png")
     p.add_argument("--classes", metavar="FILE", help="class names, one a line")
-    p.add_argument("--task", help="a task's name or TOML file: class names, mean, shrink")
+    p.add_argument(
+        "--task",
+        help="a task's name or TOML file: class names, palette, mean, shrink (default: of the TOML "
+        "that the net was made from, or by folder)",
+    )
     p.add_argument(
         "--mean",
         type=bgr_mean,
@@ -204,7 +212,7 @@ def main(argv):
         check_input(args.classes, "text", "--classes")
     jobs = image_jobs(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
-    mean, shrink, reverse = input_settings(task, args.net)
+    mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)
     mean = args.mean or mean
     make_folder(args.out)
     select_device(args)
@@ -223,15 +231,16 @@ def main(argv):
         names = class_names(args, task, count, "class {}")
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
+    colours = colours_of(task)
     if args.overlay:
         key = os.path.join(args.out, "legend.png")
         if not any(key in (job.image, job.mask, job.overlay) for job in jobs):
-            save_png(key, legend(names))
+            save_png(key, legend(names, colours=colours))
     failed = 0
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:
             try:
-                rgb = read_rgb(job.image, FORMATS) if reverse else read_hha(job.image)
+                rgb = read_rgb(job.image) if reverse else read_hha(job.image)
                 labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1
@@ -239,9 +248,10 @@ def main(argv):
                 bar.clear()
                 warn(f"skipped: {text if job.image in text else job.image + ': ' + text}")
             else:
-                save_indexed(job.mask, labels)
+                save_indexed(job.mask, labels, colours)
                 if job.overlay:
-                    save_png(job.overlay, overlay(rgb, labels, background=background))
+                    drawn = overlay(rgb, labels, background=background, colours=colours)
+                    save_png(job.overlay, drawn)
                 bar.write(f"{job.image} -> {job.mask}: {shares(labels, names)}")
             bar.update()
     if failed:

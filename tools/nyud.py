@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
-from segmentation.files import read_split
+from segmentation.lists import read_split
 from segmentation.mat import read_mat
 
 from prototxt.tasks import NYUD_CLASSES

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 
+from prototxt.files import wrong_kind
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, write_atomic
@@ -31,7 +32,10 @@ def read_log(path):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     if not losses:
-        raise UserError(f"{path}: no line `Iteration N, loss = …`; is it a training log?")
+        wrong = wrong_kind(path, "a training log", "text")
+        raise UserError(
+            f"{path}: {wrong or 'no line `Iteration N, loss = …`; is it a training log?'}"
+        )
     return tuple({at: found[at] for at in sorted(found)} for found in (losses, rates))
 
 

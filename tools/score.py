@@ -43,7 +43,7 @@ from tools.common.nets import (
     load,
     read_net,
 )
-from tools.common.pictures import save_indexed
+from tools.common.pictures import colours_of, save_indexed
 from tools.common.predictions import segmented
 from tools.common.score_tables import (
     class_table,
@@ -62,12 +62,13 @@ def compute_hist(
     layer: str = "score",
     gt: str = "label",
     step: Callable[[], object] | None = None,
+    colours: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Run the net once per id in `dataset`; returns (n x n confusion matrix, mean loss).
 
-    Predictions go to `save_dir`/<id>.png unless `save_dir` is empty. The loss is NaN if the net
-    has no blob `loss`. `step()` is called after every image. Raises Failure if a score is not
-    finite.
+    Predictions go to `save_dir`/<id>.png, in `colours` (256 x 3 uint8; VOC's where not given),
+    unless `save_dir` is empty. The loss is NaN if the net has no blob `loss`. `step()` is called
+    after every image. Raises Failure if a score is not finite.
     """
     for name in (layer, gt):
         if name not in net.blobs:
@@ -86,7 +87,7 @@ def compute_hist(
         hist += fast_hist(found[gt].ravel(), prediction.ravel(), classes)
         if save_dir:
             path = os.path.join(save_dir, f"{name}.png")
-            save_indexed(path, prediction)
+            save_indexed(path, prediction, colours)
         if "loss" in found:
             loss += float(found["loss"].flat[0])
         if step is not None:
@@ -189,7 +190,9 @@ def parser():
     p.add_argument("--save-dir", metavar="DIR", help="save predictions there, as palette PNGs")
     p.add_argument("--json", metavar="OUT", help="write scores and confusion matrix there")
     p.add_argument(
-        "--task", help="a task's name or TOML file, for class names (default: by folder)"
+        "--task",
+        help="a task's name or TOML file, for class names and palette (default: of the TOML that "
+        "the net was made from, or by folder)",
     )
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument("--label", default="label", help="blob of labels (default: label)")
@@ -208,7 +211,8 @@ def load_checked(args, proto, task, weights):
 def score_net(args, net, ids, save_dir, what="scoring"):
     """(scores, confusion matrix, mean loss) of the net on its images."""
     with Progress(len(ids), what, "images") as bar:
-        hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update)
+        colours = colours_of(find_task(args.task, args.net))
+        hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update, colours)
     if hist.sum() == 0:
         raise UserError(
             f"{args.net}: every labelled pixel of its {len(ids)} images is void (255): there is "

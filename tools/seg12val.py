@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from segmentation.files import read_split, split_file
+from segmentation.lists import read_split, split_file
 
 from prototxt.tasks import TASKS
 from tools.common.arguments import Parser

@@ -24,24 +24,17 @@ import tarfile
 from collections import Counter
 
 import numpy as np
-from PIL import Image
-from segmentation.files import (
-    IMAGE_EXTENSIONS,
-    IMAGE_FORMATS,
-    MAX_PIXELS,
-    VOID,
-    find,
-    read_picture,
-    read_split,
-    split_file,
-)
+from segmentation.files import find
+from segmentation.labels import VOID
+from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.params import DataError
+from segmentation.pictures import MAX_PIXELS, read_picture, size
 
 from prototxt.tasks import VOC_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
-from tools.common.pictures import indexed, voc_palette
+from tools.common.pictures import indexed, palette_kind
 from tools.common.tables import table
 
 TEST_IMAGES = 1456
@@ -81,24 +74,6 @@ def read_prediction(path):
     return labels.astype(np.uint8), palette
 
 
-def palette_kind(labels, palette):
-    """How the colours of a prediction's classes agree with VOC's: "voc", "other" or "shuffled".
-
-    "shuffled": some class has the colour of another one, as where colours were turned into a
-    palette anew, and pixel values are no longer class numbers.
-    """
-    used = np.unique(labels)
-    if palette is None or used[-1] >= len(palette):
-        return "other"
-    colours = voc_palette(len(VOC_CLASSES))
-    differ = (palette[used] != colours[used]).any(axis=1)
-    if not differ.any():
-        return "voc"
-    things = {tuple(colour) for colour in colours[1:].tolist()}
-    moved = any(tuple(colour) in things for colour in palette[used[differ]].tolist())
-    return "shuffled" if moved else "other"
-
-
 def packed(path, labels, palette):
     """The bytes of a prediction for the archive: as they are if their palette is VOC's."""
     if palette_kind(labels, palette) == "voc":
@@ -112,10 +87,8 @@ def packed(path, labels, palette):
 def photograph_size(folder, name):
     """(height, width) of a photograph, or None where it is not there or cannot be read."""
     try:
-        path = find(folder, name, IMAGE_EXTENSIONS, "image")
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            return image.size[::-1]
-    except Exception:  # Pillow raises nearly every kind
+        return size(find(folder, name, IMAGE_ENDINGS, "image"))
+    except DataError:
         return None
 
 
@@ -271,13 +244,19 @@ def main(argv):
     ids, images = inputs(args)
     more = extras(args.predictions, ids)
     if more:
-        warn(f"{args.predictions}: {len(more)} PNGs of no listed id left out, as {more[0]}.png")
+        warn(
+            f"{args.predictions}: {len(more)} PNGs are left out, since their ids are not listed, "
+            f"such as {more[0]}.png"
+        )
     found = pack(args, ids, images)
     if found["unsized"]:
-        warn(f"{images}: no photograph that can be read of {found['unsized']} ids; not compared")
+        warn(
+            f"{images}: the photographs of {found['unsized']} ids cannot be read; the sizes of "
+            "their predictions are not checked"
+        )
     if found["shuffled"]:
         warn(
-            f"{len(found['shuffled'])} predictions have VOC's colours at other numbers, as "
+            f"{len(found['shuffled'])} predictions have VOC's colours at other numbers, such as "
             f"{found['shuffled'][0]}.png; the numbers were taken, not the colours"
         )
     print("\n".join(report(args, found)), flush=True)

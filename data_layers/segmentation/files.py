@@ -1,207 +1,85 @@
-"""Files of segmentation data sets: split lists, photographs, label maps; every error names one.
-
-Photographs are taken as they are stored: an EXIF orientation is not applied, since the labels of
-VOC and its kin are drawn on the stored pixels.
-"""
+"""Where the files of an id lie: one of the endings of its kind, in lower or upper case."""
 
 from __future__ import annotations
 
+import functools
 import os
 
-import numpy as np
-from PIL import Image
-
+from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.params import DataError
 
-VOID = 255
-MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
-# Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
-IMAGE_FORMATS = ("JPEG", "PNG")
+LABEL_ENDINGS = (".png",)
+"""Of label maps that are pictures: JPEG would change the class numbers."""
 
 
-def read_lines(path, expected):
-    """[(number, text)] of the lines of a text file that are not blank, stripped, from 1.
+def find(folder, name, endings, what):
+    """The path of the one file of the id `name` that ends in one of `endings`, in any case.
 
-    `expected` says what a line should be, for the message. Raises DataError.
+    `what` it is, for the message. Raises DataError where there is none, and where there are two.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is the data set's folder right?") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; expected {expected} a line") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    return [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
-
-
-def read_split(path):
-    """The ids of a split file, one a line, in its order. Raises DataError."""
-    if not os.path.exists(path):
-        made = "; tools/seg12val.py makes it" if path.endswith("seg12val.txt") else ""
-        raise DataError(f"{path}: no such split file{made or _splits_beside(path)}")
-    lines = read_lines(path, "one image id")
-    for number, name in lines:
-        if not _safe(name):
-            raise DataError(
-                f"{path}:{number}: {name[:60]!r} is not an image id; "
-                "expected a file name without folder tricks and extension"
-            )
-    if not lines:
-        raise DataError(f"{path}: the split is empty; expected one image id a line")
-    return [name for _, name in lines]
-
-
-def split_file(folder, split):
-    """`folder`/`split`.txt, where `split` is a plain name."""
-    if not _safe(split):
-        raise DataError(f"split {split!r} is not a name; expected one such as 'train' or 'val'")
-    return os.path.join(folder, split + ".txt")
-
-
-def _safe(name):
-    parts = name.split("/")
-    return not (
-        any(part in ("", ".", "..") for part in parts)
-        or "\\" in name
-        or any(ord(letter) < 32 for letter in name)
+    place, stem = os.path.split(os.path.join(folder, name))
+    there = _by_stem(place).get(stem, ())
+    found = [file for file in there if file[len(stem) :].lower() in endings]
+    found = [path for path in (os.path.join(place, file) for file in found) if os.path.isfile(path)]
+    if len(found) > 1:
+        files = ", ".join(os.path.basename(path) for path in found)
+        raise DataError(f"{found[0]}: more than one {what} of this id ({files}); keep one of them")
+    if found:
+        return found[0]
+    for ending in endings:  # just written, or a file system that does not tell A from a
+        path = os.path.join(place, stem + ending)
+        if os.path.isfile(path):
+            return path
+    raise DataError(
+        f"{os.path.join(place, stem + endings[0])}: {_missing(place, stem, endings, what)}"
     )
 
 
-def _splits_beside(path):
-    folder = os.path.dirname(path) or "."
+def images_in(names):
+    """Those of the file names that are photographs by their endings, and not hidden."""
+    return [n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not hidden(n)]
+
+
+def image_endings(images, labels):
+    """The endings of photographs that lie in the folder `images`, whose labels lie in `labels`.
+
+    Where that is one folder, a .png is a label.
+    """
+    same = os.path.realpath(images) == os.path.realpath(labels)
+    return tuple(e for e in IMAGE_ENDINGS if not (same and e in LABEL_ENDINGS))
+
+
+def _missing(place, stem, endings, what):
+    """Why there is no file of these endings, as far as the folder tells."""
+    if not os.path.isdir(place):
+        return f"no such {what}, nor is there its folder"
+    others = f" (nor {', '.join(endings[1:])})" if len(endings) > 1 else ""
+    by_stem = _by_stem(place)
+    of_id = sorted(by_stem.get(stem, ()))
+    if of_id:
+        kinds = ", ".join(endings)
+        return f"no such {what}{others}; there is {of_id[0]}, but a {what} ends in {kinds}"
+    alike = [s for s in by_stem if s.lower() == stem.lower()] or [
+        s for s in by_stem if s.startswith(stem) and not s[len(stem) : len(stem) + 1].isalnum()
+    ]
+    near = sorted(file for s in alike for file in by_stem[s])
+    if near:
+        return f"no such {what}{others}; there is {near[0]}, but its name must be the id's"
+    return f"no such {what}{others}"
+
+
+def _by_stem(folder):
+    """{file name without its ending: [file names]} of a folder, without hidden files."""
     try:
-        names = sorted(n[:-4] for n in os.listdir(folder) if n.endswith(".txt"))
+        return _listed(folder, os.stat(folder).st_mtime_ns)
     except OSError:
-        return f" (nor its folder {folder}); is the data set's folder right?"
-    return f"; splits there: {', '.join(names[:8]) or 'none'}"
+        return {}
 
 
-def find(folder, name, extensions, what):
-    """The path of `name` with the first of `extensions` that exists. Raises DataError."""
-    for extension in extensions:
-        path = os.path.join(folder, name + extension)
-        if os.path.isfile(path):
-            return path
-    others = f" (nor {', '.join(extensions[1:])})" if len(extensions) > 1 else ""
-    raise DataError(f"{os.path.join(folder, name + extensions[0])}: no such {what}{others}")
-
-
-def read_rgb(path, formats=IMAGE_FORMATS, max_pixels=MAX_PIXELS):
-    """A picture as H x W x 3 uint8 RGB.
-
-    Gray and palette pictures become RGB, CMYK is converted, alpha is dropped, 16-bit gray keeps
-    its upper 8 bits. Raises DataError.
-    """
-
-    def decode(image):
-        if image.mode in ("RGB", "L"):
-            array = np.asarray(image)
-        elif image.mode.startswith("I;16") or image.mode == "I":
-            array = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        elif image.mode == "F":
-            raise DataError(f"{path}: float pixels; save it as an 8-bit picture")
-        else:
-            array = np.asarray(image.convert("RGB"))
-        return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
-
-    return read_picture(path, formats, max_pixels, decode)
-
-
-def read_bgr(path):
-    """A photograph as H x W x 3 uint8, channels B, G, R."""
-    return read_rgb(path)[..., ::-1]
-
-
-def read_label(path, max_pixels=MAX_PIXELS):
-    """A label map as H x W uint8: a palette PNG's indices or a gray PNG's values.
-
-    Raises DataError; labels drawn in RGB are refused.
-    """
-
-    def decode(image):
-        if image.mode in ("P", "L", "1"):
-            return np.asarray(image).astype(np.uint8)
-        if image.mode.startswith("I"):
-            array = np.asarray(image)
-            if array.min() < 0 or array.max() > 255:
-                raise DataError(f"{path}: 16-bit label with values above 255; use classes 0 to 254")
-            return array.astype(np.uint8)
-        raise DataError(
-            f"{path}: label in {image.mode} colours; save it as a palette or gray PNG whose "
-            f"pixel values are the class numbers ({VOID} for void)"
-        )
-
-    return read_picture(path, ("PNG",), max_pixels, decode)
-
-
-def read_millimetres(path, max_pixels=MAX_PIXELS):
-    """A depth map, a 16-bit gray PNG of millimetres, as H x W uint16; 0 is not measured.
-
-    Raises DataError.
-    """
-
-    def decode(image):
-        if not image.mode.startswith("I"):
-            raise DataError(
-                f"{path}: depth in {image.mode} pixels; expected a 16-bit gray PNG of millimetres"
-            )
-        return np.asarray(image).astype(np.uint16)  # Pillow's "I" of a PNG is 16 bits, too
-
-    return read_picture(path, ("PNG",), max_pixels, decode)
-
-
-def read_picture(path, formats, max_pixels, decode):
-    """decode(Pillow image, loaded) of a picture in one of `formats`. Raises DataError."""
-    if any(kind not in Image.OPEN for kind in formats):
-        Image.init()
-    try:
-        with Image.open(path, formats=[k for k in formats if k in Image.OPEN]) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise DataError(
-                    f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
-                )
-            image.load()  # here, since NumPy hides what goes wrong in asarray(image)
-            return decode(image)
-    except (DataError, MemoryError):
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path}: more than {max_pixels} pixels; scale it down") from None
-    except Image.UnidentifiedImageError:
-        if os.path.getsize(path) == 0:
-            raise DataError(f"{path}: the file is empty; fetch it again") from None
-        kinds = "/".join(f for f in formats if f != "MPO")
-        raise DataError(f"{path}: not a {kinds} picture, or damaged at its head") from None
-    except Exception as error:  # Pillow's decoders raise nearly every kind
-        told = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({told}); fetch it again") from None
-
-
-def check_labels(path, label, classes):
-    """Raise DataError if `label` (H x W integers) holds a value that is no class and not void."""
-    wrong = (label >= classes) & (label != VOID)
-    if label.dtype.kind != "u":
-        wrong |= label < 0
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise DataError(
-            f"{path}: label {int(label[row, column])} at row {row}, column {column} is not below "
-            f"the {classes} classes; mend the label, or the number of classes ('classes' "
-            "in param_str, or in the TOML)"
-        )
-
-
-def check_sizes(sizes):
-    """Raise DataError unless all of {path: H x W array} have one height and width."""
-    (first, a), *others = sizes.items()
-    for path, b in others:
-        if a.shape[:2] != b.shape[:2]:
-            raise DataError(
-                f"{path}: {b.shape[1]}x{b.shape[0]} pixels, but {first} has "
-                f"{a.shape[1]}x{a.shape[0]}; they must be of one size"
-            )
+@functools.lru_cache(maxsize=1024)
+def _listed(folder, changed):
+    found: dict[str, list[str]] = {}
+    for file in sorted(os.listdir(folder)):
+        if not hidden(file):
+            found.setdefault(os.path.splitext(file)[0], []).append(file)
+    return found

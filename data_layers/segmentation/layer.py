@@ -26,9 +26,11 @@ from collections import namedtuple
 import numpy as np
 
 import caffe
-from segmentation.files import VOID, check_labels, check_sizes
+from segmentation.labels import VOID, check_labels, check_sizes
+from segmentation.lists import fault
 from segmentation.order import Ahead, Ended, Order, flips
 from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
+from segmentation.pictures import orientation
 
 COMMON = {
     "split": (string, REQUIRED),
@@ -48,6 +50,16 @@ find   find(id) -> {top: path}; raises DataError if a file is missing
 read   read(paths) -> {top: H x W x C or H x W array} in the blob's channel order, means not yet
        subtracted
 """
+
+
+def locate(source, name):
+    """{top: path} of an id of a Source. Raises DataError, which speaks of the list where the id's
+    own form is why a file is missing."""
+    try:
+        return source.find(name)
+    except DataError as error:
+        reason = fault(name)
+        raise DataError(f"{source.where}: {reason}") if reason else error from None
 
 
 class SegmentationLayer(caffe.Layer):
@@ -95,21 +107,43 @@ class SegmentationLayer(caffe.Layer):
         missing = []
         for name in source.ids:
             try:
-                source.find(name)
+                locate(source, name)
             except DataError as error:
                 missing.append(str(error))
         if missing:
             more = f" (and {len(missing) - 1} more of {source.where})" if len(missing) > 1 else ""
             raise DataError(missing[0] + more)
 
+    @classmethod
+    def read_item(cls, params, source, name):
+        """{top: array} of the id `name` of a Source, as its files hold them, checked.
+
+        params: as `parse` returns them. Raises DataError.
+        """
+        paths = locate(source, name)
+        arrays = source.read(paths)
+        check_sizes({paths[top]: arrays[top] for top in cls.top_names(params)}, orientation)
+        if "label" in arrays:
+            check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
+        return arrays
+
+    @classmethod
+    def tops_of(cls, params, arrays, flip=False):
+        """What the tops hold of such arrays, a tuple of float32 arrays 1 x C x h x w."""
+        means, shrink = cls.means(params), params["shrink"]
+        tops = cls.top_names(params)
+        return tuple(to_blob(arrays[top], means.get(top), shrink, flip) for top in tops)
+
     def setup(self, bottom, top):
         params = self.parse(self.param_str)
         name = type(self).__name__
         tops = self.top_names(params)
         if len(bottom) != 0:
-            raise DataError(f"{name}: takes no bottoms, but has {len(bottom)}")
+            raise DataError(f"{name}: takes no bottoms, but the net gives it {len(bottom)}")
         if len(top) != len(tops):
-            raise DataError(f"{name}: has {len(top)} tops, but needs {len(tops)}: {tops}")
+            raise DataError(
+                f"{name}: has {len(top)} tops, but needs {len(tops)}: {', '.join(tops)}"
+            )
         self.source = self.open_source(params)
         self.randomize = params["randomize"] and "train" in params["split"]
         self.seed = params["seed"]
@@ -125,18 +159,13 @@ class SegmentationLayer(caffe.Layer):
     def _loader(self):
         """load(k) -> tuple of top arrays of the k-th item; holds no reference to the layer."""
         params, source, seed_ = self.params, self.source, self.seed
-        tops, means = self.top_names(params), self.means(params)
+        type_ = type(self)
         mirror = params["mirror"] and "train" in params["split"]
         order = Order(len(source.ids), self.randomize, seed_)
 
         def load(k):
-            paths = source.find(source.ids[order(k)])
-            arrays = source.read(paths)
-            check_sizes({paths[top]: arrays[top] for top in tops})
-            if "label" in arrays:
-                check_labels(paths["label"], arrays["label"], params.get("classes", VOID))
-            flip = mirror and flips(seed_, k)
-            return tuple(to_blob(arrays[t], means.get(t), params["shrink"], flip) for t in tops)
+            arrays = type_.read_item(params, source, source.ids[order(k)])
+            return type_.tops_of(params, arrays, mirror and flips(seed_, k))
 
         return load
 
@@ -211,7 +240,7 @@ class SegmentationLayer(caffe.Layer):
         if same != (len(self.source.ids), _fingerprint(self.source.ids)):
             raise DataError(
                 f"{where}: holds other ids than at the snapshot ({len(self.source.ids)} now, "
-                f"{same[0]} then); restore the list, or start from the weights alone"
+                f"{same[0]} then); put the old list back, or start from the weights alone"
             )
         if randomize != self.randomize:
             raise DataError(

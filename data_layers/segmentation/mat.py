@@ -13,6 +13,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from segmentation.kinds import wrong_kind
 from segmentation.mat73 import is_hdf5, read_hdf5
 from segmentation.params import DataError
 
@@ -83,7 +84,8 @@ def _read_mat5(path, data, fields):
     """The array, or None where the file lacks it. Raises DataError, ValueError, struct.error."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
-        raise DataError(f"{path}: not a MATLAB file (version 5 to 7.3)")
+        wrong = wrong_kind(path, "a MATLAB file")
+        raise DataError(f"{path}: {wrong or 'not a MATLAB file (version 5 to 7.3)'}")
     for kind, content in _elements(memoryview(data)[128:], order):
         if kind == COMPRESSED:
             kind, content = next(_elements(_inflate(path, content), order), (None, None))

@@ -68,7 +68,7 @@ def literal(text, layer):
 
 def string(value):
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("expected a text")
+        raise ValueError("expected a text that is not empty")
     return value
 
 

@@ -11,35 +11,46 @@ from .compute.threads import sleep_soon
 with sleep_soon():
     import torch as _torch  # noqa: F401
 
-from . import coord_map, engine, io, log, net_spec, proto
-from .classifier import Classifier
-from .compute.device import set_device, set_mode_cpu, set_mode_gpu
-from .compute.rng import set_random_seed
-from .core.layer import TEST, TRAIN, Layer
-from .detector import Detector
-from .layers import layer_type_list
-from .net import Net
-from .net_spec import NetSpec, layers as layers, params as params, to_proto
-from .pycaffe import Timer, init_log
-from .ranks import (
+from . import (
+    _caffe as _caffe,
+    coord_map,
+    engine,
+    io,
+    log,
+    net_spec,
+    proto,
+    pycaffe as pycaffe,
+)
+from ._caffe import (
+    NCCL,
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    Layer,
+    NesterovSolver,
+    Net,
+    RMSPropSolver,
+    SGDSolver,
+    Timer,
+    __version__ as __version__,
+    get_solver,
+    has_nccl,
+    init_log,
+    layer_type_list,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
     set_multiprocess,
+    set_random_seed,
     set_solver_count,
     set_solver_rank,
     solver_count,
     solver_rank,
 )
-from .training.nccl import NCCL, has_nccl
-from .training.solver_updates import (
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    get_solver,
-)
-
-__version__ = "1.0.0"
+from .classifier import Classifier
+from .detector import Detector
+from .net_spec import NetSpec, layers as layers, params as params, to_proto
+from .proto.caffe_pb2 import TEST, TRAIN
 
 engine.keep_memory()
 

@@ -13,8 +13,9 @@ from .compute.gpu_errors import gpu_error
 from .compute.gpu_support import trouble as gpu_trouble
 from .compute.precision import set_autotuning, set_precision
 from .core import python_path
+from .core.weights import read_weights
 from .errors import Error, InputError
-from .proto.wire import read_weights
+from .proto.kinds import file_misfit as misfit
 from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
@@ -24,9 +25,9 @@ from .training.snapshots import position_path
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
-    "load_torch_weights", "plan", "position_path", "python_path", "rate_at", "read_weights",
-    "recompute", "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean",
-    "set_precision", "set_winograd", "start_segmenting", "synchronize", "version",
+    "load_torch_weights", "misfit", "plan", "position_path", "python_path", "rate_at",
+    "read_weights", "recompute", "report", "set_autotuning", "set_deterministic", "set_folding",
+    "set_lean", "set_precision", "set_winograd", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
 
 version = "0.2.0"
@@ -46,6 +47,9 @@ def load_torch_weights(path) -> dict:
     """
     import torch
 
+    wrong = misfit(path, "a PyTorch file", "PyTorch", "pickle", "zip")
+    if wrong:
+        raise InputError(f"{path}: {wrong}")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

@@ -28,3 +28,7 @@ class InputError(Error):
 
 class FileError(InputError, OSError):
     """A file cannot be read; also an OSError, which scripts that skip such files catch."""
+
+
+class WrongArray(InputError, ValueError):
+    """An array, a file or a setting that does not fit; pycaffe raises a ValueError."""

@@ -7,14 +7,30 @@ import os
 
 import numpy as np
 
-from .errors import FileError, InputError
+from .errors import WrongArray as WrongArray
 from .proto import caffe_pb2
 from .proto.encoding import MAX_AXES, Damaged, read_blob
-from .reading import interpolation
+from .reading import interpolation, pixels
+
+_OTHERS = ("skimage", "resize", "zoom")
+"""What BVLC's module has of other packages; each is imported when it is asked for."""
 
 
-class WrongArray(InputError, ValueError):
-    """An array, a file or a setting that does not fit; pycaffe raises a ValueError."""
+def __getattr__(name: str):
+    if name == "zoom":
+        from scipy.ndimage import zoom
+
+        return zoom
+    if name in _OTHERS:
+        from .reading import scikit_image
+
+        package = scikit_image.package()
+        return package if name == "skimage" else package.transform.resize
+    raise AttributeError(f"module 'caffe.io' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OTHERS})
 
 
 # -- messages -----------------------------------------------------------------------------------
@@ -124,47 +140,6 @@ def datum_to_array(datum) -> np.ndarray:
 
 # -- pictures -----------------------------------------------------------------------------------
 
-_LUMINANCE = (0.2125, 0.7154, 0.0721)  # of linear RGB, CRT primaries (ITU-R BT.709)
-_FULL = {"u1": 255, "u2": 65535, "i4": 2**31 - 1}
-
-
-def _decoded(image) -> np.ndarray:
-    """The pixels of a Pillow image, upright: (height, width) or (height, width, 3 or 4)."""
-    from PIL import ImageOps
-
-    if getattr(image, "format", None) == "JPEG":
-        image = ImageOps.exif_transpose(image)
-    if image.mode in ("P", "PA") or image.mode == "LA":
-        plain = image.mode == "P" and image.palette.mode == "RGB"
-        image = image.convert("RGB" if plain else "RGBA")
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode not in ("L", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
-        image = image.convert("RGB")
-    array = np.asarray(image)
-    if image.mode == "I" and image.format == "PNG":  # 16 bits a pixel
-        array = array.astype(np.uint16)
-    return array
-
-
-def _in_unit_range(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "f":
-        return array
-    full = _FULL.get(array.dtype.newbyteorder("=").str[1:])
-    if full is None:
-        raise WrongArray(f"pixels of type {array.dtype} have no known range")
-    return array / full
-
-
-def _gray(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        return array
-    colours = array[..., :3]
-    if array.shape[2] == 4:  # on white
-        alpha = array[..., 3:]
-        colours = (alpha * colours + (1 - alpha)).clip(0, 1)
-    return colours @ np.array(_LUMINANCE)
-
 
 def load_image(filename, color=True) -> np.ndarray:
     """A picture as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with color=False.
@@ -172,22 +147,9 @@ def load_image(filename, color=True) -> np.ndarray:
     Alpha is left out of colours; grey values are of the picture on white. A JPEG is turned as
     its EXIF tag says. Raises FileError for a file that is missing, damaged or no picture.
     """
-    from PIL import Image
-
-    name = os.fspath(filename)
-    try:
-        with Image.open(name) as image:
-            image.load()
-            array = _in_unit_range(_decoded(image))
-    except FileNotFoundError:
-        raise FileError(f"{name}: no such file") from None
-    except WrongArray as error:
-        raise WrongArray(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        text = " ".join(str(error).split())
-        raise FileError(f"{name}: is no picture that can be read: {text}") from None
+    array = pixels.in_unit_range(pixels.read(filename), os.fspath(filename))
     if not color:
-        array = _gray(array)
+        array = pixels.gray(array)
     array = array.astype(np.float32)
     if array.ndim == 2:
         return np.tile(array[:, :, None], (1, 1, 3 if color else 1))

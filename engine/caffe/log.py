@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+import types
 
 INFO, WARNING, ERROR = 0, 1, 2
 _state: dict[str, int | None] = {"min_level": None}
@@ -31,3 +33,21 @@ def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
     thread = threading.get_native_id()
     line = f"{'IWE'[level]}{stamp} {thread:5d} {where}] {message}\n"
     os.write(2, line.encode("utf-8", "replace"))
+
+
+def init_log(level: int = INFO, stderr: bool = True) -> None:
+    """Write log lines of `level` (0 info, 1 warning, 2 error) and above, from now on.
+
+    With stderr=False only errors: there are no log files that the rest could go to.
+    """
+    set_min_level(int(level) if stderr else max(int(level), ERROR))
+
+
+class _Callable(types.ModuleType):
+    """`caffe.log` is this module, and pycaffe's function: `caffe.log("message")`."""
+
+    def __call__(self, message: str) -> None:
+        log(str(message), where="pycaffe.py:1")
+
+
+sys.modules[__name__].__class__ = _Callable

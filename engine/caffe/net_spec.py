@@ -25,7 +25,7 @@ from collections import Counter, OrderedDict
 from caffe.proto import caffe_pb2
 
 
-def _param_fields() -> dict[str, str]:
+def param_name_dict() -> dict[str, str]:
     """Layer type -> its message's field in LayerParameter (``Convolution: convolution_param``)."""
     fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
     return {
@@ -35,7 +35,7 @@ def _param_fields() -> dict[str, str]:
     }
 
 
-_PARAM_FIELDS = _param_fields()
+_param_names = param_name_dict()
 # Types that are set up by another type's message; BVLC Caffe makes one spell it out.
 _BORROWED = {"Deconvolution": "Convolution", "Im2col": "Convolution"}
 
@@ -49,34 +49,34 @@ def _unknown_field(name: str, *messages) -> AttributeError:
     return AttributeError(f"{where} {verb} no field '{name}'{hint}")
 
 
-def _assign(message, name: str, value) -> None:
+def assign_proto(proto, name: str, val) -> None:
     """Set a field: dicts fill messages, lists and tuples (or one item) extend repeated fields."""
-    field = message.DESCRIPTOR.fields_by_name.get(name)
+    field = proto.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise _unknown_field(name, message)
-    target = getattr(message, name)
+        raise _unknown_field(name, proto)
+    target = getattr(proto, name)
     try:
         if hasattr(target, "extend"):
-            items = value if isinstance(value, (list, tuple)) else [value]
+            items = val if isinstance(val, (list, tuple)) else [val]
             for item in items:
                 if isinstance(item, dict):
                     _fill(target.add(), item)
                 else:
                     target.extend([item])
-        elif isinstance(value, dict):
-            _fill(target, value)
+        elif isinstance(val, dict):
+            _fill(target, val)
         elif hasattr(target, "CopyFrom"):
-            target.CopyFrom(value)
+            target.CopyFrom(val)
         else:
-            setattr(message, name, value)
+            setattr(proto, name, val)
     except (TypeError, ValueError) as err:
         text = " ".join(str(err).split())
-        raise type(err)(f"{message.DESCRIPTOR.name}.{name} = {value!r}: {text}") from None
+        raise type(err)(f"{proto.DESCRIPTOR.name}.{name} = {val!r}: {text}") from None
 
 
 def _fill(message, values: dict) -> None:
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 class Top:
@@ -112,16 +112,16 @@ class Function:
         return to_proto(self)
 
     def _fill_params(self, layer) -> None:
-        own = _PARAM_FIELDS.get(_BORROWED.get(self.type_name, self.type_name))
+        own = _param_names.get(_BORROWED.get(self.type_name, self.type_name))
         for name, value in self.params.items():
             # Any field ending so is one of the layer's messages, whatever the type.
             if name.endswith("param"):
-                _assign(layer, name, value)
+                assign_proto(layer, name, value)
                 continue
             messages = [layer] if own is None else [getattr(layer, own), layer]
             for message in messages:
                 if name in message.DESCRIPTOR.fields_by_name:
-                    _assign(message, name, value)
+                    assign_proto(message, name, value)
                     break
             else:
                 error = _unknown_field(name, *messages)

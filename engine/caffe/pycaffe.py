@@ -1,55 +1,35 @@
-"""What pycaffe has beside nets and solvers: a timer, and a log that scripts write to."""
+"""BVLC's module of this name: what scripts import from `caffe.pycaffe`, and pycaffe's methods of
+Net under the names that they have there."""
 
-from __future__ import annotations
+from collections import OrderedDict
+from itertools import zip_longest as izip_longest
 
-import sys
-import time
-import types
+import numpy as np
 
-from . import log as _log
-from .compute.device import synchronize
+from ._caffe import (
+    NCCL,
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    Net,
+    RMSPropSolver,
+    SGDSolver,
+    Timer,
+)
 
+_Net_blobs, _Net_params, _Net_layer_dict, _Net_inputs, _Net_outputs, _Net_blob_loss_weights = (
+    vars(Net)[name]
+    for name in ("blobs", "params", "layer_dict", "inputs", "outputs", "blob_loss_weights")
+)
+_Net_forward = Net.forward
+_Net_backward = Net.backward
+_Net_forward_all = Net.forward_all
+_Net_forward_backward_all = Net.forward_backward_all
+_Net_set_input_arrays = Net.set_input_arrays
+_Net_batch = Net._batch
 
-class Timer:
-    """Measures between `start()` and `stop()`; `ms` is the time in milliseconds (0 before).
-
-    On a GPU both wait for its work to be done.
-    """
-
-    def __init__(self):
-        self._started = None
-        self._ms = 0.0
-
-    def start(self) -> None:
-        synchronize()
-        self._started = time.perf_counter()
-
-    def stop(self) -> None:
-        if self._started is not None:
-            synchronize()
-            self._ms = (time.perf_counter() - self._started) * 1e3
-            self._started = None
-
-    @property
-    def ms(self) -> float:
-        """Stops a timer that runs."""
-        self.stop()
-        return self._ms
-
-
-def init_log(level: int = _log.INFO, stderr: bool = True) -> None:
-    """Write log lines of `level` (0 info, 1 warning, 2 error) and above, from now on.
-
-    With stderr=False only errors: there are no log files that the rest could go to.
-    """
-    _log.set_min_level(int(level) if stderr else max(int(level), _log.ERROR))
-
-
-class _CallableLog(types.ModuleType):
-    """`caffe.log` is this module, and pycaffe's function: `caffe.log("message")`."""
-
-    def __call__(self, message: str) -> None:
-        self.log(str(message), where="pycaffe.py:1")
-
-
-sys.modules[_log.__name__].__class__ = _CallableLog
+__all__ = [
+    "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "NCCL", "NesterovSolver", "Net",
+    "OrderedDict", "RMSPropSolver", "SGDSolver", "Timer", "izip_longest", "np",
+]  # fmt: skip

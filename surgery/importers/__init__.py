@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prototxt.files import wrong_kind
 from surgery.errors import SurgeryError
 from surgery.importers import caffemodel, hed, torchvision
+from surgery.importers.hdf5 import is_hdf5
 from tools.common.cli import UserError
-from tools.common.inputs import NAMES, check_input, kind_of
+from tools.common.inputs import check_input
 
 FORMATS = (
     "X.caffemodel, X.caffemodel:X.prototxt, X.caffemodel.h5, X.pth, X.safetensors, "
@@ -47,11 +49,10 @@ def check_source(source: str, option: str = "") -> tuple[str, str | None]:
             check_input(prototxt, "net", option)
     except UserError as error:
         raise SurgeryError(str(error)) from None
-    if not path.lower().endswith(ENDINGS):
+    if not path.lower().endswith(ENDINGS) and not is_hdf5(path):
         where = f"{option} {path}".strip()
-        kind = kind_of(path)
-        said = f"is {NAMES.get(kind, kind)}" if kind else "weights of an unknown kind"
-        raise SurgeryError(f"{where}: {said}; --from takes {FORMATS}")
+        wrong = wrong_kind(path, "weights", "caffemodel") or "weights of an unknown kind"
+        raise SurgeryError(f"{where}: {wrong}; --from takes {FORMATS}")
     return path, prototxt or None
 
 
@@ -66,12 +67,12 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
         return hed.read(hed.bundled_weights())
     path, prototxt = check_source(source)
     lower = path.lower()
-    if lower.endswith(".caffemodel"):
-        if prototxt is not None:
-            return caffemodel.read_with_prototxt(path, prototxt)
-        return caffemodel.read(path)
+    if prototxt is not None:
+        return caffemodel.read_with_prototxt(path, prototxt)
+    if is_hdf5(path):
+        return hed.read(path) if hed.is_hed(path) else caffemodel.read(path)
     if lower.endswith((".pth", ".pt")):
         return torchvision.convert(torchvision.read_pth(path), mean_bgr, path)
     if lower.endswith(".safetensors"):
         return torchvision.convert(torchvision.read_safetensors(path), mean_bgr, path)
-    return hed.read(path) if hed.is_hed(path) else caffemodel.read_hdf5(path)
+    return caffemodel.read(path)

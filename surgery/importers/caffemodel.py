@@ -15,7 +15,7 @@ import caffe
 from caffe.proto import caffe_pb2
 from prototxt.skeleton import parse
 from surgery.errors import SurgeryError
-from surgery.importers.hdf5 import open_hdf5
+from surgery.importers.hdf5 import is_hdf5, open_hdf5
 from surgery.weights import by_x
 
 # NVIDIA Caffe's own fields of a blob, which BVLC Caffe's schema lacks, and its type numbers.
@@ -24,12 +24,16 @@ RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
 def read(path) -> OrderedDict[str, list[np.ndarray]]:
-    """Every layer of a caffemodel that has parameters: ordered dict name -> list of arrays.
+    """Every layer of a caffemodel, or of Caffe's HDF5, that has parameters: ordered dict name ->
+    list of arrays.
 
-    The arrays are float32, on the engine read-only views of the file. Raises SurgeryError where
-    the file is cut off or is no caffemodel.
+    The arrays are float32, on the engine read-only views of a caffemodel. Raises SurgeryError
+    where the file is cut off or is no caffemodel.
     """
-    layers = _read_by_engine(path) if hasattr(caffe, "engine") else _read_by_protobuf(path)
+    if hasattr(caffe, "engine"):
+        layers = _read_by_engine(path)
+    else:
+        layers = _read_hdf5(path) if is_hdf5(path) else _read_by_protobuf(path)
     weights = OrderedDict((name, blobs) for name, blobs in layers if blobs)
     if not weights:
         raise SurgeryError(f"{path}: no layer in it has parameters; is it a caffemodel?")
@@ -50,7 +54,7 @@ def _read_by_engine(path):
                 array.reshape(
                     _without_legacy_axes(shape) if isinstance(shape, LegacyShape) else shape
                 )
-                for shape, array in blobs
+                for shape, array in filter(None, blobs)  # HDF5 leaves shared ones to their owner
             ],
         )
 
@@ -158,17 +162,13 @@ def read_with_prototxt(path, prototxt) -> OrderedDict[str, list[np.ndarray]]:
     return weights
 
 
-def read_hdf5(path):
-    """The parameters in Caffe's HDF5 form: /data/<layer>/<index>."""
-    weights = OrderedDict()
+def _read_hdf5(path):
+    """(name, arrays) of every layer of Caffe's HDF5 form: /data/<layer>/<index>."""
     with open_hdf5(path) as file:
         if "data" not in file:
             raise SurgeryError(f"{path}: neither Caffe's HDF5 weights (/data) nor HED's (/block1)")
         try:
             for name, layer in file["data"].items():
-                blobs = [np.array(layer[key], np.float32) for key in sorted(layer, key=int)]
-                if blobs:
-                    weights[name] = blobs
+                yield name, [np.array(layer[key], np.float32) for key in sorted(layer, key=int)]
         except (AttributeError, TypeError, ValueError):
             raise SurgeryError(f"{path}: /data is not Caffe's /data/<layer>/<index>") from None
-    return weights

@@ -3,6 +3,12 @@
 from surgery.errors import SurgeryError
 
 
+def is_hdf5(path) -> bool:
+    """Whether a file's first bytes are those of HDF5."""
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
 def open_hdf5(path):
     """The file, open for reading (use it in a `with`)."""
     try:

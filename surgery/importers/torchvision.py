@@ -17,6 +17,7 @@ from collections import OrderedDict
 import numpy as np
 
 import caffe
+from prototxt.files import wrong_kind
 from surgery.errors import SurgeryError
 
 MEAN_RGB = np.array([0.485, 0.456, 0.406])
@@ -51,6 +52,9 @@ def read_safetensors(path):
         raise SurgeryError(
             f"{path}: reading it needs the package safetensors: pip install safetensors"
         ) from None
+    wrong = wrong_kind(path, "a safetensors file", "safetensors")
+    if wrong:
+        raise SurgeryError(f"{path}: {wrong}")
     try:
         return load_file(path)
     except (SafetensorError, KeyError, TypeError) as error:

@@ -15,6 +15,7 @@ TITLES = {
     "solvers": "Solvers: updates, nets, log",
     "files": "Files written by one and read by the other",
     "pycaffe": "pycaffe",
+    "own tests": "BVLC Caffe's own tests of pycaffe, passed by the engine",
     "models": "Published models",
     "real caffemodels": "Caffemodels trained for real",
     "every net": "Every task's every net",

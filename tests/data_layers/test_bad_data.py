@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
-from segmentation.files import read_label, read_rgb
 from segmentation.params import boolean
+from segmentation.pictures import read_label, read_rgb
 from voc_layers import VOCSegDataLayer
 
 from tests.helpers.layouts import refused, write_palette
@@ -66,14 +66,64 @@ def test_label_outside_the_classes_is_named_with_value_and_place(voc, build, fir
     build(VOC, dict(voc.params, classes=22)).forward()
 
 
-def test_rgb_label_is_refused_with_the_remedy(voc, build, first):
-    Image.new("RGB", (12, 9)).save(first[1])
-    refused(lambda: build(VOC, voc.params), str(first[1]), "palette or gray PNG")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_label_in_colours_is_refused_with_its_colours_and_the_remedy(voc, build, first, mode):
+    label = np.zeros((9, 12, 3), np.uint8)
+    label[:3] = 128, 0, 0
+    label[:, :3] = 0, 128, 64
+    Image.fromarray(label).convert(mode).save(first[1])
+    told = (f"label in {mode} colours, 3 of them: 0 0 0 (50 %), 0 128 64 (25 %), 128 0 0 (25 %)",
+            "palette or gray PNG", 'docs/own-data.md, "Masks"')  # fmt: skip
+    refused(lambda: build(VOC, voc.params), str(first[1]), *told)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_gray_label_saved_in_colours_is_told_by_its_values(voc, build, first, mode):
+    label = np.zeros((9, 12), np.uint8)
+    label[:3], label[:, :3] = 2, 255
+    Image.fromarray(label).convert(mode).save(first[1])
+    told = f"label in {mode} colours that are all gray (0, 2, 255)"
+    refused(lambda: build(VOC, voc.params), str(first[1]), told, "palette or gray PNG")
+
+
+def test_a_photograph_in_a_labels_place_is_told_by_its_many_colours(voc, build, first):
+    rgb = np.random.RandomState(0).randint(0, 256, (40, 40, 3)).astype(np.uint8)
+    Image.fromarray(rgb).save(first[1])
+    refused(lambda: build(VOC, voc.params), "1600 of them", "a photograph, or a mask whose edges")
+
+
+def test_gray_levels_in_place_of_class_numbers_are_listed(voc, build, first):
+    label = np.zeros((9, 12), np.uint8)
+    label[3:], label[6:] = 85, 170
+    Image.fromarray(label).save(first[1])
+    told = ("label 85 at row 3, column 0 is no class: the 3 classes are 0 to 2, and 255 is void",
+            "the file holds 0, 85, 170", 'docs/own-data.md, "Masks"')  # fmt: skip
+    refused(lambda: build(VOC, dict(voc.params, classes=3)), *told)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("transparency", [0, 1, bytes([0, 128, 255, 7])])
+def test_a_palettes_transparency_changes_neither_labels_nor_photographs(tmp_path, transparency):
+    """As BVLC Caffe's ImageData reads a photograph with such a palette."""
+    label = np.arange(12, dtype=np.uint8).reshape(3, 4) % 4
+    image = Image.fromarray(label)
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 200, 210, 220])
+    image.save(tmp_path / "x.png", transparency=transparency)
+    np.testing.assert_array_equal(read_label(str(tmp_path / "x.png")), label)
+    colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90], [200, 210, 220]])
+    np.testing.assert_array_equal(read_rgb(str(tmp_path / "x.png")), colours[label])
+
+
+@pytest.mark.parametrize("kind, named", [(np.float32, "float"), (np.int32, "32-bit")])
+def test_pixels_of_32_bits_are_refused(tmp_path, kind, named):
+    """BVLC Caffe cannot open them either; cut off at 8 bits they would be all 0."""
+    Image.fromarray(np.ones((3, 3), kind)).save(tmp_path / "x.tif")
+    refused(lambda: read_rgb(str(tmp_path / "x.tif")), "x.tif", f"{named} pixels", "8-bit")
 
 
 def test_16_bit_label_above_255_is_refused(tmp_path):
     Image.fromarray(np.full((3, 3), 700, np.uint16)).save(tmp_path / "l.png")
-    refused(lambda: read_label(str(tmp_path / "l.png")), "l.png", "above 255")
+    refused(lambda: read_label(str(tmp_path / "l.png")), "l.png", "above 255: it holds 700")
 
 
 def test_empty_split_is_named(voc):
@@ -233,14 +283,6 @@ def test_16_bit_gray_keeps_its_upper_bits(tmp_path):
     array = np.array([[0, 255, 256, 65535]], np.uint16)
     Image.fromarray(array).save(tmp_path / "x.png")
     assert read_rgb(str(tmp_path / "x.png"))[0, :, 1].tolist() == [0, 0, 1, 255]
-
-
-def test_exif_orientation_is_not_applied(tmp_path):
-    image = Image.new("RGB", (8, 4))
-    exif = image.getexif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "x.jpg", exif=exif)
-    assert read_rgb(str(tmp_path / "x.jpg")).shape == (4, 8, 3)
 
 
 def test_gray_and_palette_labels_are_read_as_they_stand(tmp_path):

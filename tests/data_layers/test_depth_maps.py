@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from segmentation.files import read_millimetres
+from segmentation.pictures import read_millimetres
 
 from tests.helpers.layouts import refused
 

@@ -139,7 +139,7 @@ def test_doubles_stored_as_bytes_and_short_elements_are_read_as_matlab_writes_th
 
 def test_sbd_class_numbers_are_checked_too(sbd, build):
     params = dict(sbd.params, classes=2)
-    refused(lambda: build(SBD, params), ".mat", "not below the 2 classes")
+    refused(lambda: build(SBD, params), ".mat", "the 2 classes are 0 to 1")
     assert SBDDSegDataLayer.ids(params) == sbd.ids[3:]
 
 

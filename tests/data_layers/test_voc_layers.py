@@ -333,7 +333,7 @@ def test_read_ahead_error_is_raised_at_its_turn():
 def test_class_counts_and_void_are_the_tasks():
     import nyud_layers
     import pascalcontext_layers
-    import segmentation.files
+    import segmentation.labels
     import voc_layers
 
     from prototxt.tasks import TASKS, VOID
@@ -341,7 +341,7 @@ def test_class_counts_and_void_are_the_tasks():
     assert len(TASKS["voc"].classes) == len(TASKS["sbd"].classes) == voc_layers.VOC_CLASSES
     assert len(TASKS["pascal-context"].classes) == pascalcontext_layers.CLASS_COUNT
     assert len(TASKS["nyud-rgb"].classes) == nyud_layers.CLASS_COUNT
-    assert segmentation.files.VOID == VOID
+    assert segmentation.labels.VOID == VOID
 
 
 def test_real_voc_photographs_and_labels_are_read(shared, build, take):

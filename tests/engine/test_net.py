@@ -175,7 +175,7 @@ TWO = X + data(2, name="label") + ip("a", "data", 4)
 def test_layers_below_frozen_parameters_are_not_run_backward(make):
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
     net = make(X + data(2, name="label") + ip("a", "data", 4, frozen) + ip("ip", "a") + losses())
-    needs = dict(zip(net._layer_names, net._layer_needs))
+    needs = dict(zip(net._layer_names, net._wiring.layer_needs))
     assert needs == {"data": False, "label": False, "a": False, "ip": True, "loss": True}
     ran = []
     for one in net.layers:
@@ -198,7 +198,7 @@ def test_propagate_down_false_stops_the_gradient(make):
 
 def test_what_no_loss_depends_on_is_not_run_backward(make):
     net = make(TWO + ip("side", "data") + ip("ip", "a") + losses(), caffe.TRAIN)
-    assert not dict(zip(net._layer_names, net._layer_needs))["side"]
+    assert not dict(zip(net._layer_names, net._wiring.layer_needs))["side"]
 
 
 @pytest.mark.parametrize("force", ["", FORCED])
@@ -373,3 +373,44 @@ def test_a_net_that_nobody_holds_is_gone_at_once_with_its_memory(make, lean):
     blob, gone = weakref.ref(net.blobs["data"]), weakref.ref(net)
     del net
     assert gone() is None and blob() is None
+
+
+def test_a_subclass_whose_methods_are_its_own_is_run_by_them(make, tmp_path):
+    class Doubling(caffe.Net):
+        def forward(self, *args, **kwargs):
+            return {name: 2 * array for name, array in super().forward(*args, **kwargs).items()}
+
+        def copy_from(self, filename):
+            self.copied = filename
+
+    path = tmp_path / "subclass.prototxt"
+    path.write_text(data(2, 3) + ip("ip", "data"))
+    net = Doubling(str(path), caffe.TEST, weights="weights.caffemodel")
+    assert net.copied == "weights.caffemodel"
+    fill(net)
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    plain = caffe.Net(str(path), caffe.TEST)
+    plain.share_with(net)
+    wanted = plain.forward_all(data=values)["ip"]
+    np.testing.assert_array_equal(net.forward_all(data=values)["ip"], 2 * wanted)
+    assert isinstance(Doubling.from_param(caffe.proto.caffe_pb2.NetParameter()), Doubling)
+
+
+def test_a_method_that_is_replaced_is_called(make, monkeypatch):
+    net = make(data(2, 3) + ip("ip", "data"))
+    seen = []
+    monkeypatch.setattr(caffe.Net, "forward", lambda self, **more: seen.append(sorted(more)) or {})
+    net.forward_all(data=np.zeros((3, 3)))
+    assert seen == [["blobs", "data"]] * 2
+
+
+def test_what_scripts_look_for_inside_pycaffes_net_is_there(make):
+    net = make(CLASSIFIER, caffe.TRAIN)
+    assert list(net._layer_names) == list(net.layer_dict) and net._blobs[0] is net.blobs["data"]
+    assert net._blob_names == list(net.blobs) and net._bottom_ids(3) == net._bottom_ids[3]
+    assert [net._blob_names[i] for i in net._inputs] == net.inputs
+    assert [net._blob_names[i] for i in net._outputs] == net.outputs
+    assert net._blob_loss_weights == [0, 0, 0, 1] and net._top_ids(2) == [2]
+    assert net._forward(0, 3) > 0
+    net._backward(3, 0)
+    assert net.params["ip"][1].diff.any()

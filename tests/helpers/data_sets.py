@@ -177,7 +177,7 @@ IMAGE_DEFECTS = {
     missing: ["no such image"],
     empty: ["the file is empty"],
     truncated: ["fetch it again"],
-    not_a_picture: ["not a JPEG/PNG picture"],
+    not_a_picture: ["not a JPEG/PNG/BMP"],
     too_large: ["pixels; scale it down"],
 }
 

@@ -208,8 +208,38 @@ def test_the_command_writes_the_files_beside_the_snapshots(toml, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert generate.main(["--own", toml()]) == 0
     folder = tmp_path / "runs" / "cells" / "dilated-fcn2s-vgg19"
-    names = ["deploy.prototxt", "solver.prototxt", "train.prototxt", "val.prototxt"]
+    names = ["deploy.prototxt", "solver.prototxt", "task.toml", "train.prototxt", "val.prototxt"]
     assert sorted(p.name for p in folder.iterdir()) == names
+
+
+def test_a_root_may_begin_with_the_home_folder(toml, data, monkeypatch):
+    monkeypatch.setenv("HOME", str(data.parent))
+    protos, _ = nets(toml(root='root = "~/cells"'))
+    assert parameters(protos["val"])["voc_dir"] == str(data)
+
+
+def test_nets_are_named_by_task_and_net(toml):
+    protos, _ = nets(toml())
+    assert {net.name for net in protos.values()} == {"cells-dilated-fcn2s-vgg16"}
+
+
+def test_a_copy_of_the_toml_beside_the_nets_makes_the_same_task_and_the_same_copy(toml, tmp_path):
+    path = toml(classes='classes = ["hintergrund", "Zelle µ"]')
+    made = generate.own_files(path, out=str(tmp_path / "out"))
+    copies = {text for name, text in made.items() if name.endswith("/task.toml")}
+    assert len(copies) == 1 and len(made) == 5 * len(NETS)
+    (tmp_path / "task.toml").write_text(copies.pop(), encoding="utf-8")
+    assert own.load(tmp_path / "task.toml") == own.load(path)
+    again = generate.own_files(tmp_path / "task.toml", out=str(tmp_path / "out"))
+    text = made[f"{tmp_path}/out/fcn8s-vgg16/task.toml"]
+    assert again[f"{tmp_path}/out/fcn8s-vgg16/task.toml"] == text
+    assert text.startswith("# Copied from cells.toml by ")
+
+
+def test_a_palette_gives_the_classes_their_colours(toml):
+    assert own.load(toml()).palette == ()
+    classes = 'classes = ["a", "b"]\npalette = [[0, 0, 0], [255, 128, 0]]'
+    assert own.load(toml(classes=classes)).palette == ((0, 0, 0), (255, 128, 0))
 
 
 LAST = "iterations"
@@ -222,6 +252,11 @@ WRONG = [
     ("classes", 'classes = ["a", 3]', "classes", "strings"),
     ("classes", 'classes = ["a", "a"]', "classes", "twice"),
     ("classes", f"classes = {[f'c{i}' for i in range(256)]}", "classes", "at most 255"),
+    ("classes", 'classes = ["a"]\npalette = [[1, 2]]', "palette", "[red, green, blue]"),
+    ("classes", 'classes = ["a"]\npalette = [[1, 2, 256]]', "palette", "each 0 to 255"),
+    ("classes", 'classes = ["a"]\npalette = [[1, 2, true]]', "palette", "each 0 to 255"),
+    ("classes", 'classes = ["a"]\npalette = ["red"]', "palette", "[red, green, blue]"),
+    ("classes", 'classes = ["a", "b"]\npalette = [[1, 2, 3]]', "palette", "2 classes, has 1"),
     ("classes", 'classes = ["a"]\nmean = [1, 2]', "mean", "3 numbers"),
     ("classes", 'classes = ["a"]\nmean = [1, 2, "3"]', "mean", "list of numbers"),
     ("classes", 'classes = ["a"]\nmean = [1, 2, nan]', "mean", "list of numbers"),

@@ -213,10 +213,10 @@ def test_a_wrong_call_is_one_line(call, args, words):
 
 def test_a_file_of_the_wrong_kind_is_named_before_an_earlier_run_is(call, folder):
     call(*INIT)
-    said = "is a net's prototxt, not a solver's prototxt; did you mean solver.prototxt?"
+    said = "it is a net's prototxt, not a solver's prototxt; did you mean solver.prototxt?"
     one_error(call(*INIT, solver="train.prototxt"), 2, f"--solver train.prototxt: {said}")
     photo = "voc/JPEGImages/p0.jpg"
-    one_error(call("--weights", photo), 2, f"--weights {photo}: is a JPEG picture")
+    one_error(call("--weights", photo), 2, f"--weights {photo}: it is a picture (JPEG)")
     said = "is a caffemodel, not a solverstate; did you mean out/train_iter_5.solverstate?"
     one_error(call("--resume", "out/train_iter_5.caffemodel"), 2, said)
     said = "is a solverstate, not a caffemodel; did you mean out/train_iter_5.caffemodel?"

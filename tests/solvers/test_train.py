@@ -341,8 +341,8 @@ def test_a_gpu_that_is_not_there_is_reported_before_any_work(folder, quick, monk
     [
         (["--own", "voc2012"], "voc2012: no such file"),
         (["--own", "tiny.tmol"], r"tiny.tmol: no such file; did you mean tiny\.toml\?"),
-        (["--own", "vgg.prototxt"], "vgg.prototxt: is a net's prototxt, not a TOML file"),
-        (["--own", "vgg.caffemodel"], "vgg.caffemodel: not UTF-8 text; a TOML file is expected"),
+        (["--own", "vgg.prototxt"], "vgg.prototxt: it is a net's prototxt, not TOML"),
+        (["--own", "vgg.caffemodel"], "vgg.caffemodel: it is a caffemodel, not TOML"),
         (["--own", "voc"], "voc: is a folder"),
         (["--own", "sbd"], "--own sbd: is a built-in task; did you mean --task sbd?"),
         (["--task", "tiny.toml"], "a TOML file goes with --own"),

@@ -65,7 +65,7 @@ def test_the_report_has_every_part_and_no_goal_that_was_not_measured(ran):
         (["--nets", "alexnet"], "--nets alexnet: not one of dilated-fcn2s-vgg16"),
         (["--measures", "forward,speed"], "--measures speed: not one of forward"),
         (["--sides", "engine,tensorflow"], "--sides tensorflow: not one of engine"),
-        (["--sides", ","], "--sides: names nothing"),
+        (["--sides", ","], "--sides: names none"),
         (["--sizes", "500"], "--sizes: expected HxW"),
         (["--rounds", "0"], "--rounds 0"),
         (["--threads", "-1"], "--threads -1"),

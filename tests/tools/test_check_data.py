@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from segmentation.files import read_label
+from segmentation.pictures import read_label
 
+from tests.helpers.checked_data import check
 from tests.helpers.data_sets import (
     IMAGE_DEFECTS,
     IMAGES,
@@ -19,6 +19,7 @@ from tests.helpers.data_sets import (
     LISTS,
     TRAIN,
     VAL,
+    in_colours,
     missing,
     net,
     other_size,
@@ -32,19 +33,6 @@ from tests.helpers.data_sets import (
 )
 from tools import check_data
 from tools.common.cli import UserError
-
-
-def check(root, *arguments, jobs=1):
-    """(exit code, {(split, id, file's name, problem)}, the JSON report) of a user's data set."""
-    out = root.parent / "report.json"
-    toml = write_toml(root.parent / "small.toml", root)
-    call = ["--own", str(toml), "--jobs", str(jobs), "--json", str(out), *arguments]
-    code = check_data.main(call)
-    made = json.loads(out.read_text())
-    rows = [
-        (p["split"], p["id"], os.path.basename(p["file"]), p["problem"]) for p in made["problems"]
-    ]
-    return code, sorted(rows), made
 
 
 def the_same(rows, expected):
@@ -212,6 +200,56 @@ def test_shares_of_the_classes_are_those_of_the_labels(data, capsys):
     assert road.split() == ["road", f"{share:.2f}", "4"]
 
 
+def test_problems_of_one_kind_are_counted_and_the_first_few_shown(data, capsys):
+    names = [f"c{n}" for n in range(40)]
+    for name in names:
+        shutil.copy(data / IMAGES / "a1.jpg", data / IMAGES / f"{name}.jpg")
+        in_colours(data / LABELS / f"{name}.png")
+    (data / LISTS / "train.txt").write_text("\n".join([*TRAIN, *names]))
+    missing(data / LABELS / "a5.png")
+    code, rows, made = check(data)
+    assert code == 1 and len(made["problems"]) == 81
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.endswith("problem")) + 1
+    shown = [line.split()[:2] for line in lines[at : lines.index("", at)]]
+    more = ["train", "…"]
+    assert shown == [["train", "a5"], *(["train", f"c{n}"] for n in range(3)), more,
+                     *(["train", f"c{n}"] for n in range(3)), more]  # fmt: skip
+    assert sum("… and 37 more like the last (--all shows them)" in line for line in lines) == 2
+    check(data, "--all")
+    out = capsys.readouterr().out
+    assert "more like the last" not in out and out.count("label in RGB colours") == 40
+
+
+def test_a_list_with_extensions_is_told_by_its_cause_and_counted(data, capsys):
+    (data / LISTS / "train.txt").write_text("".join(f"{name}.jpg\n" for name in TRAIN))
+    code, rows, _ = check(data)
+    assert code == 1 and len(rows) == 5
+    assert {row[2] for row in rows} == {"train.txt"}
+    assert rows[0][3] == (
+        "'a1.jpg' has an extension; write one id a line, e.g. a1: "
+        "no folder, no extension, no second column"
+    )
+    assert "… and 2 more like the last" in capsys.readouterr().out
+
+
+def test_two_photographs_of_one_id_are_a_problem(data):
+    shutil.copy(data / IMAGES / "a3.jpg", data / IMAGES / "a3.PNG")
+    code, rows, _ = check(data)
+    assert code == 1
+    the_same(rows, [("train", "a3", "a3.PNG", "more than one image of this id (a3.PNG, a3.jpg)")])
+
+
+def test_endings_in_upper_case_are_as_good_and_hidden_files_are_not_counted(data):
+    for name in TRAIN:
+        (data / IMAGES / f"{name}.jpg").rename(data / IMAGES / f"{name}.JPG")
+    for name in ("._a1.jpg", ".DS_Store", "Thumbs.db"):
+        (data / IMAGES / name).write_bytes(b"x")
+    (data / IMAGES / "c.Tiff").write_bytes(b"x")
+    code, rows, made = check(data)
+    assert (code, rows) == (0, []) and made["in_no_split"] == {str(data / IMAGES): 1}
+
+
 def test_a_built_in_task_is_checked_and_other_counts_are_warned_of(tmp_path, capsys):
     write_voc(tmp_path / "voc", train=TRAIN, seg12val=VAL)
     write_sbd(tmp_path / "sbd", train=["s1", "s2"], val=["s3", "b1"])
@@ -294,8 +332,8 @@ def refused(*arguments):
 def test_a_data_set_that_is_not_there_is_refused_in_one_line(data, tmp_path):
     shutil.rmtree(data / LISTS)
     told = refused("--own", write_toml(tmp_path / "x.toml", data))
-    assert told.startswith(f"{data / LISTS}/train.txt: no such split file (nor its folder")
-    assert told.endswith("; nor can any other split's list be read")
+    assert told.startswith(f"{data / LISTS}/train.txt: no such split file, nor is there its folder")
+    assert told.endswith("; the lists of the other splits cannot be read either")
     told = refused("--task", "voc", "--data", tmp_path)
     assert told.startswith(f"{tmp_path}/voc/{LISTS}/train.txt: no such split file")
     one = net(tmp_path / "one.prototxt", "val", voc_dir=str(tmp_path), mean=(1.0, 2.0, 3.0))

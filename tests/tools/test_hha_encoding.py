@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from segmentation.files import read_millimetres
+from segmentation.pictures import read_millimetres
 
 from tests.helpers import depth_rooms as rooms
 from tools import hha

@@ -91,6 +91,43 @@ def test_unreadable_images_are_named_skipped_and_end_in_exit_1(work, capsys):
     assert (work.out / "sub/two.png").exists()
 
 
+def test_hidden_files_and_folders_are_not_segmented(work, capsys):
+    for name in ("._one.png", ".DS_Store", "Thumbs.db", ".thumbnails/one.jpg", "sub/._two.png"):
+        (work.photos / name).parent.mkdir(exist_ok=True)
+        (work.photos / name).write_bytes(b"no picture")
+    assert run(work) == 0
+    assert sorted(p.name for p in work.out.rglob("*.png")) == ["one.png", "two.png"]
+
+
+@pytest.mark.parametrize("name", ["one.JPG", "one.Jpeg", "one.TIF", "one.PNG"])
+def test_endings_in_upper_case_are_images_too(work, name):
+    Image.fromarray(work.rgbs["one.png"]).save(work.photos / name)
+    (work.photos / "one.png").unlink()
+    assert run(work) == 0
+    assert (work.out / "one.png").exists()
+
+
+def test_a_turned_photographs_mask_has_the_size_at_which_it_is_shown(work):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(work.rgbs["one.png"]).save(
+        work.photos / "turned.jpg", quality=100, subsampling=0, exif=exif
+    )
+    assert run(work) == 0
+    _, mask = read(work.out / "turned.png")
+    upright = np.rot90(work.rgbs["one.png"], -1)
+    assert mask.shape == upright.shape[:2]
+    assert (mask == expected(upright)).mean() > 0.9
+
+
+def test_a_png_with_an_orientation_is_skipped_by_name(work, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(work.rgbs["one.png"]).save(work.photos / "turned.png", exif=exif)
+    assert run(work) == 1
+    assert "turned.png: a PNG with the EXIF orientation 6" in capsys.readouterr().err
+
+
 def test_names_that_collide_are_numbered(work):
     Image.fromarray(work.rgbs["one.png"]).save(work.photos / "one.bmp")
     assert run(work) == 0

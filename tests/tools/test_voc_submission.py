@@ -16,7 +16,7 @@ from PIL import Image
 
 from tools import voc_submission
 from tools.common import cli
-from tools.common.pictures import save_indexed, voc_palette
+from tools.common.pictures import palette_kind, save_indexed, voc_palette
 
 IDS = ["2008_000006", "2008_000011", "2012_004331"]
 SIZES = [(6, 9), (8, 5), (7, 7)]
@@ -137,7 +137,7 @@ def test_a_list_and_a_folder_of_photographs_can_be_named(work):
     split.write_text(f"{IDS[1]}\n")
     found = work.run("--images", work.voc / "JPEGImages", data=("--split", split))
     assert found[0] == 0 and list(contents(work.out)) == [f"{FOLDER}/{IDS[1]}.png"]
-    assert any("2 PNGs of no listed id" in line for line in warnings(found))
+    assert any("2 PNGs are left out" in line for line in warnings(found))
 
 
 def test_a_list_in_vocs_layout_finds_its_photographs(work):
@@ -177,7 +177,10 @@ def test_what_infer_writes_beside_the_masks_is_no_extra_prediction(work):
         save_indexed(work.predictions / f"{name}.png", np.zeros((3, 3)))
     found = work.run()
     assert found[0] == 0 and len(contents(work.out)) == 3
-    assert any("1 PNGs of no listed id left out, as 2008_000777.png" in t for t in warnings(found))
+    assert any(
+        "1 PNGs are left out, since their ids are not listed, such as 2008_000777.png" in t
+        for t in warnings(found)
+    )
 
 
 def test_without_photographs_sizes_are_not_compared_and_that_is_said(work):
@@ -244,7 +247,7 @@ def test_a_prediction_that_was_cut_off_is_refused(work, length):
 def test_a_jpeg_named_png_is_refused(work):
     path = work.predictions / f"{IDS[0]}.png"
     Image.fromarray(work.labels[IDS[0]]).save(path, "JPEG")
-    refused(work, (IDS[0], "not a PNG picture, or damaged at its head"))
+    refused(work, (IDS[0], "it is a picture (JPEG), not a PNG picture"))
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(work):
@@ -371,4 +374,4 @@ def test_a_palette_is_vocs_only_if_every_class_has_its_own_colour(values, order)
     labels = np.array([values], np.uint8)
     palette = voc_palette(21)[list(order)]
     right = all(order[value] == value for value in values)
-    assert (voc_submission.palette_kind(labels, palette) == "voc") == right
+    assert (palette_kind(labels, palette) == "voc") == right

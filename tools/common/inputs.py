@@ -10,6 +10,7 @@ import os
 import re
 
 from prototxt import text
+from prototxt.files import wrong_kind
 from prototxt.paths import absent
 from tools.common.cli import UserError
 
@@ -28,13 +29,13 @@ READ_AS = {
 """What else, besides itself, a reader of a kind is to judge."""
 
 ENGINES_NAMES = {
-    "solver": ("solver prototxt", "text"),
-    "net": ("net prototxt", "text"),
+    "solver": ("solver prototxt",),
+    "net": ("net prototxt",),
     "weights": ("caffemodel", "HDF5"),
     "state": ("solverstate", "HDF5"),
     "text": ("text", "net prototxt", "solver prototxt", "JSON"),
 }
-"""What caffe.engine.misfit calls the kinds that are accepted."""
+"""What the engine calls the kinds that are accepted."""
 
 ENDINGS = {
     "weights": (".caffemodel", ".caffemodel.h5"),
@@ -47,18 +48,10 @@ FIELD = re.compile(r"(?m)^\s*\w+\s*[:{<]")
 """Where a text may be a prototxt that has no field by which to tell its kind."""
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-STARTS = {
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"\x89PNG": "a PNG picture",
-    b"PK\x03\x04": "a zip archive (PyTorch's .pth is one)",
-    b"\x1f\x8b": "compressed by gzip",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x08": "state",  # protobuf's tag of SolverState.iter
-    # The tags of NetParameter's fields.
-    **dict.fromkeys((b"\n", b"\x12", b"\x1a", b" ", b'"', b"(", b"2", b"8", b"B", b"\xa2\x06"),
-                    "weights"),
-}  # fmt: skip
-"""What a binary file is that begins so."""
+STATE_START = b"\x08"
+WEIGHTS_STARTS = (b"\n", b"\x12", b"\x1a", b" ", b'"', b"(", b"2", b"8", b"B", b"\xa2\x06")
+"""How protobuf messages begin: with the tags of SolverState's `iter` and of NetParameter's
+fields."""
 
 
 def check_input(path, kind="", option=""):
@@ -77,28 +70,19 @@ def check_input(path, kind="", option=""):
     found = kind_of(path, where)
     if found == "empty":
         raise UserError(f"{where}: the file is empty")
-    if found in READ_AS.get(kind, (kind,)) or not kind:
+    if not kind or found in READ_AS.get(kind, (kind,)):
         return
-    if found not in NAMES:
-        _ask_the_engine(path, where, kind)
-    if not found:
-        return
-    said = NAMES.get(found, found)
-    raise UserError(f"{where}: is {said}, not {NAMES[kind]}{_remedy(path, found, kind)}")
-
-
-def _ask_the_engine(path, where, kind):
-    """Raise UserError where the engine knows the file as one of another kind than `kind`."""
-    import caffe
-
-    misfit = getattr(getattr(caffe, "engine", None), "misfit", None)
-    wrong = misfit(os.fspath(path), NAMES[kind], *ENGINES_NAMES[kind]) if misfit else ""
-    if wrong:
+    remedy = _remedy(path, found, kind)
+    wrong = wrong_kind(os.fspath(path), NAMES[kind], *ENGINES_NAMES[kind])
+    if wrong and not remedy:
         raise UserError(f"{where}: {wrong}")
+    if found:
+        said = NAMES.get(found, found)
+        raise UserError(f"{where}: it is {said}, not {NAMES[kind]}{remedy}")
 
 
 def kind_of(path, where=""):
-    """What a file is by its content: a key of NAMES, `empty`, or words for another kind;
+    """What a file is by its content: a key of NAMES, `empty`, `a text file` that is no prototxt, or
     nothing where that is not plain. Raises UserError where it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -110,20 +94,14 @@ def kind_of(path, where=""):
     if head.startswith(HDF5):
         return _kind_of_hdf5(path)
     if b"\0" in head:
-        return next((kind for start, kind in STARTS.items() if head.startswith(start)), "")
+        if head.startswith(STATE_START):
+            return "state"
+        return "weights" if head.startswith(WEIGHTS_STARTS) else ""
     try:  # the last character of the part may be cut
         content = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:  # comments may be of any encoding
         return text.kind(head.decode("latin-1"))
-    return text.kind(content) or _kind_of_text(content)
-
-
-def _kind_of_text(content):
-    if content.startswith("version https://git-lfs"):
-        return "a Git LFS pointer (`git lfs pull` fetches the file)"
-    if content.lstrip()[:5].lower() in ("<!doc", "<html"):
-        return "a web page"
-    return "text" if FIELD.search(content) else "a text file"
+    return text.kind(content) or ("text" if FIELD.search(content) else "a text file")
 
 
 def _kind_of_hdf5(path):
@@ -161,8 +139,6 @@ def _remedy(path, found, kind):
             return f"; did you mean {beside}?"
         if (kind, found) == ("state", "weights"):
             return "; start from it with --weights"
-        if "PyTorch" in found:
-            return "; surgery/make_init.py --from reads that"
     if (kind, found) == ("solver", "net"):
         beside = os.path.join(os.path.dirname(path), "solver.prototxt")
         return f"; did you mean {beside}?" if os.path.isfile(beside) else ""
@@ -173,9 +149,10 @@ def _remedy(path, found, kind):
 
 
 def _beside(path, kind):
-    """The file of `kind` of the snapshot that the file `path` is of, or None."""
+    """The file of `kind` of the snapshot that the file `path` is another file of, or None."""
     stem = re.sub(r"\.(caffemodel|solverstate|position\.json)(\.h5)?$", "", os.fspath(path))
-    return next((stem + end for end in ENDINGS[kind] if os.path.isfile(stem + end)), None)
+    others = [stem + end for end in ENDINGS[kind] if stem + end != os.fspath(path)]
+    return next(filter(os.path.isfile, others), None)
 
 
 def _nets_of(path):

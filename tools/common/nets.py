@@ -98,11 +98,12 @@ def _parse_weights(path):
 
     from caffe.proto import caffe_pb2
 
-    if str(path).endswith(".h5"):
+    with open(path, "rb") as file:
+        content = file.read()
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return
     try:
-        with open(path, "rb") as file:
-            net = caffe_pb2.NetParameter.FromString(file.read())
+        net = caffe_pb2.NetParameter.FromString(content)
     except DecodeError:
         raise UserError(f"{path}: the caffemodel is damaged or cut short") from None
     for layer in (*net.layer, *net.layers):
@@ -138,15 +139,26 @@ def check_data(net, path, phase):
 
 def data_layers(net, path, phase):
     """(layer class, param_str) of each Python data layer of a NetParameter in `phase`."""
-    for layer in net.layer:
-        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
-        if layer.type != "Python" or layer.bottom or (phases and phase not in phases):
-            continue
+    for layer in _python_sources(net, phase):
         name, where = layer.python_param.module, f"{path}: layer {layer.name!r}"
         made = getattr(layer_module(where, name), layer.python_param.layer, None)
         if made is None:
             raise UserError(f"{where}: module {name} has no layer {layer.python_param.layer}")
         yield made, layer.python_param.param_str
+
+
+def data_tops(net):
+    """The names of the tops of a NetParameter's TEST-phase Python data layer; [] if it has none."""
+    import caffe
+
+    return next((list(layer.top) for layer in _python_sources(net, caffe.TEST)), [])
+
+
+def _python_sources(net, phase):
+    for layer in net.layer:
+        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+        if layer.type == "Python" and not layer.bottom and (not phases or phase in phases):
+            yield layer
 
 
 def layer_module(where, name):
@@ -175,13 +187,25 @@ reverse  whether the blob's channels are B, G, R (an HHA image's are as stored)
 PHOTOGRAPH = InputSettings(VOC_MEAN, 1, True)
 
 
-def input_settings(task, net_path):
-    """InputSettings of a deploy net: the Task's, else those of the data layer in the val.prototxt
-    beside the net, else VGG's mean and full size."""
-    if task is not None:
-        source = task.val
-        layer = getattr(layer_module(f"task {task.name}", source.module), source.layer)
-        return _settings(layer, param_str(source, "data"))
+def input_settings(task, net_path, asked=True):
+    """InputSettings of a deploy net: the Task's where it was `asked` for, else those of the data
+    layer in the val.prototxt beside the net, else the Task's, else VGG's mean and full size."""
+    if task is not None and asked:
+        return _settings_of_task(task)
+    beside = _settings_beside(net_path)
+    if beside is None and task is not None:
+        return _settings_of_task(task)
+    return beside or PHOTOGRAPH
+
+
+def _settings_of_task(task):
+    source = task.val
+    layer = getattr(layer_module(f"task {task.name}", source.module), source.layer)
+    return _settings(layer, param_str(source, "data"))
+
+
+def _settings_beside(net_path):
+    """InputSettings of the val.prototxt beside a net; None where there is none that tells them."""
     import caffe
 
     beside = os.path.join(os.path.dirname(_full(net_path)), "val.prototxt")
@@ -191,8 +215,8 @@ def input_settings(task, net_path):
             if hasattr(layer, "parse"):
                 return _settings(layer, params)
     except (UserError, ValueError) as error:  # another's net: not needed to segment
-        warn(f"{error}; taking VGG's mean and the full size")
-    return PHOTOGRAPH
+        warn(f"{error}; its mean and size are not taken")
+    return None
 
 
 def _settings(layer, params):
@@ -206,16 +230,24 @@ def _settings(layer, params):
 def find_task(task, net_path):
     """The Task named `task` (a name, or a TOML file's path).
 
-    Without one, the task whose folder the net lies in (`.../<task>/<net>/x.prototxt`), or None.
+    Without one, the Task of the TOML that the net was made from, whose copy lies beside it, else
+    the task whose folder the net lies in (`.../<task>/<net>/x.prototxt`), or None.
     """
+    from prototxt import own
+
     if task is None:
-        return TASKS.get(os.path.basename(os.path.dirname(os.path.dirname(_full(net_path)))))
+        folder = os.path.dirname(_full(net_path))
+        copy = os.path.join(folder, own.COPY)
+        try:
+            if os.path.isfile(copy):
+                return own.load(copy, "data", counted=False)
+        except ValueError as error:
+            warn(f"{error}; the names of the classes are not taken from it")
+        return TASKS.get(os.path.basename(os.path.dirname(folder)))
     if task in TASKS:
         return TASKS[task]
     if not task.endswith(".toml"):
         raise UserError(f"--task {task}: not one of {', '.join(TASKS)}, nor a .toml file")
-    from prototxt import own
-
     return own.load(task, counted=False)
 
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from prototxt.tasks import VOID
+from prototxt.tasks import VOC_CLASSES, VOID
 from tools.common.files import write_atomic
 
 
@@ -26,13 +26,46 @@ def voc_palette(count=256):
     return colours
 
 
-def indexed(labels):
-    """H x W class numbers (0 to 255) as a palette picture with VOC's colours."""
+def palette_kind(labels, palette):
+    """How the colours of VOC's classes in a label map agree with VOC's: "voc", "other" or
+    "shuffled".
+
+    palette is n x 3 uint8, or None. "shuffled": some class has the colour of another one, as where
+    colours were turned into a palette anew, and pixel values are no longer class numbers.
+    """
+    used = np.unique(labels)
+    if palette is None or not used.size or used[-1] >= len(palette):
+        return "other"
+    colours = voc_palette(len(VOC_CLASSES))
+    differ = (palette[used] != colours[used]).any(axis=1)
+    if not differ.any():
+        return "voc"
+    things = {tuple(colour) for colour in colours[1:].tolist()}
+    moved = any(tuple(colour) in things for colour in palette[used[differ]].tolist())
+    return "shuffled" if moved else "other"
+
+
+def colours_of(task):
+    """256 x 3 uint8 RGB: the colours of a Task's classes, and VOC's for all else.
+
+    task: None stands for one that has no colours of its own.
+    """
+    colours = voc_palette()
+    if task is not None and task.palette:
+        colours[: len(task.palette)] = task.palette
+    return colours
+
+
+def indexed(labels, colours=None):
+    """H x W class numbers (0 to 255) as a palette picture.
+
+    colours: 256 x 3 uint8 RGB, here and below; VOC's where not given.
+    """
     labels = np.asarray(labels)
     if labels.ndim != 2 or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
-        raise ValueError(f"expected H x W labels from 0 to 255, not shape {labels.shape}")
+        raise ValueError(f"expected H x W labels from 0 to 255; the shape is {labels.shape}")
     image = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
-    image.putpalette(voc_palette().ravel().tolist())
+    image.putpalette((voc_palette() if colours is None else colours).ravel().tolist())
     return image
 
 
@@ -45,12 +78,12 @@ def save_png(path, image):
     write_atomic(path, stream.getvalue())
 
 
-def save_indexed(path, labels):
+def save_indexed(path, labels, colours=None):
     """Write H x W class numbers as a palette PNG: the pixel values are the class numbers."""
-    save_png(path, indexed(labels))
+    save_png(path, indexed(labels, colours))
 
 
-def overlay(rgb, labels, alpha=0.6, background=0):
+def overlay(rgb, labels, alpha=0.6, background=0, colours=None):
     """The photograph (H x W x 3 uint8) with the classes' colours blended in by `alpha`.
 
     The class `background` (None: no class) and void keep the photograph.
@@ -62,9 +95,22 @@ def overlay(rgb, labels, alpha=0.6, background=0):
     drawn = labels != VOID
     if background is not None:
         drawn &= labels != background
-    colours = voc_palette()[labels[drawn].astype(np.intp)]
-    out[drawn] = np.rint(rgb[drawn] * (1.0 - alpha) + colours * alpha).astype(np.uint8)
+    colours = voc_palette() if colours is None else colours
+    drawn_in = colours[labels[drawn].astype(np.intp)]
+    out[drawn] = np.rint(rgb[drawn] * (1.0 - alpha) + drawn_in * alpha).astype(np.uint8)
     return out
+
+
+def views(rgb, truth, guess, background=0, colours=None):
+    """[photograph, truth, prediction, overlay of the prediction] as H x W x 3 uint8 arrays.
+
+    rgb: H x W x 3 uint8; truth, guess: H x W class numbers.
+    """
+    masks = [np.array(indexed(labels, colours).convert("RGB")) for labels in (truth, guess)]
+    return [np.array(rgb), *masks, overlay(rgb, guess, background=background, colours=colours)]
+
+
+VIEWS = ("photograph", "truth", "prediction", "overlay of the prediction")
 
 
 def panel(images, captions=None, columns=None, gap=6):
@@ -97,11 +143,21 @@ def panel(images, captions=None, columns=None, gap=6):
     return sheet
 
 
-def legend(names, labels=None, columns=4):
+def with_legend(sheet, names, labels, colours=None):
+    """A picture with the legend of the classes in `labels` below it."""
+    key = legend(names, labels, columns=6, colours=colours)
+    size = (max(sheet.width, key.width + 12), sheet.height + key.height + 6)
+    whole = Image.new("RGB", size, "white")
+    whole.paste(sheet, (0, 0))
+    whole.paste(key, (6, sheet.height + 3))
+    return whole
+
+
+def legend(names, labels=None, columns=4, colours=None):
     """Colour boxes with class names; only the classes in `labels` where it is given."""
     present = range(len(names)) if labels is None else np.unique(labels)
     entries = [int(c) for c in present if c < len(names)]
-    colours = voc_palette()
+    colours = voc_palette() if colours is None else colours
     columns = max(1, min(columns, len(entries)))
     width = 30 + 7 * max([len(names[c]) for c in entries] or [1])
     sheet = Image.new("RGB", (columns * width, 18 * max(1, -(-len(entries) // columns))), "white")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import collections
 import os
+import re
 
 import numpy as np
-from segmentation.files import VOID
+from segmentation.labels import VOID
+from segmentation.lists import IMAGE_ENDINGS, hidden
 
 from tools.common.tables import table
 from tools.datasets.data_walk import class_count
+
+SHOWN = 3
+"""Rows of a kind that are shown."""
 
 
 def unlisted(splits):
@@ -22,10 +27,16 @@ def unlisted(splits):
                 used[folder].add(name)
     left = {}
     for folder, names in sorted(used.items()):
-        kinds = {os.path.splitext(name)[1] for name in names}
-        there = (n for n in os.listdir(folder) if os.path.splitext(n)[1] in kinds and n[0] != ".")
+        kinds = {_ending(name) for name in names}
+        if kinds & set(IMAGE_ENDINGS):
+            kinds.update(IMAGE_ENDINGS)
+        there = (n for n in os.listdir(folder) if _ending(n) in kinds and not hidden(n))
         left[folder] = sum(1 for name in there if name not in names)
     return {folder: count for folder, count in left.items() if count}
+
+
+def _ending(name):
+    return os.path.splitext(name)[1].lower()
 
 
 def class_rows(split):
@@ -61,8 +72,35 @@ def problems(splits):
     ]
 
 
-def report(splits, left):
-    """Print everything: classes, files left over, problems, and one line for each split."""
+def few(rows, everything=False):
+    """The rows (split, id, file, text) with only the first SHOWN of a kind in a split, and a row
+    that counts the others of it; those of a kind beside each other. All where `everything`."""
+    if everything:
+        return rows
+    kinds = collections.defaultdict(list)
+    for row in rows:
+        kinds[row[0], _kind(row[3])].append(row)
+    shown = []
+    for (split, _), alike in kinds.items():
+        shown += alike[:SHOWN]
+        more = len(alike) - SHOWN
+        if more > 0:
+            shown.append((split, "…", "…", f"… and {more} more like the last (--all shows them)"))
+    return shown
+
+
+def _kind(text):
+    """What rows of one kind have in common: the first words, without ids and numbers."""
+    text = re.sub(r"\d+", "0", re.sub(r"'[^']*'|\"[^\"]*\"", "''", text))
+    return " ".join(text.split()[:3])
+
+
+def report(splits, left, doubts, everything=False):
+    """Print everything: classes, files left over, warnings, problems, and one line for each split.
+
+    doubts    the warnings, as rows (split, id, file, warning)
+    everything   whether each row is shown, not the first few of a kind
+    """
     blocks = [class_table(s) for s in splits if any(f and f.whole for f in s.found.values())]
     blocks.append(
         [
@@ -70,8 +108,9 @@ def report(splits, left):
             for folder, n in left.items()
         ]
     )
-    rows = problems(splits)
-    blocks.append(table(("split", "id", "file", "problem"), rows, left=4) if rows else [])
+    for heading, rows in (("warning", doubts), ("problem", problems(splits))):
+        rows = few(rows, everything)
+        blocks.append(table(("split", "id", "file", heading), rows, left=4) if rows else [])
     summary = []
     for s in splits:
         where = s.source.where if s.source else "cannot be read"
@@ -80,9 +119,9 @@ def report(splits, left):
     print("\n\n".join("\n".join(lines) for lines in blocks if lines), flush=True)
 
 
-def report_json(splits, left):
-    """The same as a JSON-able dict."""
-    keys = ("split", "id", "file", "problem")
+def report_json(splits, left, doubts):
+    """The same as a JSON-able dict, whole."""
+    place = ("split", "id", "file")
     return {
         "splits": [
             {
@@ -100,6 +139,7 @@ def report_json(splits, left):
             }
             for s in splits
         ],
-        "problems": [dict(zip(keys, row)) for row in problems(splits)],
+        "problems": [dict(zip((*place, "problem"), row)) for row in problems(splits)],
+        "warnings": [dict(zip((*place, "warning"), row)) for row in doubts],
         "in_no_split": left,
     }

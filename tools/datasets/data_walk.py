@@ -14,8 +14,12 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from segmentation.files import IMAGE_EXTENSIONS, VOID, check_labels, check_sizes
+from segmentation.files import LABEL_ENDINGS, find
+from segmentation.labels import VOID, check_labels, check_sizes
+from segmentation.layer import locate
+from segmentation.lists import IMAGE_ENDINGS, fault
 from segmentation.params import DataError
+from segmentation.pictures import orientation, read_palette
 
 from tools.common import workers
 
@@ -46,6 +50,12 @@ class Contents:
     """of the picture's bytes; None if it could not be read"""
     counts: np.ndarray | None = None
     """256 int64: pixels of each label value; None if the label is not sound"""
+    size: tuple | None = None
+    """(height, width) of the picture; None if it could not be read"""
+    orientation: int = 1
+    """the EXIF orientation that the picture was turned by"""
+    colours: dict | None = None
+    """{label value: (red, green, blue)} of a sound label's palette; None if it has none"""
     whole: bool = False
     """All its files were read"""
 
@@ -86,15 +96,18 @@ def examine(layer, params, source, name, sound=None):
     found.picture = next((top for top in layer.top_names(params) if top != "label"), "")
     if found.picture in arrays:
         found.digest = _digest(found.paths[found.picture])
+        found.size = arrays[found.picture].shape[:2]
+        found.orientation = orientation(found.paths[found.picture])
     found.whole = complete and len(arrays) == len(found.paths)
     (first, *others) = arrays or [None]
     for top in others:
         sizes = {found.paths[t]: arrays[t] for t in (first, top)}
-        _checked(found, source, check_sizes, sizes)
+        _checked(found, source, check_sizes, sizes, orientation)
     if "label" in arrays:
         path, label = found.paths["label"], arrays["label"]
         if _checked(found, source, check_labels, path, label, class_count(layer, params)):
             found.counts = np.bincount(label.astype(np.uint8).ravel(), minlength=256)
+            found.colours = _colours(path, found.counts)
     return found
 
 
@@ -116,6 +129,15 @@ def _read(found, source, paths, tops):
     except Exception as error:  # whatever a decoder raises: one bad file must not end the walk
         found.problems.append(problem(error, source.where, list(found.paths.values())))
         return {}
+
+
+def _colours(path, counts):
+    """{value: colour} of the values in a palette PNG; None for another file."""
+    palette = read_palette(path) if path.lower().endswith(LABEL_ENDINGS) else None
+    if palette is None:
+        return None
+    used = [v for v in np.flatnonzero(counts).tolist() if v < len(palette)]
+    return {value: tuple(palette[value].tolist()) for value in used}
 
 
 def check_png(path):
@@ -141,32 +163,34 @@ def check_png(path):
 def _locate(found, source, name, sound):
     """Fill in `paths`; False and problems where a file is missing."""
     try:
-        found.paths = dict(source.find(name))
+        found.paths = dict(locate(source, name))
         return True
     except Exception as error:
         first = problem(error, source.where)
     found.problems.append(first)
     # `find` ends at the first file that is missing; the others' places follow from a sound id's.
-    for top, path in sound[1].items() if sound else ():
-        places = _places(path, sound[0], name, top)
-        there = [place for place in places if os.path.isfile(place)]
-        if there:
-            found.paths[top] = there[0]
-        elif places and first[0] not in places:
-            found.problems.append((places[0], "no such file"))
+    for top, path in sound[1].items() if sound and not fault(name) else ():
+        stem, endings = _place(path, sound[0], name, top)
+        try:
+            found.paths[top] = find(*os.path.split(stem), endings, "file") if stem else ""
+        except DataError as error:
+            if os.path.splitext(first[0])[0] != stem:
+                found.problems.append(problem(error, source.where))
+    found.paths = {top: path for top, path in found.paths.items() if path}
     return False
 
 
-def _places(path, sound_name, name, top):
-    """Where `name` has the file that `sound_name` has at `path`; [] if its path does not show."""
+def _place(path, sound_name, name, top):
+    """(path without ending, endings it may have) of the file that `name` has where `sound_name`
+    has `path`; ("", ()) if the path does not show it."""
     folder, file = os.path.split(path)
     if os.path.basename(sound_name) != sound_name:  # ids with folders
         folder, file = "", path
     if file.count(sound_name) != 1:
-        return []
-    stem, extension = os.path.splitext(os.path.join(folder, file.replace(sound_name, name)))
-    others = IMAGE_EXTENSIONS if top != "label" and extension in IMAGE_EXTENSIONS else ()
-    return [stem + e for e in dict.fromkeys((extension, *others))]
+        return "", ()
+    stem, ending = os.path.splitext(os.path.join(folder, file.replace(sound_name, name)))
+    photograph = top != "label" and ending.lower() in IMAGE_ENDINGS
+    return stem, tuple(dict.fromkeys((ending.lower(), *(IMAGE_ENDINGS if photograph else ()))))
 
 
 def _digest(path):

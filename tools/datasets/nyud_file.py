@@ -12,6 +12,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from prototxt.files import wrong_kind
 from tools.common.cli import UserError
 
 HEIGHT, WIDTH = 480, 640
@@ -46,7 +47,8 @@ def open_labelled(path):
     if head[:10] == b"MATLAB 5.0":
         raise UserError(f"{path}: a MATLAB 5 file; NYUDv2's labelled file is MATLAB 7.3 (HDF5)")
     if not h5py.is_hdf5(path):
-        raise UserError(f"{path}: not a MATLAB 7.3 (HDF5) file; fetch it again")
+        wrong = wrong_kind(path, "a MATLAB 7.3 (HDF5) file")
+        raise UserError(f"{path}: {wrong or 'not a MATLAB 7.3 (HDF5) file'}; fetch it again")
     try:
         file = h5py.File(path, "r", rdcc_nbytes=CACHE, rdcc_nslots=10007)
     except OSError as error:

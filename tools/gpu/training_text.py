@@ -8,7 +8,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from tools.common.pictures import indexed, legend, panel
+from tools.common.pictures import indexed, panel, with_legend
 from tools.common.tables import table
 
 SHOWN = 8
@@ -189,13 +189,8 @@ def masks(data, folders, names):
     rows = len(images) // (2 + len(folders))
     captions = ["photograph", "truth", *(_short(net) for net in folders)] * rows
     sheet = panel(images, captions, columns=2 + len(folders))
-    key = legend(names, sorted(c for c in seen if c < len(names)), columns=6)
-    whole = Image.new("RGB", (max(sheet.width, key.width + 12), sheet.height + key.height + 6),
-                      "white")  # fmt: skip
-    whole.paste(sheet, (0, 0))
-    whole.paste(key, (6, sheet.height + 3))
     stream = io.BytesIO()
-    whole.save(stream, "PNG", optimize=True)
+    with_legend(sheet, names, sorted(seen)).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

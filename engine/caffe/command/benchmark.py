@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..compute.timer import Timer
 from ..core.layer import TEST, TRAIN
 from ..errors import InputError
 from ..log import log
 from ..net import Net
-from ..pycaffe import Timer
 from .devices import WHERE, gpus, use_first
 from .files import check_files
 

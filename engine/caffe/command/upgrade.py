@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, text
+from ..proto import caffe_pb2, kinds, text
 from ..proto.files import atomic_write, map_file
 from ..proto.upgrade import upgrade_net, upgrade_solver
 from .devices import WHERE
@@ -25,6 +25,7 @@ def _is_old_net(net) -> bool:
 
 def _read_binary(path: str):
     data = map_file(path)
+    kinds.refuse(data, path, "a caffemodel", kinds.CAFFEMODEL)
     try:
         return caffe_pb2.NetParameter.FromString(bytes(data))
     except DecodeError:

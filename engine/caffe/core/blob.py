@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..compute import device as _device
-from ..compute.folding import Fold, fold_gradient, folded_shape, select, unfold
+from ..compute.folding import Fold, folded_shape
 from ..errors import InputError
 from .memory import Memory
 
@@ -25,7 +25,7 @@ class Blob:
     to change the tensor in place, wholly or in part.
 
     Layers that can do with any order of axes in memory, and with a fold, save the copy: `give` a
-    whole result, `take` it under a fold, or `inner` it as it was given.
+    whole result, and have it `stored`, as it was given. (`under_fold` has it under other folds.)
     """
 
     def __init__(self, *shape: int):
@@ -120,18 +120,10 @@ class Blob:
         current device. Whoever gives it changes it no more."""
         self._data.give(tensor, fold)
 
-    def inner(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
+    def stored(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
         """`data` as it was given, and its fold, on the current device; to be changed in place, as
         a whole, if `write`."""
-        return self._inner(self._data, write)
-
-    def take(self, fold: Fold | None = None) -> torch.Tensor:
-        """`data` on the current device in any order of axes in memory, without what `fold` leaves
-        out: no more than `inner`'s does, where that is folded. Not to be changed."""
-        tensor, stored = self.inner()
-        if stored is None:
-            return tensor if fold is None else select(tensor, fold)
-        return unfold(tensor, stored, fold)
+        return self._stored(self._data, write)
 
     @property
     def data_is_zero(self) -> bool:
@@ -145,31 +137,25 @@ class Blob:
 
     @property
     def fold(self) -> Fold | None:
-        """The fold of `inner`."""
+        """The fold that `data` is `stored` under."""
         return self._fitting(self._data)[1]
 
     @property
     def diff_can_go(self) -> bool:
         """Nobody holds a view of `diff`: `release_diff` frees it."""
-        return not self._diff._viewed
+        return not self._diff.viewed
 
     def give_diff(self, tensor: torch.Tensor, fold: Fold | None = None) -> None:
         """`give` for `diff`."""
         self._diff.give(tensor, fold, gradient=True)
 
-    def inner_diff(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
-        """`inner` for `diff`."""
-        return self._inner(self._diff, write)
-
-    def take_diff(self, fold: Fold | None = None) -> torch.Tensor:
-        """`diff` under a fold, which leaves out no less than that of `inner_diff`: elements that
-        stand for several have the sum of theirs. On the current device, not to be changed."""
-        tensor, stored = self.inner_diff()
-        return tensor if fold is None else fold_gradient(tensor, stored, fold)
+    def stored_diff(self, write: bool = False) -> tuple[torch.Tensor, Fold | None]:
+        """`stored` for `diff`."""
+        return self._stored(self._diff, write)
 
     def _fitting(self, memory: Memory) -> tuple[torch.Tensor | None, Fold | None]:
         """What was given, if it is on the current device and of this blob's shape."""
-        tensor, fold = memory.given()
+        tensor, fold = memory.given, memory.fold
         if tensor is None or tensor.device != _device.current():
             return None, None
         if fold is None:
@@ -178,10 +164,10 @@ class Blob:
         fits = fits and self._shape[-2:] == (fold.rows.size, fold.columns.size)
         return (tensor, fold) if fits else (None, None)
 
-    def _inner(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
+    def _stored(self, memory: Memory, write: bool) -> tuple[torch.Tensor, Fold | None]:
         if memory is self._data:
             memory.check()
-        if memory._given is None:
+        if memory.given is None:  # most often: the rest takes as long as a small layer
             return self._view(memory, write), None
         tensor, fold = self._fitting(memory)
         return (self._view(memory, write), None) if tensor is None else (tensor, fold)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from enum import Flag
+
 from ..compute.folding import LayerFold, Window
 from ..errors import InputError
 from .blob import Blob
+from .vectors import BlobVec, Vector
 
 TRAIN, TEST = 0, 1
 
 
-class BlobVec(list):
-    """A layer's parameter blobs, with pycaffe's `add_blob`."""
+class Reads(Flag):
+    """Blobs of a layer whose data its backward pass reads."""
 
-    def add_blob(self, *shape: int) -> Blob:
-        blob = Blob(*shape)
-        self.append(blob)
-        return blob
+    NOTHING = 0
+    BOTTOM = 1
+    """The first bottom."""
+    FURTHER = 2
+    """The bottoms behind it: labels, factors."""
+    TOPS = 4
+    BOTTOMS = BOTTOM | FURTHER
+    ALL = BOTTOMS | TOPS
+
+
+class _Own:
+    """A layer's name, out of its LayerParameter; a layer written in Python may set another."""
+
+    def __get__(self, layer, owner=None) -> str:
+        return "" if layer is None else layer._param.name
 
 
 class Layer:
@@ -45,41 +59,49 @@ class Layer:
     """Its tops share memory with what it keeps from pass to pass."""
     _passes_positive = False
     """Its gradient passes where its top is above 0, and nowhere else."""
-    _can_mask = False
-    """It can do the backward pass of a ReLU below on the way of its own."""
-    _repeats = False
+    _selects = False
+    """Of a `Windowed` layer: each element of its top is one of its bottom's, and what is 0 in the
+    top's diff changes no diff of the bottom."""
+    _can_run_again = False
     """Its forward pass can be run again in backward, and makes the same tops again."""
-    _reads_folded = False
-    """It reads its bottoms as they are stored: one that is folded stays so."""
+    _backward_reads = Reads.ALL
+    """What backward reads; a lean net forgets all else before."""
     allow_force_backward: tuple[bool, ...] = ()
     """Per bottom: whether `force_backward` reaches it; True beyond the tuple's end."""
     param_str: str
     """Of a layer written in Python: what the prototxt's python_param gives it."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
-        self.layer_param = layer_param
+        self.layer_param = self._param = layer_param
         self.phase = phase
-        self.blobs = BlobVec()
+        self.__dict__["blobs"] = BlobVec()
         self.param_propagate_down: list[bool] = []
-        self.loss_weights: list[float] = []
+        self._loss_weights: list[float] = []
+        # What the plan of its net says of it.
         self._folds: list[LayerFold | None] = []
         """How each top is made folded, where it is; see `fold_plan`."""
-        self._made: dict[int, LayerFold | None] = {}
-        """How each top was made in the last forward pass, of a layer that makes folded ones."""
-        self._again = False
         self._masks = False
-        """Whether it does: backward passes the top's diff only where the top is above 0."""
+        """Backward passes the top's diff only where the top is above 0: it does so for a ReLU
+        below."""
         self._lean = False
-        """Whether its net is lean: diffs of folded blobs are folded too, and what backward has
-        used may be forgotten."""
+        """Its net is lean: diffs of folded blobs are folded too."""
+
+    name = _Own()
+
+    @property
+    def blobs(self) -> BlobVec:
+        """Its parameters."""
+        return self.__dict__["blobs"]
 
     @property
     def type(self) -> str:
-        return self.layer_param.type
+        return self._param.type
 
     @property
-    def name(self) -> str:
-        return self.layer_param.name
+    def _traits(self):
+        """Where `num_bottom`, `is_loss` and the like are read: of a layer written in Python, which
+        may use these names for anything, where every layer has them."""
+        return Layer if self.type == "Python" else self
 
     def setup(self, bottom, top):
         pass
@@ -93,27 +115,12 @@ class Layer:
     def backward(self, top, propagate_down, bottom):
         pass
 
-    def _fold_now(self, i: int, bottom: Blob) -> LayerFold | None:
-        """How top `i` is made of `bottom` now: folded, if that still is as was planned; when it
-        is made again, as it was made before."""
-        if not self._again:
-            fold = self._folds[i] if self._folds else None
-            fits = fold is not None and bottom.fold == fold.stored
-            self._made[i] = fold if fits else None
-        return self._made[i]
-
     def _forward_again(self, bottom, top) -> None:
-        """`forward` in backward, for tops that were given back; what was folded may have been read
-        as a whole in between."""
-        self._again = True
-        try:
-            self.forward(bottom, top)
-        finally:
-            self._again = False
+        """`forward` in backward, for tops that were given back."""
+        self.forward(bottom, top)
 
-    def _read_backward(self, bottom, top) -> list[Blob]:
-        """The blobs whose `data` backward reads: a lean net forgets all others before."""
-        return [*bottom, *top]
+    def _forget(self) -> None:
+        """Free what forward keeps for backward: a lean net has no more use of it."""
 
     def _windows(self) -> tuple[Window, Window] | None:
         """Through which windows the tops see the bottoms' rows and columns: POINTWISE for a layer
@@ -121,9 +128,15 @@ class Layer:
         bottoms do. Valid after `reshape`."""
         return None
 
+    @property
+    def _reads_as_stored(self) -> bool:
+        """Forward leaves a folded bottom as it is; other layers make it whole. Valid after
+        `reshape`."""
+        return self._windows() is not None
+
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""
-        return InputError(f"layer '{self.name}' ({self.type}): {message}")
+        return InputError(f"layer '{self._param.name}' ({self.type}): {message}")
 
     def canonical_axis(self, axis: int, blob: Blob) -> int:
         """`axis` counted from the front; negative axes count from the back."""
@@ -131,3 +144,9 @@ class Layer:
         if not -n <= axis < n:
             raise self.fail(f"axis {axis} is out of range for a bottom of shape {blob.shape}")
         return axis + n if axis < 0 else axis
+
+
+class LayerVec(Vector):
+    """A net's layers."""
+
+    _kind = Layer

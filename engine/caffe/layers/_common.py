@@ -51,7 +51,8 @@ class Scratch:
 
     def __init__(self, dtype: torch.dtype = torch.float32):
         self.dtype = dtype
-        self.tensor = torch.empty(0, dtype=dtype)
+        self._nothing = torch.empty(0, dtype=dtype)
+        self.tensor = self._nothing
 
     def __call__(self, shape, device: torch.device) -> torch.Tensor:
         if self.tensor.shape != torch.Size(shape) or self.tensor.device != device:
@@ -59,7 +60,7 @@ class Scratch:
         return self.tensor
 
     def release(self) -> None:
-        self.tensor = torch.empty(0, dtype=self.dtype)
+        self.tensor = self._nothing
 
 
 def same_memory(a: Blob, b: Blob) -> bool:

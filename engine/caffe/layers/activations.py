@@ -10,10 +10,11 @@ import math
 
 import torch
 
+from ..core.layer import Reads
 from ..proto import caffe_pb2
 from . import register
 from ._common import Scratch, add_params, adds_to, require_own_top, same_memory
-from .neuron import KeepsInput, Neuron
+from ._plain import Plain, PlainOfBottom
 
 _aten = torch.ops.aten
 
@@ -28,41 +29,36 @@ def _log_of_base(layer, base: float) -> float:
 
 
 @register("AbsVal")
-class AbsVal(Neuron):
+class AbsVal(PlainOfBottom):
     """|x|; the gradient at 0 is 0."""
 
     def setup(self, bottom, top):
+        super().setup(bottom, top)
         require_own_top(self, bottom, top)
 
-    def forward(self, bottom, top):
-        torch.abs(bottom[0].read(), out=top[0].write())
+    def compute(self, x, out):
+        torch.abs(x, out=out)
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            dx = bottom[0].write_diff()
-            torch.sign(bottom[0].read(), out=dx)
-            dx.mul_(top[0].read_diff())
+    def gradient(self, dy, x, out):
+        torch.sign(x, out=out).mul_(dy)
 
 
 @register("BNLL")
-class BNLL(KeepsInput):
+class BNLL(PlainOfBottom):
     """log(1 + exp(x))."""
 
     # Beyond it, log(1 + exp(x)) is x to the last bit of a float32.
     linear_from = 20
 
-    def forward(self, bottom, top):
-        self.keep(bottom, top)
-        _aten.softplus.out(bottom[0].read(), 1, self.linear_from, out=top[0].write())
+    def compute(self, x, out):
+        _aten.softplus.out(x, 1, self.linear_from, out=out)
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            x, dy, dx = self.input(bottom, top), top[0].read_diff(), bottom[0].write_diff()
-            _aten.softplus_backward.grad_input(dy, x, 1, self.linear_from, grad_input=dx)
+    def gradient(self, dy, x, out):
+        _aten.softplus_backward.grad_input(dy, x, 1, self.linear_from, grad_input=out)
 
 
 @register("Clip")
-class Clip(KeepsInput):
+class Clip(PlainOfBottom):
     """x, held within `min` to `max`; the gradient passes where x is within (both included)."""
 
     def setup(self, bottom, top):
@@ -74,42 +70,39 @@ class Clip(KeepsInput):
                 raise self.fail(f"clip_param gives no {name}; it needs min and max")
         self.low, self.high = param.min, param.max
 
-    def forward(self, bottom, top):
-        self.keep(bottom, top)
-        y = torch.clamp(bottom[0].read(), max=self.high, out=top[0].write())
-        y.clamp_(min=self.low)  # by itself: min counts where it is more than max
+    def compute(self, x, out):
+        torch.clamp(x, max=self.high, out=out)
+        out.clamp_(min=self.low)  # by itself: min counts where it is more than max
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            x = self.input(bottom, top)
-            within = (x >= self.low).logical_and_(x <= self.high)
-            torch.mul(top[0].read_diff(), within, out=bottom[0].write_diff())
+    def gradient(self, dy, x, out):
+        within = (x >= self.low).logical_and_(x <= self.high)
+        torch.mul(dy, within, out=out)
 
 
 @register("ELU")
-class ELU(KeepsInput):
+class ELU(PlainOfBottom):
     """x where x > 0, else alpha · (exp(x) - 1)."""
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
         self.alpha = self.layer_param.elu_param.alpha
+        self.keeps_copy = self.alpha < 0
 
-    def forward(self, bottom, top):
-        if self.alpha < 0:  # else, in place, the output has the input's sign, and says enough
-            self.keep(bottom, top)
-        _aten.elu.out(bottom[0].read(), self.alpha, 1, 1, out=top[0].write())
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        # In place, the output has the input's sign, and says enough; else the input is told by,
+        # as a later layer in place may change the output's sign.
+        self.by_output = same_memory(bottom[0], top[0]) and not self.keeps_copy
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            # The input, where it is still there: a later layer in place may change the top's sign.
-            from_output = same_memory(bottom[0], top[0]) and self.alpha >= 0
-            known = top[0].read() if from_output else self.input(bottom, top)
-            dy, dx = top[0].read_diff(), bottom[0].write_diff()
-            _aten.elu_backward.grad_input(dy, self.alpha, 1, 1, from_output, known, grad_input=dx)
+    def compute(self, x, out):
+        _aten.elu.out(x, self.alpha, 1, 1, out=out)
+
+    def gradient(self, dy, known, out):
+        _aten.elu_backward.grad_input(dy, self.alpha, 1, 1, self.by_output, known, grad_input=out)
 
 
 @register("Exp")
-class Exp(Neuron):
+class Exp(Plain):
     """base ^ (shift + scale · x)."""
 
     def setup(self, bottom, top):
@@ -119,21 +112,19 @@ class Exp(Neuron):
         # 700: infinite as a float32, and not yet an error of math.exp
         self.outer = math.exp(min(log_base * param.shift, 700))
 
-    def forward(self, bottom, top):
-        y = torch.mul(bottom[0].read(), self.inner, out=top[0].write()).exp_()
+    def compute(self, x, out):
+        torch.mul(x, self.inner, out=out).exp_()
         if self.outer != 1:
-            y.mul_(self.outer)
+            out.mul_(self.outer)
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            dx = bottom[0].write_diff()
-            torch.mul(top[0].read_diff(), top[0].read(), out=dx)
-            if self.inner != 1:
-                dx.mul_(self.inner)
+    def gradient(self, dy, y, out):
+        torch.mul(dy, y, out=out)
+        if self.inner != 1:
+            out.mul_(self.inner)
 
 
 @register("Log")
-class Log(KeepsInput):
+class Log(PlainOfBottom):
     """The logarithm to `base` of shift + scale · x."""
 
     def setup(self, bottom, top):
@@ -143,52 +134,46 @@ class Log(KeepsInput):
         if self.log_base == 0:
             raise self.fail("base 1 has no logarithm")
 
-    def forward(self, bottom, top):
-        self.keep(bottom, top)
-        y = torch.mul(bottom[0].read(), self.param.scale, out=top[0].write())
-        y.add_(self.param.shift).log_()
+    def compute(self, x, out):
+        torch.mul(x, self.param.scale, out=out).add_(self.param.shift).log_()
         if self.log_base != 1:
-            y.div_(self.log_base)
+            out.div_(self.log_base)
 
-    def backward(self, top, propagate_down, bottom):
-        if not propagate_down[0]:
-            return
-        dy, dx, scale = top[0].read_diff(), bottom[0].write_diff(), self.param.scale
+    def gradient(self, dy, x, out):
+        scale = self.param.scale
         if scale == 0:
-            dx.zero_()
+            out.zero_()
             return
-        inside = torch.mul(self.input(bottom, top), scale).add_(self.param.shift)
-        torch.mul(dy, scale / self.log_base, out=dx).div_(inside)
+        inside = torch.mul(x, scale).add_(self.param.shift)
+        torch.mul(dy, scale / self.log_base, out=out).div_(inside)
 
 
 @register("Swish")
-class Swish(Neuron):
+class Swish(Plain):
     """x / (1 + exp(-beta · x))."""
 
     def setup(self, bottom, top):
         self.beta = self.layer_param.swish_param.beta
         self.gate = Scratch()
 
-    def forward(self, bottom, top):
-        x = bottom[0].read()
+    def compute(self, x, out):
         gate = torch.mul(x, self.beta, out=self.gate(x.shape, x.device)).sigmoid_()
-        torch.mul(x, gate, out=top[0].write())
+        torch.mul(x, gate, out=out)
 
-    def backward(self, top, propagate_down, bottom):
+    def gradient(self, dy, y, out):
         """beta · y + gate · (1 - beta · y), which is gate + beta · y · (1 - gate)."""
-        if propagate_down[0]:
-            y, dy, gate = top[0].read(), top[0].read_diff(), self.gate.tensor
-            slope = torch.addcmul(gate, y, 1 - gate, value=self.beta)
-            torch.mul(dy, slope, out=bottom[0].write_diff())
+        gate = self.gate.tensor
+        torch.mul(dy, torch.addcmul(gate, y, 1 - gate, value=self.beta), out=out)
 
 
 @register("Threshold")
-class Threshold(Neuron):
+class Threshold(Plain):
     """1 where x > threshold, else 0. It has no gradient."""
 
-    def forward(self, bottom, top):
-        x, y = bottom[0].read(), top[0].write()
-        y.copy_(x > self.layer_param.threshold_param.threshold)
+    _backward_reads = Reads.NOTHING
+
+    def compute(self, x, out):
+        out.copy_(x > self.layer_param.threshold_param.threshold)
 
     def backward(self, top, propagate_down, bottom):
         if any(propagate_down):
@@ -196,7 +181,7 @@ class Threshold(Neuron):
 
 
 @register("PReLU")
-class PReLU(KeepsInput):
+class PReLU(PlainOfBottom):
     """x where x > 0, else slope · x, with a slope for each channel (axis 1) or, with
     `channel_shared`, one for all. Slopes start at 0.25 where no filler is given."""
 
@@ -221,18 +206,19 @@ class PReLU(KeepsInput):
         self.spread = slope + (1,) * (len(shape) - 2)
         self.others = [i for i in range(len(shape)) if not slope or i != 1]
 
-    def forward(self, bottom, top):
-        self.keep(bottom, top)
-        slope = self.blobs[0].read().view(self.spread)
-        x, y = self.input(bottom, top), top[0].write()
-        torch.mul(x, slope, out=y)
-        torch.where(x > 0, x, y, out=y)
+    def _slope(self) -> torch.Tensor:
+        return self.blobs[0].read().view(self.spread)
+
+    def compute(self, x, out):
+        torch.mul(x, self._slope(), out=out)
+        torch.where(x > 0, x, out, out=out)
+
+    def gradient(self, dy, x, out):
+        torch.where(x > 0, dy, dy * self._slope(), out=out)
 
     def backward(self, top, propagate_down, bottom):
-        x, dy = self.input(bottom, top), top[0].read_diff()
         if adds_to(self, 0):
+            x, dy = self.known(bottom, top), top[0].read_diff()
             found = torch.clamp_max(x, 0).mul_(dy).sum(self.others)
             self.blobs[0].write_diff().add_(found)
-        if propagate_down[0]:
-            slope = self.blobs[0].read().view(self.spread)
-            torch.where(x > 0, dy, dy * slope, out=bottom[0].write_diff())
+        super().backward(top, propagate_down, bottom)

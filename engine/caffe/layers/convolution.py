@@ -6,10 +6,11 @@ import torch
 from torch.nn.functional import pad as pad_tensor
 
 from ..compute.convolve import Geometry, convolve, gradients
-from ..compute.folding import Window, folded_shape
-from ..core.layer import Layer
+from ..compute.folding import Window
+from ..core.layer import Layer, Reads
 from . import register
 from ._common import add_gradient, add_params, adds_to, require_same_shape
+from ._windowed import Windowed
 
 _AXES = ("h", "w")
 
@@ -51,7 +52,7 @@ def window_places(size: int, kernel: int, stride: int, pad: int, dilation: int) 
 
 
 @register("Convolution")
-class Convolution(Layer):
+class Convolution(Windowed):
     """Cross-correlation of each bottom with weights (outputs, inputs/group, k…), plus a bias for
     each output. All bottoms share the weights; each has its own top."""
 
@@ -59,8 +60,6 @@ class Convolution(Layer):
     num_top = (1, None)
     equal_bottoms_tops = True
     transposed = False
-    _repeats = True
-    _reads_folded = True
 
     def setup(self, bottom, top):
         param = self.layer_param.convolution_param
@@ -126,8 +125,13 @@ class Convolution(Layer):
         no_output_padding = [0] * len(self.kernel)
         return Geometry(self.stride, pad, self.dilation, self.transposed, no_output_padding, group)
 
-    def _read_backward(self, bottom, top):
-        return bottom if adds_to(self, 0) else []
+    @property
+    def _backward_reads(self):  # type: ignore[override]
+        return Reads.BOTTOMS if adds_to(self, 0) else Reads.NOTHING
+
+    @property
+    def _reads_as_stored(self):
+        return True
 
     def _windows(self):
         if self.transposed or len(self.kernel) != 2 or self.beyond:
@@ -141,46 +145,24 @@ class Convolution(Layer):
             return x
         return pad_tensor(x, [amount for more in reversed(self.beyond) for amount in (0, more)])
 
-    def forward(self, bottom, top):
+    def compute(self, x, pad):
         weight, group = self.taps()
         bias = self.blobs[1].read() if len(self.blobs) > 1 else None
-        for i, (x, y) in enumerate(zip(bottom, top)):
-            fold = self._fold_now(i, x)
-            if fold is None:
-                x, pad, made = self._longer(x.take()), self.pad, None
-            else:
-                x, pad, made = x.take(fold.bottom), fold.pad, fold.top
-            y.give(convolve(x, weight, bias, self.geometry(pad, group)), made)
+        return convolve(self._longer(x), weight, bias, self.geometry(pad, group))
 
-    def backward(self, top, propagate_down, bottom):
+    def gradient(self, dy, x, pad, wanted):
         weight, group = self.taps()
-        wants_weight, wants_bias = adds_to(self, 0), adds_to(self, 1)
-        for i, (y, wants_bottom, x) in enumerate(zip(top, propagate_down, bottom)):
-            fold = self._made.get(i)
-            wants = [bool(wants_bottom), wants_weight, wants_bias]
-            if not any(wants):
-                continue
-            if fold is None or not self._lean:
-                top_fold, under, pad = None, None, self.pad
-            else:
-                top_fold, under, pad = fold.top, fold.bottom, fold.pad
-            dy = y.take_diff(top_fold)
-            if wants_weight:
-                taken = x.take(under)
-                taken = self._longer(taken) if fold is None else taken
-            else:  # its numbers do not matter, and may be forgotten
-                beyond = self.beyond or [0] * len(self.kernel)
-                shape = [n + more for n, more in zip(x.shape, (0, 0, *beyond))]
-                taken = torch.empty(folded_shape(shape, under), device=dy.device)
-            dx, dweight, dbias = gradients(dy, taken, weight, self.geometry(pad, group), wants)
-            if wants_bottom:
-                if self.beyond:
-                    dx = dx[tuple(map(slice, x.shape))]
-                x.give_diff(dx, under)
-            if wants_weight:
-                add_gradient(self.blobs[0], dweight)
-            if wants_bias:
-                add_gradient(self.blobs[1], dbias)
+        wants = [wanted, adds_to(self, 0), adds_to(self, 1)]
+        geometry = self.geometry(pad, group)
+        dx, dweight, dbias = gradients(dy, self._longer(x), weight, geometry, wants)
+        if wants[1]:
+            add_gradient(self.blobs[0], dweight)
+        if wants[2]:
+            add_gradient(self.blobs[1], dbias)
+        return dx if not wanted or self.beyond is None else dx[tuple(map(slice, x.shape))]
+
+    def uninitialised(self, dy, shape):
+        return torch.empty(shape, device=dy.device)  # channels first, as the library wants them
 
 
 @register("Deconvolution")

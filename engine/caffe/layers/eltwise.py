@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..core.layer import Layer
+from ..core.layer import Layer, Reads
 from . import register
 from ._common import Scratch, require_own_top, require_same_shape
 
@@ -13,12 +13,13 @@ from ._common import Scratch, require_own_top, require_same_shape
 class Eltwise(Layer):
     num_bottom = (2, None)
     num_top = (1, 1)
-    _repeats = True
+    _can_run_again = True
 
     def setup(self, bottom, top):
         param = self.layer_param.eltwise_param
         self.operation = param.EltwiseOp.Name(param.operation)
         self.stable = param.stable_prod_grad
+        self._backward_reads = Reads.ALL if self.operation == "PROD" else Reads.NOTHING
         if param.coeff and self.operation != "SUM":
             raise self.fail(f"coeff goes with operation: SUM, not {self.operation}")
         if len(param.coeff) not in (0, len(bottom)):
@@ -30,9 +31,6 @@ class Eltwise(Layer):
         require_same_shape(self, bottom)
         require_own_top(self, bottom, top)
         top[0].reshape_like(bottom[0])
-
-    def _read_backward(self, bottom, top):
-        return [] if self.operation in ("SUM", "MAX") else [*bottom, *top]
 
     def forward(self, bottom, top):
         y, x = top[0].write(), [b.read() for b in bottom]

@@ -12,9 +12,10 @@ import numpy as np
 from ..compute import rng
 from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
+from ..proto import kinds
 from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
-from ..proto.hdf5 import check_storage, h5py_package
+from ..proto.hdf5_checks import check_storage, h5py_package
 from ..ranks import solver_count
 from . import register
 from ._data import (
@@ -84,8 +85,11 @@ class _File:
     def _check_regular(self) -> None:
         try:
             check_regular(self.path)
+            wrong = kinds.file_misfit(self.path, "an HDF5 file", kinds.HDF5, kinds.MATLAB)
         except InputError as error:
             raise self.fail(f"source: {error}") from None
+        if wrong:
+            raise self.fail(f"{self.path}: {wrong}")
 
     def _dataset(self, file, name: str):
         found = file.get(name)
@@ -135,7 +139,7 @@ class _Rows:
         if not source:
             raise self.fail("hdf5_data_param.source is not given: the file with the list")
         try:
-            check_regular(source)
+            kinds.check_text(source, "a text that lists HDF5 files")
             with open(source, "rb") as file:
                 names = [os.fsdecode(name) for name in file.read().split()]
         except InputError as error:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..compute import rng
 from ..errors import InputError
-from ..proto.files import check_regular, reason
+from ..proto.files import reason
+from ..proto.kinds import check_text
 from ..reading import images
 from ..reading.data_transformer import Transformer
 from . import register
@@ -33,7 +34,7 @@ def read_list(path, fail) -> list[tuple[str, int]]:
 
     `fail` makes the InputError of a message; it names the file and the line."""
     try:
-        check_regular(path)
+        check_text(path, "a list of pictures")
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except InputError as error:

@@ -17,7 +17,7 @@ class InnerProduct(Layer):
 
     num_bottom = (1, 1)
     num_top = (1, 1)
-    _repeats = True
+    _can_run_again = True
 
     def setup(self, bottom, top):
         param = self.layer_param.inner_product_param

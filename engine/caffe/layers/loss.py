@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..core.blob import Blob
-from ..core.layer import Layer
+from ..core.layer import Layer, Reads
 from . import register
 from ._common import Scratch, outer_inner, require_same_shape
 from ._labels import class_numbers, require_label_per_score
@@ -66,6 +66,7 @@ class SoftmaxWithLoss(Loss):
     allow_force_backward: tuple[bool, ...] = (True, False)
     takes_loss_param = True
     _keeps_tops = True
+    _backward_reads = Reads.FURTHER  # and the probabilities, which are its own
 
     def setup(self, bottom, top):
         param = self.layer_param.loss_param
@@ -85,9 +86,6 @@ class SoftmaxWithLoss(Loss):
         if len(top) > 1:
             top[1].reshape_like(bottom[0])
             top[1].share_data(self.prob)
-
-    def _read_backward(self, bottom, top):
-        return bottom[1:]  # and the probabilities, which are its own
 
     def _labels(self, bottom):
         shape = (self.outer, 1, self.inner)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from ..core.blob import Blob
 from ..errors import InputError
-from ..proto.encoding import Damaged, open_message, read_blob
+from ..proto import kinds
+from ..proto.encoding import Damaged, read_blob
 from . import register
 from ._common import Scratch, outer_inner
 from ._labels import class_numbers, require_label_per_score
@@ -270,7 +271,7 @@ class InfogainLoss(_LabelledLoss):
         if not param.HasField("source"):
             raise self.fail("needs its matrix as a third bottom or in infogain_loss_param's source")
         try:
-            buf, name = open_message(param.source, "BlobProto")
+            buf, name = kinds.open_message(param.source, "a BlobProto", kinds.BLOB)
             try:
                 values = read_blob(buf, 0, len(buf)).data
             except Damaged as err:

@@ -18,7 +18,7 @@ class LRN(Layer):
 
     num_bottom = (1, 1)
     num_top = (1, 1)
-    _repeats = True
+    _can_run_again = True
 
     def setup(self, bottom, top):
         param = self.layer_param.lrn_param

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn.functional import pad as pad_tensor
 
-from ..compute import fold_index, rng
+from ..compute import fold_index
 from ..compute.fold_index import is_channels_last
-from ..compute.folding import Window, folded_shape, like, unfold
+from ..compute.folding import Window, folded_shape, unfold
 from ..core.blob import MAX_COUNT
-from ..core.layer import TRAIN, Layer
+from ..core.layer import TRAIN, Layer, Reads
 from . import register
 from ._common import Scratch
+from ._pooling_by_hand import Average, ByHand, Chosen, Expected, Largest, Windows
+from ._windowed import Windowed
 
 _aten = torch.ops.aten
 
@@ -45,7 +46,7 @@ def pooled_size(size: int, kernel: int, stride: int, pad: int, ceil: bool) -> in
 
 
 @register("Pooling")
-class Pooling(Layer):
+class Pooling(Windowed):
     """MAX (a second top gives each maximum's index h·W + w), AVE, which divides by the window's
     area within the padded image, or STOCHASTIC (Zeiler & Fergus 2013), for elements >= 0 and
     without padding: in TRAIN each window's top is one of its elements x, chosen with probability
@@ -63,7 +64,7 @@ class Pooling(Layer):
         param = self.layer_param.pooling_param
         self.max = param.pool == param.MAX
         self.stochastic = param.pool == param.STOCHASTIC
-        self._repeats = not self.stochastic
+        self._can_run_again = not self.stochastic
         if len(top) > 1 and not self.max:
             raise self.fail("only pool: MAX has a second top")
         self._require_4_axes(bottom[0])
@@ -84,7 +85,21 @@ class Pooling(Layer):
             raise self.fail("pool: STOCHASTIC goes with pad 0 only")
         self.several_tops = len(top) > 1
         self.index = Scratch(torch.int64)
-        self.draws = Scratch()
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        """What pools: PyTorch, which takes pads of up to half the kernel, or `by_hand`."""
+        # Without a pad, the kernel may not be known yet: the bottom's size.
+        self.padded = any(self.pad) and any(2 * p > k for p, k in zip(self.pad, self.kernel))
+        self.by_hand: ByHand | None = None
+        if self.stochastic:
+            self.by_hand = (Chosen if self.phase == TRAIN else Expected)(self.index)
+        elif self.padded:
+            self.by_hand = (Largest if self.max else Average)(self.index)
+        self.keeps_index = self.by_hand.keeps_index if self.by_hand else self.max
+        reads_data = self.by_hand is not None and self.by_hand.reads_data
+        self._backward_reads = Reads.ALL if reads_data else Reads.NOTHING
+        self._selects = self.max and not self.by_hand and not self.several_tops
 
     def _require_4_axes(self, blob):
         if len(blob.shape) != 4:
@@ -106,12 +121,10 @@ class Pooling(Layer):
                 f"stride {self.stride} leaves a window outside the bottom's shape "
                 f"{bottom[0].shape}; use a smaller stride or round_mode: FLOOR"
             )
-        # PyTorch's pooling takes pads of up to half the kernel; larger ones go by way of a copy
-        # padded by hand.
-        self.direct = all(2 * p <= k for p, k in zip(self.pad, self.kernel))
-        self._can_mask = self.max and self.direct and not self.several_tops
+        if self.by_hand:
+            self.by_hand.windows = Windows(self.kernel, self.stride, self.pad, self.out)
         reach = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel)]
-        if not self.direct and num * channels * math.prod(reach) > MAX_COUNT:
+        if self.padded and num * channels * math.prod(reach) > MAX_COUNT:
             raise self.fail(f"pad {self.pad} makes more than {MAX_COUNT} elements of the bottom")
         in_windows = num * channels * math.prod((*self.out, *self.kernel))
         if self.stochastic and max(in_windows, num * channels * math.prod(reach)) > MAX_COUNT:
@@ -119,100 +132,63 @@ class Pooling(Layer):
         for blob in top:
             blob.reshape(num, channels, *self.out)
 
-    def _read_backward(self, bottom, top):
-        if self._masks:
-            return top
-        return [] if self.max and self.direct else [*bottom, *top]
-
     def _windows(self):
-        if not self.direct or self.stochastic or self.several_tops:
+        if self.by_hand or self.several_tops:
             return None
         geometry = zip(self.kernel, self.stride, self.pad)
         return tuple(Window(k, s, edge=p) for k, s, p in geometry)
 
+    @property
+    def _reads_as_stored(self):
+        return self.by_hand is None
+
+    def _forget(self):
+        self.index.release()
+
     def forward(self, bottom, top):
-        if self.direct and not self.stochastic:
-            self._direct(bottom, top)
-        elif self.max:
-            x, y = bottom[0].read(), top[0].write()
-            self._max_padded(x, y, self.index(y.shape, y.device))
-        elif self.stochastic:
-            x, y = bottom[0].read(), top[0].write()
-            self._choose(x, y) if self.phase == TRAIN else self._expect(x, y)
+        if self.by_hand:
+            self.by_hand.forward(bottom[0].read(), top[0].write())
         else:
-            padded = pad_tensor(bottom[0].read(), self._padding(bottom[0].shape))
-            y = top[0].write()
-            _aten.avg_pool2d.out(padded, self.kernel, self.stride, [0, 0], False, True, 1, out=y)
-            y.div_(self._areas(bottom[0].shape, y.device))
-        if len(top) > 1:
+            super().forward(bottom, top)
+        if self.several_tops:
             top[1].write().copy_(self.index.tensor)
-        if self.max and self.direct and self._lean:
-            self._keep_less()
-
-    def _keep_less(self) -> None:
-        """No places of the maxima where there is no backward pass, else in half the memory."""
-        if self.phase == TRAIN:
-            self.index.tensor = self.index.tensor.int()  # no blob has more elements
-        else:
-            self.index.release()
-
-    def _direct(self, bottom, top) -> None:
-        fold = self._fold_now(0, bottom[0])
-        x = bottom[0].take(fold.bottom if fold else None)
-        if self.max:
-            y, self.index.tensor = _aten.max_pool2d_with_indices(x, *self._torch_geometry())
-        else:
-            y = _aten.avg_pool2d(x, *self._average_geometry())
-        top[0].give(y, fold.top if fold else None)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        if self.direct and not self.stochastic:
-            self._direct_backward(top, bottom)
-        elif self.max or (self.stochastic and self.phase == TRAIN):
-            flat, dy = bottom[0].write_diff().zero_().flatten(2), top[0].read_diff()
-            flat.scatter_add_(2, self.index.tensor.flatten(2), dy.flatten(2))
-        elif self.stochastic:
-            x, y, dy = bottom[0].read(), top[0].read(), top[0].read_diff()
-            self._expect_backward(x, y, dy, bottom[0].write_diff())
-        else:
-            shape, dy = bottom[0].shape, top[0].read_diff()
-            padded = pad_tensor(bottom[0].read(), self._padding(shape))
-            spread = _aten.avg_pool2d_backward(
-                dy / self._areas(shape, dy.device), padded, self.kernel, self.stride, [0, 0],
-                False, True, 1,
-            )  # fmt: skip
-            dx = pad_tensor(spread, [-amount for amount in self._padding(shape)])
-            bottom[0].write_diff().copy_(dx)
-
-    def _direct_backward(self, top, bottom) -> None:
-        if self.max and not self.index.tensor.numel():
+        if self.keeps_index and top[0].count and not self.index.tensor.numel():
             raise self.fail("backward needs a forward pass before it, each time")
-        self.index.tensor = self.index.tensor.long()
-        made = self._made.get(0)
-        fold = made if self._lean else None
-        if self.max and made is not None and fold is None:
-            self.index.tensor = self._whole_places(self.index.tensor, made, bottom[0].shape)
-            self._made[0] = None
-        dy = top[0].take_diff(fold.top if fold else None)
-        if self._masks:
-            y = top[0].take(fold.top if fold else None)
-            dy = _aten.threshold_backward(dy, y, 0)
-        # PyTorch asks for the bottom's numbers, and looks at their shape alone.
-        dx = like(dy, folded_shape(bottom[0].shape, fold.bottom if fold else None))
-        if self.max:
-            # CUDA's kernel takes the places to lie in the bottom's order, whether they do or not.
-            order = torch.channels_last if is_channels_last(dx) else torch.contiguous_format
-            index = self.index.tensor.contiguous(memory_format=order)
-            _aten.max_pool2d_with_indices_backward.grad_input(
-                dy, dx, *self._torch_geometry(), index, grad_input=dx
-            )
+        if self.by_hand:
+            self.by_hand.backward(top[0], bottom[0])
         else:
-            _aten.avg_pool2d_backward.grad_input(dy, dx, *self._average_geometry(), grad_input=dx)
-        if self._lean:
-            self.index.release()
-        bottom[0].give_diff(dx, fold.bottom if fold else None)
+            super().backward(top, propagate_down, bottom)
+
+    def compute(self, x, pad):
+        if not self.max:
+            return _aten.avg_pool2d(x, *self._average_geometry(pad))
+        y, index = _aten.max_pool2d_with_indices(x, *self._max_geometry(pad))
+        # Where it stays for long, in half the memory: no blob has more elements.
+        self.index.tensor = index.int() if self._lean and self.phase == TRAIN else index
+        return y
+
+    def gradient(self, dy, x, pad, wanted):
+        # PyTorch asks for the bottom's numbers, and looks at their shape alone.
+        if not self.max:
+            geometry = self._average_geometry(pad)
+            _aten.avg_pool2d_backward.grad_input(dy, x, *geometry, grad_input=x)
+            return x
+        # CUDA's kernel takes the places to lie in the bottom's order, whether they do or not.
+        order = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+        self.index.tensor = self.index.tensor.long()
+        index = self.index.tensor.contiguous(memory_format=order)
+        _aten.max_pool2d_with_indices_backward.grad_input(
+            dy, x, *self._max_geometry(pad), index, grad_input=x
+        )
+        return x
+
+    def keep_whole(self, fold, shape):
+        if self.max:
+            self.index.tensor = self._whole_places(self.index.tensor.long(), fold, shape)
 
     def _whole_places(self, index: torch.Tensor, fold, shape) -> torch.Tensor:
         """Where in the whole bottom the maxima lie whose places in the folded one are `index`:
@@ -233,78 +209,9 @@ class Pooling(Layer):
         it where that is folded."""
         return torch.arange(axis.size, device=device) - fold_index.stand_ins(axis, device)
 
-    def _torch_geometry(self):
-        return self.kernel, self.stride, self.pad, [1, 1], self.ceil
+    def _max_geometry(self, pad):
+        return self.kernel, self.stride, pad, [1, 1], self.ceil
 
-    def _average_geometry(self):
+    def _average_geometry(self, pad):
         counts_padding = True
-        return self.kernel, self.stride, self.pad, self.ceil, counts_padding, None
-
-    def _padding(self, shape) -> list[int]:
-        """`pad_tensor`'s amounts that make all windows fit: left, right, top, bottom."""
-        amounts = []
-        for i in (1, 0):
-            reach = (self.out[i] - 1) * self.stride[i] + self.kernel[i]
-            # A negative amount cuts off rows that no window looks at.
-            amounts += [self.pad[i], reach - self.pad[i] - shape[2 + i]]
-        return amounts
-
-    def _areas(self, shape, device) -> torch.Tensor:
-        """Each window's area within the padded image, (out_h, out_w)."""
-        sides = []
-        for i in (0, 1):
-            starts = torch.arange(self.out[i], device=device) * self.stride[i]
-            ends = (starts + self.kernel[i]).clamp(max=shape[2 + i] + 2 * self.pad[i])
-            sides.append((ends - starts).float())
-        return torch.outer(*sides)
-
-    def _max_padded(self, x, y, index):
-        padded = pad_tensor(x, self._padding(x.shape), value=float("-inf"))
-        _aten.max_pool2d_with_indices.out(
-            padded, self.kernel, self.stride, [0, 0], [1, 1], False, out=y, indices=index
-        )
-        width = padded.shape[3]
-        row = index.div(width, rounding_mode="floor").sub_(self.pad[0])
-        index.remainder_(width).sub_(self.pad[1]).add_(row, alpha=x.shape[3])
-
-    def _elements(self, x: torch.Tensor) -> torch.Tensor:
-        """Each window's elements, row by row, along a new last axis; 0 outside the bottom."""
-        x = pad_tensor(x, self._padding(x.shape))
-        for axis, size, stride in zip((2, 3), self.kernel, self.stride):
-            x = x.unfold(axis, size, stride)
-        return x.flatten(4)
-
-    def _places(self, x: torch.Tensor) -> torch.Tensor:
-        """Index h·W + w + 1 of each window's elements (1, 1, out…, k), 0 outside the bottom."""
-        height, width = x.shape[2:]
-        places = torch.arange(1, height * width + 1, device=x.device)
-        return self._elements(places.view(1, 1, height, width))
-
-    def _choose(self, x, y) -> None:
-        sums = self._elements(x).cumsum(4)
-        places = self._places(x).expand(sums.shape)
-        total = sums.gather(4, places.argmax(4, keepdim=True))  # at the last one that is inside
-        draws = self.draws(y.shape, y.device)
-        draws.uniform_(generator=rng.generator(y.device)).neg_().add_(1)  # (0, 1]: 0 is no chance
-        # A GPU's running sums may rise by rounding where nothing is added.
-        reached = (sums >= draws.unsqueeze(4) * total).logical_and_(places > 0)
-        chosen = reached.byte().argmax(4, keepdim=True)
-        index = self.index(y.shape, y.device)
-        index.copy_(places.gather(4, chosen).squeeze(4)).sub_(1)
-        y.copy_(x.flatten(2).gather(2, index.flatten(2)).view(y.shape))
-        y.masked_fill_(~reached.any(4), float("nan"))
-
-    def _expect(self, x, y) -> None:
-        windows = self._elements(x)
-        total = windows.sum(4)
-        torch.div(windows.square().sum(4), total, out=y).masked_fill_(total <= 0, 0)
-
-    def _expect_backward(self, x, y, dy, dx) -> None:
-        """The derivative of Σx² / Σx: (2x - Σx² / Σx) / Σx."""
-        windows = self._elements(x)
-        total = windows.sum(4)
-        scale = (dy / total).masked_fill_(total <= 0, 0).unsqueeze(4)
-        slopes = (2 * windows - y.unsqueeze(4)).mul_(scale)
-        spread = dx.new_zeros((*x.shape[:2], x.shape[2] * x.shape[3] + 1))
-        spread.index_add_(2, self._places(x).flatten(), slopes.flatten(2))
-        dx.copy_(spread[:, :, 1:].reshape(dx.shape))
+        return self.kernel, self.stride, pad, self.ceil, counts_padding, None

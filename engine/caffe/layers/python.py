@@ -71,7 +71,7 @@ def python_layer(layer_param, phase: int) -> Layer:
     Layer.__init__(layer, layer_param, phase)  # a class's own __init__ need not call it
     if made.__init__ is not Layer.__init__:
         made.__init__(layer, layer_param)  # pycaffe passes nothing else
-    layer.phase, layer.param_str = phase, param.param_str
+    layer._param, layer.phase, layer.param_str = layer_param, phase, param.param_str
     if made.backward is Layer.backward:  # needed only where a gradient has to come through
         layer.backward = _without_backward(layer, param.layer)  # type: ignore[method-assign]
     return layer

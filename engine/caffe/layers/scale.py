@@ -10,8 +10,9 @@ import math
 
 import torch
 
-from ..compute.folding import POINTWISE
-from ..core.layer import Layer
+from ..compute.folding import POINTWISE, Fold
+from ..core.layer import Layer, Reads
+from ..core.under_fold import data_under, diff_under
 from ..proto import caffe_pb2
 from . import register
 from ._common import Scratch, add_params, adds_to, same_memory
@@ -22,7 +23,7 @@ class _Spread(Layer):
 
     num_bottom = (1, 2)
     num_top = (1, 1)
-    _repeats = True
+    _can_run_again = True
     what = ""
 
     @property
@@ -85,7 +86,6 @@ class Scale(_Spread):
     """The parameters are the scale (unless it is a bottom) and, with bias_term, a bias of its
     shape."""
 
-    _reads_folded = True
     what = "scale"
 
     def setup(self, bottom, top):
@@ -100,23 +100,33 @@ class Scale(_Spread):
             params.append(("bias", shape, param.bias_filler))
         self.bias_index = len(params) - 1 if param.bias_term else None
         add_params(self, *params)
-        self.kept, self.under = Scratch(), None
+        self.scaled_by_bottom = len(bottom) > 1
+        self.copy = Scratch()
+        """Of the bottom, where that is overwritten and backward reads it."""
+        self.diff_fold: Fold | None = None
+        """What the diffs are folded under."""
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
         small = self.small(bottom).shape
         # Rows and columns are all treated alike.
         spatial = len(self.spread) > 2 and self.spread[-2:] == (1, 1)
-        self.by_channel = spatial and len(bottom) == 1 and not same_memory(bottom[0], top[0])
+        in_place = same_memory(bottom[0], top[0])
+        self.by_channel = spatial and not self.scaled_by_bottom and not in_place
         if self.bias_index is not None and self.blobs[self.bias_index].shape != small:
             bias = self.blobs[self.bias_index].shape
             raise self.fail(f"the scale's shape {small} is no longer the bias's, {bias}")
 
     def _wants_scale_diff(self, propagate_down, bottom) -> bool:
-        return bool(propagate_down[1]) if len(bottom) > 1 else adds_to(self, 0)
+        return bool(propagate_down[1]) if self.scaled_by_bottom else adds_to(self, 0)
 
-    def _read_backward(self, bottom, top):
-        return bottom if len(bottom) > 1 or adds_to(self, 0) else []
+    @property
+    def _backward_reads(self):  # type: ignore[override]
+        return Reads.BOTTOMS if self.scaled_by_bottom or adds_to(self, 0) else Reads.NOTHING
+
+    @property
+    def _reads_as_stored(self):
+        return True
 
     def _windows(self):
         return POINTWISE if self.by_channel else None
@@ -126,34 +136,37 @@ class Scale(_Spread):
         bias = None
         if self.bias_index is not None:
             bias = self.blobs[self.bias_index].read().view(self.spread)
-        if not same_memory(bottom[0], top[0]):
-            x, fold = bottom[0].inner() if self.by_channel else (bottom[0].take(), None)
-            top[0].give(x * small if bias is None else torch.addcmul(bias, x, small), fold)
-            self.under = fold if self._lean else None
+        if same_memory(bottom[0], top[0]):
+            self.diff_fold = None
+            self._overwrite(bottom[0], small, bias)
             return
-        self.under = None
-        bottom[0].read()  # InputError where a lean net has given it back
-        x = bottom[0].write()
-        if len(bottom) > 1 or adds_to(self, 0):  # the scale's gradient needs what is overwritten
-            self.kept(x.shape, x.device).copy_(x)
+        x, fold = bottom[0].stored() if self.by_channel else (data_under(bottom[0], None), None)
+        top[0].give(x * small if bias is None else torch.addcmul(bias, x, small), fold)
+        self.diff_fold = fold if self._lean else None
+
+    def _overwrite(self, blob, small: torch.Tensor, bias: torch.Tensor | None) -> None:
+        blob.read()  # InputError where a lean net has given it back
+        x = blob.write()
+        if Reads.BOTTOM in self._backward_reads:
+            self.copy(x.shape, x.device).copy_(x)
         x.mul_(small)
         if bias is not None:
             x.add_(bias)
 
     def backward(self, top, propagate_down, bottom):
-        in_place = same_memory(bottom[0], top[0])
-        fold = self.under
-        dy = top[0].take_diff(fold)
+        dy = diff_under(top[0], self.diff_fold)
         if self.bias_index is not None and adds_to(self, self.bias_index):
             dbias = self.blobs[self.bias_index].write_diff()
             dbias.add_(self.sum_to_small(dy, dbias))
         if self._wants_scale_diff(propagate_down, bottom):
-            x = self.kept.tensor if in_place else bottom[0].take(fold)
+            in_place = same_memory(bottom[0], top[0])
+            x = self.copy.tensor if in_place else data_under(bottom[0], self.diff_fold)
             dsmall = self.small(bottom).write_diff()
             found = self.sum_to_small(dy * x, dsmall)
-            if len(bottom) > 1:
+            if self.scaled_by_bottom:
                 dsmall.copy_(found)
             else:
                 dsmall.add_(found)
         if propagate_down[0]:
-            bottom[0].give_diff(dy * self.small(bottom).read().view(self.spread), fold)
+            small = self.small(bottom).read().view(self.spread)
+            bottom[0].give_diff(dy * small, self.diff_fold)

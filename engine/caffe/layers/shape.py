@@ -9,7 +9,8 @@ import torch
 
 from ..compute import fold_index
 from ..compute.folding import POINTWISE, Fold, folded_shape
-from ..core.layer import Layer
+from ..core.layer import Layer, Reads
+from ..core.under_fold import diff_under
 from . import register
 
 
@@ -25,10 +26,8 @@ def joined_axis(layer: Layer, param, legacy: str, blob) -> int:
 class Mover(Layer):
     """A layer that moves elements about: its gradient hangs on none of them."""
 
-    _repeats = True
-
-    def _read_backward(self, bottom, top):
-        return []
+    _can_run_again = True
+    _backward_reads = Reads.NOTHING
 
 
 @register("Crop")
@@ -38,7 +37,6 @@ class Crop(Mover):
 
     num_bottom = (2, 2)
     num_top = (1, 1)
-    _reads_folded = True
 
     def reshape(self, bottom, top):
         param = self.layer_param.crop_param
@@ -64,11 +62,15 @@ class Crop(Mover):
         top[0].reshape(*shape[:axis], *wanted[axis : len(shape)])
 
     def setup(self, bottom, top):
-        self.under: Fold | None = None
+        self.diff_fold: Fold | None = None
+
+    @property
+    def _reads_as_stored(self):
+        return True
 
     def forward(self, bottom, top):
-        x, fold = bottom[0].inner()
-        self.under = fold if self._lean else None
+        x, fold = bottom[0].stored()
+        self.diff_fold = fold if self._lean else None
         if fold is None:
             top[0].overwrite().copy_(_part(x, self.parts))
             return
@@ -89,18 +91,18 @@ class Crop(Mover):
         if parts is None:
             _put(dy, bottom[0].overwrite_diff(), self.parts)
             return
-        dx = torch.empty(folded_shape(bottom[0].shape, self.under), device=dy.device)
+        dx = torch.empty(folded_shape(bottom[0].shape, self.diff_fold), device=dy.device)
         _put(dy, dx, parts)
-        bottom[0].give_diff(dx, self.under)
+        bottom[0].give_diff(dx, self.diff_fold)
 
     def _folded_parts(self) -> list[tuple[int, int, int]] | None:
         """The part within a folded bottom, if no two of its elements have one stand-in there."""
-        if self.under is None:
+        if self.diff_fold is None:
             return None
         found = []
         for dim, first, count in self.parts:
             if dim >= 2 and count:
-                axis = self.under.axes[dim - 2]
+                axis = self.diff_fold.axes[dim - 2]
                 last, first = axis.folded(first + count - 1), axis.folded(first)
                 if last - first != count - 1:
                     return None
@@ -209,7 +211,7 @@ class Split(Mover):
     num_top = (1, None)
 
     def setup(self, bottom, top):
-        self.under = None
+        self.diff_fold = None
 
     def reshape(self, bottom, top):
         for blob in top:
@@ -222,20 +224,20 @@ class Split(Mover):
     def forward(self, bottom, top):
         for blob in top:
             blob.share_data(bottom[0])
-        self.under = bottom[0].fold if self._lean else None
+        self.diff_fold = bottom[0].fold if self._lean else None
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
         # Crop's second bottom, for one, is given no diff.
-        diffs = [blob.take_diff(self.under) for blob in top if not blob.diff_is_zero]
+        diffs = [diff_under(blob, self.diff_fold) for blob in top if not blob.diff_is_zero]
         if not diffs:
             bottom[0].write_diff().zero_()
             return
         dx = diffs[0].clone() if len(diffs) == 1 else torch.add(diffs[0], diffs[1])
         for diff in diffs[2:]:
             dx.add_(diff)
-        bottom[0].give_diff(dx, self.under)
+        bottom[0].give_diff(dx, self.diff_fold)
 
 
 class _View(Mover):

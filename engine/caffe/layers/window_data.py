@@ -10,6 +10,7 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..proto.files import check_regular, reason
+from ..proto.kinds import check_text
 from ..reading import images
 from ..reading.data_transformer import Mean
 from . import register
@@ -41,7 +42,7 @@ class _List:
     def __init__(self, path: str, root: str, fail):
         self.path, self.fail = path, fail
         try:
-            check_regular(path)
+            check_text(path, "a list of windows")
             with open(path, "rb") as file:
                 self.words = self._words(file)
                 self._read(root)

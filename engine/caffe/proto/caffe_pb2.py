@@ -95,6 +95,13 @@ def _message_classes(pool, descriptor) -> dict[str, type]:
     return {name: make(message) for name, message in descriptor.message_types_by_name.items()}
 
 
+def _descriptor_names(message) -> dict[str, object]:
+    """A message's descriptor, and those of its enums, under the names that protoc gives them."""
+    stem = f"_{message.name.upper()}"
+    enums = message.enum_types_by_name.items()
+    return {stem: message, **{f"{stem}_{name.upper()}": enum for name, enum in enums}}
+
+
 def _names() -> dict[str, object]:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(_file_descriptor().SerializeToString())
@@ -103,7 +110,9 @@ def _names() -> dict[str, object]:
     for name, message_class in _message_classes(pool, descriptor).items():
         message_class.__module__ = __name__
         names[name] = message_class
+        names.update(_descriptor_names(message_class.DESCRIPTOR))
     for name, enum in descriptor.enum_types_by_name.items():
+        names[f"_{name.upper()}"] = enum
         names[name] = enum_type_wrapper.EnumTypeWrapper(enum)
         names.update({value.name: value.number for value in enum.values})
     return names

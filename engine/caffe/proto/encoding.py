@@ -10,15 +10,13 @@ The encoding: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from caffe.errors import Error, InputError
-from caffe.proto.files import map_file
+from caffe.errors import Error
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
@@ -319,16 +317,6 @@ def _chosen(buf, raw: _Raw, doubles: _Numbers, floats: _Numbers) -> np.ndarray:
     if values is not None:
         return values
     return (doubles if doubles.count() else floats).array()
-
-
-def open_message(path, what: str) -> tuple[memoryview, str]:
-    """A file's bytes and its name; InputError if they do not begin as a message does."""
-    buf, name = map_file(path), os.fspath(path)
-    try:
-        field_at(buf, 0, len(buf))
-    except Damaged as err:
-        raise InputError(f"{name}: is not a {what}, or it is damaged: {err}") from None
-    return buf, name
 
 
 def encode_varint(value: int) -> bytes:

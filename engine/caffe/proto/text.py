@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -9,13 +10,14 @@ import re
 from google.protobuf import text_format
 
 from caffe.errors import InputError
-from caffe.proto import caffe_pb2
+from caffe.proto import caffe_pb2, kinds
 from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
 _LARGEST_TEXT = 8 << 20
 _MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
+_TEXTS = (kinds.TEXT, kinds.NET, kinds.SOLVER, kinds.EMPTY)
 _BLANKS = re.compile(r"[^\S\n]+")
 
 
@@ -88,6 +90,9 @@ def read_text(path) -> str:
     """A prototxt's text; InputError if it is not there, not text, or far too large."""
     name = os.fspath(path)
     size = check_regular(name)
+    wrong = kinds.file_misfit(name, "a prototxt", *_TEXTS)
+    if wrong:
+        raise InputError(f"{name}: {wrong}")
     if size > _LARGEST_TEXT:
         raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
     try:
@@ -111,7 +116,23 @@ def parse_net(text: str, source: str = "text"):
 
 def read_net(path):
     """NetParameter of a prototxt file, upgraded to the current schema."""
-    return parse_net(read_text(path), os.fspath(path))
+    name = os.fspath(path)
+    content = read_text(name)
+    with _named_kind(name, "a net's", kinds.SOLVER):
+        return parse_net(content, name)
+
+
+@contextlib.contextmanager
+def _named_kind(name: str, wanted: str, other: str):
+    """Context in which a prototxt is parsed: where that fails because it is of the `other` kind,
+    the error says so."""
+    try:
+        yield
+    except InputError as err:
+        wrong = kinds.file_misfit(name, wanted, *(tag for tag in _TEXTS if tag != other))
+        if wrong:
+            raise InputError(f"{name}: {wrong}") from None
+        raise err
 
 
 def parse_solver(text: str, source: str = "text"):
@@ -126,7 +147,9 @@ def read_solver(path):
     one that is a folder gets that name's last part added. So BVLC Caffe has it.
     """
     name = os.fspath(path)
-    solver = parse_solver(read_text(name), name)
+    content = read_text(name)
+    with _named_kind(name, "a solver's", kinds.NET):
+        solver = parse_solver(content, name)
     stem = os.path.splitext(name)[0]
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe.errors import Error, InputError
-from caffe.proto import caffe_pb2, encoding
+from caffe.proto import caffe_pb2, encoding, kinds
 from caffe.proto.encoding import Damaged
 from caffe.proto.files import atomic_write
 from caffe.proto.upgrade import V0_TYPES, V1_TYPES
@@ -79,7 +79,7 @@ def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, l
 
 
 def _read_layers(path) -> list[tuple[str, str, list]]:
-    buf, name = encoding.open_message(path, "caffemodel")
+    buf, name = kinds.open_message(path, "a caffemodel", kinds.CAFFEMODEL)
     found: dict[int, list] = {_NET["layers"]: [], _NET["layer"]: []}
     parts = 0
     generations = {_NET["layers"]: "V1LayerParameter", _NET["layer"]: "LayerParameter"}
@@ -200,7 +200,7 @@ class SolverState(NamedTuple):
 
 def read_solverstate(path) -> SolverState:
     """A binary solverstate; its history arrays are read-only views of the mapped file."""
-    buf, name = encoding.open_message(path, "solverstate")
+    buf, name = kinds.open_message(path, "a solverstate", kinds.SOLVERSTATE)
     numbers, learned_net, history = {}, "", []
     try:
         for field in encoding.fields(buf, 0, len(buf)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.layer import TRAIN
 from ..errors import InputError
-from ..proto import encoding
+from ..proto import encoding, kinds
 from . import images
 
 
@@ -18,7 +18,7 @@ def read_mean(path) -> np.ndarray:
     """The mean picture in a binaryproto file, float32 (channels, height, width).
 
     Raises InputError, naming the file."""
-    buf, name = encoding.open_message(path, "binaryproto")
+    buf, name = kinds.open_message(path, "a mean_file (binaryproto)", kinds.BLOB)
     try:
         blob = encoding.read_blob(buf, 0, len(buf))
     except encoding.Damaged as error:

@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from ..errors import InputError
-from ..proto import caffe_pb2
+from ..proto import caffe_pb2, kinds
 from ..proto.files import reason
 
 LMDB, LEVELDB = caffe_pb2.DataParameter.LMDB, caffe_pb2.DataParameter.LEVELDB
@@ -59,8 +59,10 @@ class Database:
             raise InputError("data_param.source is not given: the database's folder")
         self.source = source
         if not os.path.isdir(source):
-            what = "it is no folder" if os.path.exists(source) else "no such folder"
-            raise InputError(f"cannot read {source}: {what}")
+            if not os.path.exists(source):
+                raise InputError(f"cannot read {source}: no such folder")
+            wrong = kinds.file_misfit(source, "the folder of a database")
+            raise InputError(f"cannot read {source}: {wrong or 'it is no folder'}")
         inside = os.listdir(source)
         if backend != LMDB and "data.mdb" in inside:
             raise InputError(f"{source} is an LMDB: say backend: LMDB")
@@ -92,6 +94,16 @@ class Database:
             start %= found
 
 
+def _wrong_inside(path: str, name: str, kind: str) -> str:
+    """What is wrong with the file `name` of a database, where it is plainly another kind of file,
+    or is not there; else ""."""
+    file = os.path.join(path, name)
+    if not os.path.exists(file):
+        return f"there is no {name} in it"
+    wrong = kinds.file_misfit(file, f"a database's {name}", kind)
+    return f"{name}: {wrong}" if wrong else ""
+
+
 def _open_lmdb(path: str):
     try:
         import lmdb
@@ -104,7 +116,8 @@ def _open_lmdb(path: str):
         needed = (info["last_pgno"] + 1) * page
         size = os.path.getsize(os.path.join(path, "data.mdb"))
     except (lmdb.Error, OSError) as error:
-        raise InputError(f"cannot read {path} as LMDB: {reason(error)}") from None
+        problem = _wrong_inside(path, "data.mdb", kinds.LMDB) or reason(error)
+        raise InputError(f"cannot read {path} as LMDB: {problem}") from None
     if size < needed:  # its pages are mapped: touching one that is not there ends the process
         env.close()
         raise InputError(f"{path}: data.mdb is truncated: {size} bytes of {needed}")
@@ -128,7 +141,8 @@ def _open_leveldb(path: str):
     try:
         return plyvel.DB(path, create_if_missing=False, max_open_files=100)
     except (plyvel.Error, OSError) as error:
-        raise InputError(f"cannot read {path} as LevelDB: {reason(error)}") from None
+        problem = _wrong_inside(path, "CURRENT", kinds.TEXT) or reason(error)
+        raise InputError(f"cannot read {path} as LevelDB: {problem}") from None
 
 
 def _leveldb(database):

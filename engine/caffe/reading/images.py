@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..proto import kinds
 from ..proto.files import reason
 
 COLOR, GRAY, AS_STORED = "color", "gray", "as stored"
@@ -100,11 +101,17 @@ def read(path, channels: str) -> np.ndarray:
         raise InputError(f"{name}: {error}") from None
 
 
+def _not_a_picture(file) -> str:
+    file.seek(0)
+    known = kinds.misfit(file.read(), "a picture", kinds.PICTURE)
+    return known or "it is no picture in a format that Pillow reads"
+
+
 def _decoded(file, channels: str) -> np.ndarray:
     try:
         return _decode(file, channels)
     except Image.UnidentifiedImageError:
-        raise InputError("it is no picture in a format that Pillow reads") from None
+        raise InputError(_not_a_picture(file)) from None
     except Exception as error:  # Pillow's plugins raise many kinds for a broken file
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"the picture is broken or truncated: {text}") from None

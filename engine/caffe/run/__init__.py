@@ -1,1 +1,1 @@
-"""How a net's passes run: what is folded, given back, made again, and when."""
+"""How a net is wired and its passes run: what is folded, given back, made again, and when."""

@@ -34,32 +34,32 @@ class _Lines:
         net.after_backward(self.backward)
 
     def _blob_name(self, ids, i: int) -> str:
-        return self.net._blob_names[ids[i]]
+        return self.net._wiring.blob_names[ids[i]]
 
     def forward(self, index: int) -> None:
         if not self.on:
             return
-        net, layer = self.net, self.net.layers[index]
-        start = f"    [Forward] Layer {net._layer_names[index]}"
+        wiring, layer = self.net._wiring, self.net.layers[index]
+        start = f"    [Forward] Layer {wiring.layer_names[index]}"
         lines = []
-        for i, blob in enumerate(net._tops[index]):
-            name = self._blob_name(net._top_ids[index], i)
+        for i, blob in enumerate(wiring.tops[index]):
+            name = self._blob_name(wiring.top_ids[index], i)
             lines.append((f"{start}, top blob {name} data", blob.read()))
-        specs = layer.layer_param.param
+        specs = layer._param.param
         for i, blob in enumerate(layer.blobs):
             name = (specs[i].name if i < len(specs) else "") or str(i)
             lines.append((f"{start}, param blob {name} data", blob.read()))
         _log_means(lines)
 
     def backward(self, index: int) -> None:
-        if not self.on or not self.net._layer_needs[index]:
+        if not self.on or not self.net._wiring.layer_needs[index]:
             return
-        net, layer = self.net, self.net.layers[index]
-        start = f"    [Backward] Layer {net._layer_names[index]}"
+        wiring, layer = self.net._wiring, self.net.layers[index]
+        start = f"    [Backward] Layer {wiring.layer_names[index]}"
         lines = []
-        for i, blob in enumerate(net._bottoms[index]):
-            if net._bottom_needs[index][i]:
-                name = self._blob_name(net._bottom_ids[index], i)
+        for i, blob in enumerate(wiring.bottoms[index]):
+            if wiring.bottom_needs[index][i]:
+                name = self._blob_name(wiring.bottom_ids[index], i)
                 lines.append((f"{start}, bottom blob {name} diff", blob.read_diff()))
         for i, blob in enumerate(layer.blobs):
             if layer.param_propagate_down[i]:
@@ -87,7 +87,7 @@ def log_parameters(net) -> None:
     lines = getattr(net, "_debug_lines", None)
     if lines is None or not lines.on:
         return
-    blobs = net._learnable.blobs
+    blobs = net._wiring.learnable.blobs
     norms = []
     for order in (1, 2):
         for tensors in ([b.read() for b in blobs], [b.read_diff() for b in blobs]):

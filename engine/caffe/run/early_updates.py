@@ -10,13 +10,13 @@ from __future__ import annotations
 _SMALL = 2**16  # elements: a block of PyTorch's kernels over many tensors
 
 
-def updated_after(net) -> dict[int, list[int]]:
+def updated_after(wiring) -> dict[int, list[int]]:
     """By layer number: the learnable parameters that no layer below it has, which backward
     neither reads nor adds to after that layer. A parameter that layers share waits for all, small
     ones for layer 0."""
-    numbers = {id(blob._diff): i for i, blob in enumerate(net._learnable.blobs)}
+    numbers = {id(blob._diff): i for i, blob in enumerate(wiring.learnable.blobs)}
     found: dict[int, list[int]] = {}
-    for k, layer in enumerate(net.layers):
+    for k, layer in enumerate(wiring.layers):
         for blob in layer.blobs:
             number = numbers.pop(id(blob._diff), None)
             if number is not None:

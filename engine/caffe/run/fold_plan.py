@@ -87,30 +87,30 @@ def _layer_fold(layer, value: _Value) -> LayerFold | None:
     for axis, under, window in zip(value.axes, below.axes, layer._windows()):
         less = axis.out * axis.stride
         taken.append(under.folded(0 if axis.from_padding else less))
-        pads.append(window.pad - less if axis.from_padding else window.pad)
+        pads.append(window.pad + window.edge - (less if axis.from_padding else 0))
     bottom = Fold(*taken) if any(axis.out for axis in taken) else None
     return LayerFold(below.fold, bottom, value.fold, pads)
 
 
-def plan_folds(net, reach: list[int], folded: bool = True) -> list[list[Fold | None]]:
+def plan_folds(wiring, reach: list[int], folded: bool = True) -> list[list[Fold | None]]:
     """Give the layers of numbers `reach`, a root's, their `_folds`, one a top, for the shapes
     that the root's bottoms have now; or none, so that they make whole tops. Returns what each
     layer's tops are then stored under."""
     if not folded:
         for k in reach:
-            net.layers[k]._folds = []
-        return [[None] * len(net._top_ids[k]) for k in reach]
+            wiring.layers[k]._folds = []
+        return [[None] * len(wiring.top_ids[k]) for k in reach]
     current: dict[int, _Value] = {}
     made: list[list[_Value]] = []
     for k in reach:
-        layer, bottom_ids, top_ids = net.layers[k], net._bottom_ids[k], net._top_ids[k]
-        layer.reshape(net._bottoms[k], net._tops[k])
+        layer, bottom_ids, top_ids = wiring.layers[k], wiring.bottom_ids[k], wiring.top_ids[k]
+        layer.reshape(wiring.bottoms[k], wiring.tops[k])
         for i in bottom_ids:
-            current.setdefault(i, _unknown(net._blobs[i]))
+            current.setdefault(i, _unknown(wiring.blobs[i]))
         values = []
         for j, top in enumerate(top_ids):
             i = bottom_ids[j if j < len(bottom_ids) else 0]
-            values.append(_value(layer, current[i], net._blobs[i], net._blobs[top]))
+            values.append(_value(layer, current[i], wiring.blobs[i], wiring.blobs[top]))
         current.update(zip(top_ids, values))
         made.append(values)
     for values in reversed(made):
@@ -119,26 +119,26 @@ def plan_folds(net, reach: list[int], folded: bool = True) -> list[list[Fold | N
     for k, values in zip(reach, made):
         for value in values:
             value.leave_out()
-        net.layers[k]._folds = [_layer_fold(net.layers[k], value) for value in values]
+        wiring.layers[k]._folds = [_layer_fold(wiring.layers[k], value) for value in values]
     return [[value.fold for value in values] for values in made]
 
 
-def find_roots(net) -> dict[int, list[int]]:
+def find_roots(wiring) -> dict[int, list[int]]:
     """The layers whose padding makes elements of their tops equal, each with the layers that may
     carry that on: itself and those that read nothing but what these make."""
     roots: dict[int, list[int]] = {}
     taken: set[int] = set()
-    for root, layer in enumerate(net.layers):
+    for root, layer in enumerate(wiring.layers):
         if root in taken or not _is_root(layer):
             continue
-        reach, inside = [root], set(net._top_ids[root])
-        for k in range(root + 1, len(net.layers)):
-            ids = net._bottom_ids[k]
-            if not ids or not inside.issuperset(ids) or net.layers[k]._windows() is None:
-                inside.difference_update(net._top_ids[k])
+        reach, inside = [root], set(wiring.top_ids[root])
+        for k in range(root + 1, len(wiring.layers)):
+            ids = wiring.bottom_ids[k]
+            if not ids or not inside.issuperset(ids) or wiring.layers[k]._windows() is None:
+                inside.difference_update(wiring.top_ids[k])
             else:
                 reach.append(k)
-                inside.update(net._top_ids[k])
+                inside.update(wiring.top_ids[k])
         roots[root] = reach
         taken.update(reach)
     return roots

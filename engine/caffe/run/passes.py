@@ -9,7 +9,7 @@ import torch
 from ..compute import device as _device
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
-from ..core.layer import TEST, Layer
+from ..core.layer import TEST
 from .plan import Plan, Step
 
 
@@ -62,44 +62,51 @@ def _backward_on_gpu(step: Step) -> None:
 
 
 class Passes:
-    """The part of Net that runs its layers."""
+    """The passes of the net that `plan` is for."""
 
-    phase: int
-    layers: list[Layer]
-    _plan: Plan
-    _callbacks: dict[str, list]
-    _loss_filled: dict[tuple[int, int], tuple]
-
-    def _forward(self, start: int, end: int) -> float:
-        """Run layers start..end (inclusive); return the weighted sum of their losses."""
-        return float(self._forward_unread(start, end))
+    def __init__(self, plan: Plan, phase: int):
+        self.plan, self.phase = plan, phase
+        self.callbacks: dict[str, list] = {
+            key: []
+            for key in ("before_forward", "after_forward", "before_backward", "after_backward")
+        }
+        """Functions of a layer's number, called around its passes."""
+        self._loss_filled: dict[tuple[int, int], tuple] = {}
+        """By layer and top of a loss: the diff memory, and its count, that hold the weight."""
+        for step in plan.steps:
+            for j, weight in enumerate(step.layer._loss_weights):
+                if weight:
+                    self._fill_loss_weight(step.number, j, step.tops[j], weight)
 
     @named_gpu_errors
-    def _forward_unread(self, start: int, end: int):
-        """`_forward`, but on a GPU, which is then not waited for, a 0-d float64 tensor."""
+    def forward(self, start: int, end: int):
+        """Run layers start..end (inclusive); return the weighted sum of their losses: a number,
+        or on a GPU, which is not waited for, a 0-d float64 tensor."""
         loss, on_gpu = 0.0, _device.current().type != "cpu"
-        before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
-        for step in self._plan.steps[start : end + 1]:
+        before, after = self.callbacks["before_forward"], self.callbacks["after_forward"]
+        for step in self.plan.steps[start : end + 1]:
             for callback in before:
                 callback(step.number)
             step.layer.reshape(step.bottoms, step.tops)
             if step.reach:
-                self._plan.fold(step)
+                self.plan.fold(step)
             step.mask_done = False
             if on_gpu:
                 _forward_on_gpu(step)
             else:
                 step.layer.forward(step.bottoms, step.tops)
             if step.has_loss:
-                for j, weight in enumerate(step.layer.loss_weights):
+                for j, weight in enumerate(step.layer._loss_weights):
                     if weight:
                         loss = loss + self._weighted(step.number, j, step.tops[j], weight)
             for callback in after:
                 callback(step.number)
+            if step.forgets and step.layer.phase == TEST:
+                step.layer._forget()
             for blob in step.released:
                 blob.release()
-        if self.phase == TEST and end == len(self.layers) - 1:
-            self._plan.end_pass()
+        if self.phase == TEST and end == len(self.plan.steps) - 1:
+            self.plan.end_pass()
         return loss.double() if isinstance(loss, torch.Tensor) and on_gpu else float(loss)
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
@@ -112,18 +119,20 @@ class Passes:
         self._loss_filled[i, j] = blob._diff, blob.count
 
     @named_gpu_errors
-    def _backward(self, start: int, end: int, update=None) -> None:
+    def backward(self, start: int, end: int, update=None) -> None:
         """Run backward through layers start down to end (inclusive); with `update`, a function of
         the numbers of learnable parameters, update each as soon as that may be."""
-        before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
+        before, after = self.callbacks["before_backward"], self.callbacks["after_backward"]
         on_gpu = _device.current().type != "cpu"
-        for step in reversed(self._plan.steps[end : start + 1]):
+        for step in reversed(self.plan.steps[end : start + 1]):
             for callback in before:
                 callback(step.number)
             for earlier in step.made_again:
                 earlier.layer._forward_again(earlier.bottoms, earlier.tops)
             if step.has_backward:
                 _backward_step(step, on_gpu)
+                if step.forgets:
+                    step.layer._forget()
             for callback in after:
                 callback(step.number)
             if update is not None and step.updated:
@@ -132,18 +141,5 @@ class Passes:
                 blob.release()
             for blob in step.diffs_released:
                 blob.release_diff()
-        if start == len(self.layers) - 1 and end == 0:
-            self._plan.end_pass()
-
-    def before_forward(self, callback) -> None:
-        """Call `callback(layer index)` before each layer's forward."""
-        self._callbacks["before_forward"].append(callback)
-
-    def after_forward(self, callback) -> None:
-        self._callbacks["after_forward"].append(callback)
-
-    def before_backward(self, callback) -> None:
-        self._callbacks["before_backward"].append(callback)
-
-    def after_backward(self, callback) -> None:
-        self._callbacks["after_backward"].append(callback)
+        if start == len(self.plan.steps) - 1 and end == 0:
+            self.plan.end_pass()

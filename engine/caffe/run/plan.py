@@ -1,12 +1,10 @@
 """The plan of a net's passes: what happens at each of its layers besides the layer's own work.
 
-`passes.py` runs it. A layer knows none of it but how its tops are folded (`Layer._folds`), whether
-its net is lean, and whether it masks its gradient.
+`passes.py` runs it. A layer is told how its tops are folded, whether its net is lean and whether it
+masks its gradient (`Layer._folds`, `_lean`, `_masks`); the bases in `layers` see to that.
 """
 
 from __future__ import annotations
-
-import weakref
 
 from ..core.blob import Blob
 from ..core.layer import Layer
@@ -15,6 +13,7 @@ from .fold_choice import FoldChoice
 from .fold_plan import find_roots, plan_folds
 from .masks import find_masks
 from .releases import Releases
+from .wiring import Wiring
 
 
 class Step:
@@ -23,18 +22,18 @@ class Step:
     __slots__ = (
         "number", "layer", "bottoms", "tops", "needs", "has_backward", "has_loss", "reach",
         "folds", "masks", "mask_done", "made_again", "released", "released_after_backward",
-        "diffs_released", "updated",
+        "diffs_released", "forgets", "updated",
     )  # fmt: skip
 
-    def __init__(self, net, number: int, reach: list[int]):
+    def __init__(self, wiring: Wiring, number: int, reach: list[int]):
         self.number = number
-        self.layer: Layer = net.layers[number]
-        self.bottoms: list[Blob] = net._bottoms[number]
-        self.tops: list[Blob] = net._tops[number]
-        self.needs: list[bool] = net._bottom_needs[number]
+        self.layer: Layer = wiring.layers[number]
+        self.bottoms: list[Blob] = wiring.bottoms[number]
+        self.tops: list[Blob] = wiring.tops[number]
+        self.needs: list[bool] = wiring.bottom_needs[number]
         """Per bottom, whether backward makes its diff."""
-        self.has_backward: bool = net._layer_needs[number]
-        self.has_loss = any(self.layer.loss_weights)
+        self.has_backward: bool = wiring.layer_needs[number]
+        self.has_loss = any(self.layer._loss_weights)
         self.reach = reach
         """The numbers of the layers whose folds are planned before this one's forward pass."""
         self.folds: list = [None] * len(self.tops)
@@ -51,6 +50,8 @@ class Step:
         """Whose data is given back after this layer's backward pass."""
         self.diffs_released: list[Blob] = []
         """Whose diff is given back after this layer's backward pass."""
+        self.forgets = False
+        """Whether the layer has something to forget after its last pass."""
         self.updated: list[int] = []
         """The numbers of the learnable parameters that may be updated after this layer's backward
         pass: nothing reads them or adds to their diffs after it."""
@@ -64,9 +65,9 @@ class Plan:
     when it is their turn.
     """
 
-    def __init__(self, net, lean: bool, folding: bool, measured: bool):
-        self._net = weakref.proxy(net)  # which holds the plan
-        self._roots = find_roots(net) if folding else {}
+    def __init__(self, wiring: Wiring, lean: bool, folding: bool, measured: bool):
+        self._wiring = wiring
+        self._roots = find_roots(wiring) if folding else {}
         self._first_root = min(self._roots, default=None)
         self._planned_for: dict[int, tuple[list, bool]] = {}  # root -> bottoms' shapes, folded
         self._choice = FoldChoice() if measured and self._roots else None
@@ -74,19 +75,20 @@ class Plan:
         """Whether the present pass folds, which may be measured to be slower."""
         self.kept: set[str] = set()
         self.remade: set[str] = set()
-        self.steps = [Step(net, k, self._roots.get(k, [])) for k in range(len(net.layers))]
-        for k, numbers in updated_after(net).items():
+        self.steps = [Step(wiring, k, self._roots.get(k, [])) for k in range(len(wiring.layers))]
+        for k, numbers in updated_after(wiring).items():
             self.steps[k].updated = numbers
         self.be_lean(lean)
 
     def be_lean(self, lean: bool) -> None:
         """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""
         self.lean = lean
-        masks = find_masks(self._net) if lean else {}
+        masks = find_masks(self._wiring) if lean else {}
         for step in self.steps:
             below = masks.get(step.number)
             step.masks = None if below is None else self.steps[below]
             step.layer._lean, step.layer._masks = lean, below is not None
+            step.forgets = lean and type(step.layer)._forget is not Layer._forget
         self._plan_releases()
 
     def keep(self, names) -> None:
@@ -107,7 +109,7 @@ class Plan:
                 step.released_after_backward, step.diffs_released = [], []
             return
         masked = {step.masks.number for step in steps if step.masks is not None}
-        found = Releases(self._net, self.kept, self.remade, masked)
+        found = Releases(self._wiring, self.kept, self.remade, masked)
         for k, step in enumerate(steps):
             step.made_again = [steps[i] for i in found.before_backward[k]]
             step.released = found.after_forward[k]
@@ -129,7 +131,7 @@ class Plan:
 
     def _fold_for(self, step: Step, shapes: list) -> None:
         if self._planned_for.get(step.number) != (shapes, self.folds_now):
-            found = plan_folds(self._net, step.reach, self.folds_now)
+            found = plan_folds(self._wiring, step.reach, self.folds_now)
             for k, folds in zip(step.reach, found):
                 self.steps[k].folds = folds
             self._planned_for[step.number] = shapes, self.folds_now

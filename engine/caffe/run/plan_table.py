@@ -102,7 +102,7 @@ def plan(net) -> PlanTable:
     in_use = _InUse()
     folded: dict = {}  # blob's memory -> the Fold it is stored under
     for step in steps:
-        for blob, weight in zip(step.tops, step.layer.loss_weights):
+        for blob, weight in zip(step.tops, step.layer._loss_weights):
             if weight:  # it stays in the diff
                 in_use.add(blob._diff, _size(blob, None))
     forward = [_forward(step, in_use, folded) for step in steps]
@@ -110,14 +110,14 @@ def plan(net) -> PlanTable:
     if net.phase == TRAIN:
         for step in reversed(steps):
             backward[step.number] = _backward(net, step, in_use, folded, updates_early)
-    masked = {step.masks.number: step.layer.name for step in steps if step.masks}
+    masked = {step.masks.number: step.layer._param.name for step in steps if step.masks}
     rows = []
     for step, name, before, behind in zip(steps, net._layer_names, forward, backward):
         blobs = zip(step.tops, step.folds)
         stored = next((_shape(blob, fold) for blob, fold in blobs if fold is not None), "")
         notes = _notes(net, step, masked.get(step.number), updates_early)
         rows.append(Row(name, step.layer.type, stored, before, behind, notes))
-    parameters = sum(blob.count for blob in net._learnable.blobs) * _BYTES
+    parameters = sum(blob.count for blob in net._wiring.learnable.blobs) * _BYTES
     return PlanTable(net.name, parameters, tuple(rows))
 
 
@@ -137,7 +137,7 @@ def _make(step, in_use: _InUse, folded: dict) -> None:
 
 
 def _forward(step, in_use: _InUse, folded: dict) -> int:
-    if not step.layer._reads_folded and not step.layer._windows():  # it makes them whole
+    if not step.layer._reads_as_stored:  # it makes them whole
         for blob in step.bottoms:
             folded[id(blob._data)] = None
             in_use.add(blob._data, _size(blob, None))
@@ -162,7 +162,7 @@ def _backward(net, step, in_use: _InUse, folded: dict, updates_early: bool) -> i
                 in_use.keep_at_least(blob._diff, blob.count * _BYTES)
         total = in_use.total
     for number in step.updated if updates_early else ():
-        in_use.drop(net._learnable.blobs[number]._diff)
+        in_use.drop(net._wiring.learnable.blobs[number]._diff)
     for blob in step.released_after_backward:
         in_use.drop(blob._data)
     for blob in step.diffs_released:
@@ -186,14 +186,14 @@ def _names(net, blobs) -> str:
 def _notes(net, step, masked_by: str | None, updates_early: bool) -> str:
     notes = []
     if step.masks is not None:
-        notes.append(f"does the backward pass of {step.masks.layer.name}")
+        notes.append(f"does the backward pass of {step.masks.layer._param.name}")
     if masked_by is not None:
         notes.append(f"backward is done by {masked_by}")
     if step.released:
         notes.append(f"forward gives back {_names(net, step.released)}")
     if net.phase == TRAIN:
         if step.made_again:
-            again = ", ".join(earlier.layer.name for earlier in step.made_again)
+            again = ", ".join(earlier.layer._param.name for earlier in step.made_again)
             notes.append(f"backward runs {again} forward again")
         if step.released_after_backward:
             notes.append(f"backward gives back {_names(net, step.released_after_backward)}")

@@ -6,7 +6,7 @@ Blobs that share memory (a Split's tops and its bottom, a Reshape's) are given b
 from __future__ import annotations
 
 from ..core.blob import Blob
-from ..core.layer import TRAIN
+from ..core.layer import TRAIN, Reads
 from ..errors import InputError
 
 
@@ -20,47 +20,47 @@ class Releases:
     backward: another does theirs.
     """
 
-    def __init__(self, net, kept: set[str], remade: set[str], masked: set[int]):
-        count = len(net.layers)
+    def __init__(self, wiring, kept: set[str], remade: set[str], masked: set[int]):
+        count = len(wiring.layers)
         self._masked = masked
         self.before_backward: list[list[int]] = [[] for _ in range(count)]
         self.after_forward: list[list[Blob]] = [[] for _ in range(count)]
         self.after_backward: list[list[Blob]] = [[] for _ in range(count)]
         self.diffs_after_backward: list[list[Blob]] = [[] for _ in range(count)]
-        untouched = self._untouched(net, kept)
+        untouched = self._untouched(wiring, kept)
         # Diffs of inputs can be asked for; users write those of outputs, and of their own layers.
-        own = set(net._outputs)
-        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+        own = set(wiring.outputs)
+        for layer, bottoms, tops in zip(wiring.layers, wiring.bottom_ids, wiring.top_ids):
             if layer.type == "Python":
                 own.update(bottoms, tops)
             elif layer._keeps_tops or not bottoms:
                 own.update(tops)
         remakers: list[list] = [
-            [] for _ in net._blobs
+            [] for _ in wiring.blobs
         ]  # layers before whose backward a blob is read again
         # From the top down: what is made again says until when it needs its bottoms.
-        for group in sorted(_sharing(net, "_data"), key=lambda g: -_makers(net, g)[-1]):
-            again = any(net._blob_names[i] in remade for i in group)
+        for group in sorted(_sharing(wiring, "_data"), key=lambda g: -_makers(wiring, g)[-1]):
+            again = any(wiring.blob_names[i] in remade for i in group)
             if group.isdisjoint(untouched):
-                self._release_data(net, group, again, remakers)
+                self._release_data(wiring, group, again, remakers)
         weighted = {
             i
-            for layer, ids in zip(net.layers, net._top_ids)
-            for i, weight in zip(ids, layer.loss_weights)
+            for layer, ids in zip(wiring.layers, wiring.top_ids)
+            for i, weight in zip(ids, layer._loss_weights)
             if weight
         }
-        for group in _sharing(net, "_diff"):
+        for group in _sharing(wiring, "_diff"):
             if group.isdisjoint(weighted | own):
-                blobs = [net._blobs[i] for i in group]
-                self.diffs_after_backward[_makers(net, group)[0]] += blobs
+                blobs = [wiring.blobs[i] for i in group]
+                self.diffs_after_backward[_makers(wiring, group)[0]] += blobs
 
     @staticmethod
-    def _untouched(net, kept: set[str]) -> set[int]:
+    def _untouched(wiring, kept: set[str]) -> set[int]:
         """Blobs that stay: inputs, outputs, what users' layers hold views of, what layers share
         with what they keep, and what was named."""
-        found = set(net._outputs)
-        found.update(i for i, name in enumerate(net._blob_names) if name in kept)
-        for layer, bottoms, tops in zip(net.layers, net._bottom_ids, net._top_ids):
+        found = set(wiring.outputs)
+        found.update(i for i, name in enumerate(wiring.blob_names) if name in kept)
+        for layer, bottoms, tops in zip(wiring.layers, wiring.bottom_ids, wiring.top_ids):
             if not bottoms:
                 found.update(tops)
             if layer.type == "Python":
@@ -69,40 +69,48 @@ class Releases:
                 found.update(tops)
         return found
 
-    def _release_data(self, net, group: set[int], again: bool, remakers: list[list[int]]) -> None:
-        readers = [k for k, ids in enumerate(net._bottom_ids) if not group.isdisjoint(ids)]
-        makers = _makers(net, group)
-        blobs = [net._blobs[i] for i in group]
-        unmasked = [k for k in range(len(net.layers)) if k not in self._masked]
-        later = [k for k in unmasked if _reads_backward(net, k, group)]
+    def _release_data(
+        self, wiring, group: set[int], again: bool, remakers: list[list[int]]
+    ) -> None:
+        readers = [k for k, ids in enumerate(wiring.bottom_ids) if not group.isdisjoint(ids)]
+        makers = _makers(wiring, group)
+        blobs = [wiring.blobs[i] for i in group]
+        unmasked = [k for k in range(len(wiring.layers)) if k not in self._masked]
+        later = [k for k in unmasked if _reads_backward(wiring, k, group)]
         later += [k for i in group for k in remakers[i]]
-        trained = net.phase == TRAIN and later
+        trained = wiring.phase == TRAIN and later
         if trained:
             self.after_backward[min(later)] += blobs
         if trained and again:
             self.before_backward[max(later)] = sorted({*self.before_backward[max(later)], *makers})
-            for i in {i for k in makers for i in net._bottom_ids[k]} - group:
+            for i in {i for k in makers for i in wiring.bottom_ids[k]} - group:
                 remakers[i].append(max(later))
         if again or not trained:
             self.after_forward[max(readers + makers)] += blobs
 
 
-def _makers(net, group: set[int]) -> list[int]:
+def _makers(wiring, group: set[int]) -> list[int]:
     """The layers that make any of these blobs, in order."""
-    return [k for k, ids in enumerate(net._top_ids) if not group.isdisjoint(ids)]
+    return [k for k, ids in enumerate(wiring.top_ids) if not group.isdisjoint(ids)]
 
 
-def _reads_backward(net, k: int, group: set[int]) -> bool:
-    if not net._layer_needs[k]:
+def _reads_backward(wiring, k: int, group: set[int]) -> bool:
+    if not wiring.layer_needs[k]:
         return False
-    read = net.layers[k]._read_backward(net._bottoms[k], net._tops[k])
-    return any(blob is net._blobs[i] for blob in read for i in group)
+    layer, bottom_ids, read = wiring.layers[k], wiring.bottom_ids[k], set()
+    if Reads.BOTTOM in layer._backward_reads:
+        read.update(bottom_ids[:1])
+    if Reads.FURTHER in layer._backward_reads:
+        read.update(bottom_ids[1:])
+    if Reads.TOPS in layer._backward_reads or layer._masks:
+        read.update(wiring.top_ids[k])
+    return not group.isdisjoint(read)
 
 
-def _sharing(net, memory: str) -> list[set[int]]:
+def _sharing(wiring, memory: str) -> list[set[int]]:
     """The blobs' numbers, those that share their data or diff memory together."""
     groups: dict[int, set[int]] = {}
-    for i, blob in enumerate(net._blobs):
+    for i, blob in enumerate(wiring.blobs):
         groups.setdefault(id(getattr(blob, memory)), set()).add(i)
     return list(groups.values())
 
@@ -131,7 +139,7 @@ def recompute(net, *names: str) -> None:
         )
     _require_blobs(net, names, "make again")
     for name in names:
-        problem = _why_not_again(net, name)
+        problem = _why_not_again(net._wiring, net.blobs[name])
         if problem:
             raise InputError(
                 f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
@@ -145,21 +153,21 @@ def _require_blobs(net, names, purpose: str) -> None:
             raise InputError(f"{net._where}: no blob '{name}' to {purpose}")
 
 
-def _why_not_again(net, name: str) -> str | None:
-    group = _group(net, net.blobs[name])
-    for k in _makers(net, group):
-        layer = net.layers[k]
-        if not layer._repeats:
-            return f"layer '{layer.name}' ({layer.type}) might not give the same"
-        for blob in net._bottoms[k]:
-            source = _group(net, blob)
-            changer = _makers(net, source)[-1]
+def _why_not_again(wiring, blob: Blob) -> str | None:
+    group = _group(wiring, blob)
+    for k in _makers(wiring, group):
+        layer = wiring.layers[k]
+        if not layer._can_run_again:
+            return f"layer '{layer._param.name}' ({layer.type}) might not give the same"
+        for bottom in wiring.bottoms[k]:
+            source = _group(wiring, bottom)
+            changer = _makers(wiring, source)[-1]
             if source != group and changer > k:
-                name = net.layers[changer].name
-                return f"layer '{name}' changes what layer '{layer.name}' reads"
+                name = wiring.layers[changer]._param.name
+                return f"layer '{name}' changes what layer '{layer._param.name}' reads"
     return None
 
 
-def _group(net, blob: Blob) -> set[int]:
+def _group(wiring, blob: Blob) -> set[int]:
     """The numbers of the blobs that share `blob`'s data memory."""
-    return {i for i, other in enumerate(net._blobs) if other._data is blob._data}
+    return {i for i, other in enumerate(wiring.blobs) if other._data is blob._data}

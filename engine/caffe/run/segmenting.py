@@ -29,7 +29,7 @@ def start_segmenting(net, scores: str, *names: str) -> Callable[[], Result]:
     for name in (scores, *names):
         if name not in net.blobs:
             raise InputError(f"{net._where}: no blob '{name}'")
-    net._forward_unread(0, len(net.layers) - 1)
+    net._passes.forward(0, len(net.layers) - 1)
     values = net.blobs[scores].read()
     if values.dim() < 2:
         raise InputError(f"blob '{scores}' of shape {net.blobs[scores].shape} has no scores")

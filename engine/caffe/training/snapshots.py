@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, hdf5, wire
 from ..proto.files import atomic_write
+from ..proto.hdf5_checks import is_hdf5
 from ..ranks import solver_rank
 
 
@@ -120,7 +121,7 @@ def restore(solver, path: str) -> None:
     """
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
-    read = hdf5.read_solverstate_hdf5 if path.endswith(".h5") else wire.read_solverstate
+    read = hdf5.read_solverstate_hdf5 if is_hdf5(path) else wire.read_solverstate
     iteration, model, history, current_step = read(path)
     _check_history(solver, path, history)
     stored = _read_position(position_path(path), iteration, history)

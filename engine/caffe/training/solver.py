@@ -12,9 +12,10 @@ import numpy as np
 from ..compute import rng
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
+from ..core.vectors import read_only
 from ..errors import Error, InputError
 from ..log import log
-from ..net import Net
+from ..net import Net, NetVec
 from ..proto import text
 from ..ranks import solver_rank
 from ..run.debug_info import log_parameters, set_debug_info
@@ -28,6 +29,7 @@ STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
 
 
+@read_only("net", "test_nets", "param")
 class Solver(ParamUpdates):
     """What all solvers share: nets, the loop, display, tests, snapshots.
 
@@ -36,6 +38,8 @@ class Solver(ParamUpdates):
     """
 
     type = ""
+    iter = 0
+    """How many iterations are done."""
 
     def __init__(self, param_file):
         path = os.fspath(param_file)
@@ -45,14 +49,13 @@ class Solver(ParamUpdates):
             if self.param.random_seed >= 0:  # no two solvers draw the same dropout masks
                 rng.set_random_seed(self.param.random_seed + solver_rank())
             self.net = solver_nets.training_net(self.param, path)
-            self.test_nets = solver_nets.test_nets(self.param, path)
+            self.test_nets = NetVec(solver_nets.test_nets(self.param, path))
         except InputError as error:
             message = str(error)
             raise InputError(message if path in message else f"{path}: {message}") from None
         solver_nets.load_weights(self.param, [self.net, *self.test_nets])
         for net in self.test_nets:
             set_debug_info(net, self.param.debug_info)
-        self.iter = 0
         self._current_step = 0
         self._step_reached_at = -1  # the iteration that raised _current_step
         self._losses = SmoothedLoss(self.param.average_loss)
@@ -120,7 +123,7 @@ class Solver(ParamUpdates):
         self._norms.clear()
         self._guard = None
 
-    def _heed(self, due: bool = False) -> None:
+    def _follow_action(self, due: bool = False) -> None:
         """Do what the action function asks for; a snapshot also where one is `due`."""
         action = self._action() if self._action else None
         if (action == SNAPSHOT or due) and not solver_rank():
@@ -177,7 +180,7 @@ class Solver(ParamUpdates):
             set_debug_info(self.net, self.param.debug_info and self._displays())
             self._iterate()
             every = self.param.snapshot
-            self._heed(bool(every) and self.iter % every == 0)
+            self._follow_action(bool(every) and self.iter % every == 0)
             if self._stopped_early:
                 break
         self._see_losses()
@@ -185,15 +188,15 @@ class Solver(ParamUpdates):
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
         if self._updates_early():
-            self._show(self.net._forward_unread(0, last))
+            self._show(self.net._passes.forward(0, last))
             rate = self._announced_rate()
-            self.net._backward(last, 0, lambda numbers: self._update(numbers, rate))
+            self.net._passes.backward(last, 0, lambda numbers: self._update(numbers, rate))
             self.iter += 1
             return
         loss = 0.0
         for _ in range(self.param.iter_size):
-            loss += self.net._forward_unread(0, last)
-            self.net._backward(last, 0)
+            loss += self.net._passes.forward(0, last)
+            self.net._passes.backward(last, 0)
             log_parameters(self.net)
         self._show(loss / self.param.iter_size)
         for _, on_gradients_ready in self._callbacks:
@@ -205,7 +208,7 @@ class Solver(ParamUpdates):
         """Whether nothing needs all gradients at once, or after their update."""
         if self._keeps_diffs() or self.param.iter_size > 1 or self.param.clip_gradients >= 0:
             return False
-        return not self.net._callbacks["after_backward"] and not any(
+        return not self.net._passes.callbacks["after_backward"] and not any(
             ready for _, ready in self._callbacks
         )
 
@@ -267,7 +270,7 @@ class Solver(ParamUpdates):
             return
         self._hold()
         if self._displays():
-            self._losses.add(self.net._forward_unread(0, len(self.net.layers) - 1))
+            self._losses.add(self.net._passes.forward(0, len(self.net.layers) - 1))
             log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
         self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
@@ -300,10 +303,10 @@ class Solver(ParamUpdates):
         outputs = OutputMeans(net)
         loss, rounds = 0.0, self.param.test_iter[index]
         for _ in range(rounds):
-            self._heed()
+            self._follow_action()
             if self._stopped_early:
                 return
-            loss += net._forward_unread(0, len(net.layers) - 1)
+            loss += net._passes.forward(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
             log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,62 @@ def test_weights_of_one_are_read_by_the_other(writer, suffix, tmp_path):
     if suffix.endswith("h5"):
         equal(written, both.run(reader, "load_weights", dict(args, load_hdf5=True)))
     report.record("files", f"weights of {writer}, {suffix}: to the bit")
+
+
+@pytest.mark.parametrize("suffix", [".caffemodel", ".caffemodel.h5"])
+@pytest.mark.parametrize("name", ["w.weights", "w.h5", "w.caffemodel.copy"])
+def test_weights_are_read_under_any_name_by_both(suffix, name, tmp_path):
+    args = {"prototxt": WEIGHTS, "folder": str(tmp_path), "weights_file": str(tmp_path / name)}
+    written = both.run("bvlc", "save_weights", args)
+    os.replace(tmp_path / f"w{suffix}", args["weights_file"])
+    for theirs_or_ours in both.run_both("load_weights", args):
+        equal(written, theirs_or_ours)
+    if suffix.endswith("h5"):
+        for theirs_or_ours in both.run_both("load_weights", dict(args, load_hdf5=True)):
+            equal(written, theirs_or_ours)
+    else:
+        assert both.both_or_neither("load_weights", dict(args, load_hdf5=True)) is None
+    report.record("files", "weights under any name: to the bit")
+
+
+def stacked(*names):
+    """A net of InnerProducts of these names, one on another."""
+    bottoms = ["data", *(f"top{i}" for i in range(len(names)))]
+    tops = [ip(name, bottoms[i], 3 + i, top=f"top{i}") for i, name in enumerate(names)]
+    return net(data(2, 3), *tops)
+
+
+@pytest.mark.parametrize("names", [["a", "a/bn", "a/bn/scale"], ["a", "a/7"], ["a", "a//b"]])
+def test_bvlc_caffes_hdf5_of_names_with_a_slash_is_read(names, tmp_path):
+    """It writes them and cannot read them again."""
+    args = {"prototxt": stacked(*names), "folder": str(tmp_path)}
+    args["weights_file"] = str(tmp_path / "w.caffemodel.h5")
+    written = both.run("bvlc", "save_weights", args)
+    expected = {key.replace("//", "/"): value for key, value in written.items()}
+    ours = dict(args, prototxt=stacked(*(name.replace("//", "/") for name in names)))
+    equal(expected, both.run("engine", "load_weights", ours))
+    if not both.BVLC_ON_BOTH_SIDES:
+        with pytest.raises(both.ScenarioFailed, match="Incompatible number of blobs"):
+            both.run("bvlc", "load_weights", args)
+    report.record("files", "HDF5 of BVLC Caffe, a slash in a name: read by the engine")
+
+
+@pytest.mark.parametrize(
+    "names", [["a/b"], [""], ["a", "a/0"], ["b", "a", "a"], ["a/b", "a"], ["."]]
+)
+def test_bvlc_caffe_reads_the_layers_that_it_could_write_of_the_engines_hdf5(names, tmp_path):
+    if both.BVLC_ON_BOTH_SIDES:
+        pytest.skip("BVLC Caffe cannot write it")
+    args = {"prototxt": stacked(*names), "folder": str(tmp_path)}
+    with pytest.raises(both.ScenarioFailed, match="HDF5|Error saving"):
+        both.run("bvlc", "save_weights", args)
+    written = both.run("engine", "save_weights", args)
+    args["weights_file"] = str(tmp_path / "w.caffemodel.h5")
+    first = names[0]
+    if first.isalpha():
+        theirs = both.run("bvlc", "load_weights", dict(args, prototxt=stacked(first)))
+        equal(select(written, f"param {first}["), theirs)
+    report.record("files", "HDF5 of any names of layers: written by the engine alone")
 
 
 def test_weights_of_another_shape_are_refused_by_both(tmp_path):

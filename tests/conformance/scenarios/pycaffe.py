@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 
@@ -10,7 +11,7 @@ import numpy as np
 import caffe
 import caffe.io
 
-from .common import fill_params, write_text
+from .common import fill_params, make_net, write_text
 
 
 def _readable_pictures():
@@ -182,20 +183,79 @@ def drawn(args, arrays):
     return results
 
 
-def _place(name):
-    """`caffe`, or a part of it, by its dotted name."""
-    found = caffe
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
+def _names_of(thing):
+    """Its names; a message class's fields among them, which not every protobuf lists."""
+    fields = getattr(getattr(thing, "DESCRIPTOR", None), "fields", [])
+    return sorted({*dir(thing), *(field.name for field in fields)})
+
+
+def names(args, arrays):
+    """Every name of pycaffe's modules, of the classes that scripts take from them, and of what
+    nets and solvers hold: {place: names}."""
+    sys.modules["pydot"] = _recording_pydot()
+    sys.modules["pydotplus"] = None  # not to be found
+    found = {}
+    for place in args["modules"]:
+        module = importlib.import_module(place)
+        found[place] = _names_of(module)
+        for name, value in vars(module).items():
+            if isinstance(value, type) and not place.endswith("_pb2"):
+                found[f"{place}.{name}"] = _names_of(value)
+    write_text(args["prototxt"])
+    solver = caffe.get_solver(write_text(args["solver"], "solver.prototxt"))
+    held = {
+        "a solver": solver,
+        "its param": solver.param,
+        "a net": solver.net,
+        "a layer": solver.net.layers[1],
+        "a blob": next(iter(solver.net.blobs.values())),
+        "parameters": next(iter(solver.net.params.values())),
+        "a layer's name": solver.net._layer_names,
+    }
+    found.update((place, _names_of(value)) for place, value in held.items())
     return found
 
 
-def module_names(args, arrays):
-    """Which of the public names of BVLC's modules are there."""
-    return {
-        place: [name for name in names if hasattr(_place(place), name)]
-        for place, names in args["names"].items()
+def wrong_items(args, arrays):
+    """The kind of error, by name, that each change of a net's lists by something else raises; and
+    what cannot be replaced."""
+    net = make_net(args)
+    blobs = net.params[args["layer"]]
+    changes = {
+        "item": lambda item: blobs.__setitem__(0, item),
+        "slice": lambda item: blobs.__setitem__(slice(0, 1), [item]),
+        "append": lambda item: blobs.append(item),
+        "extend": lambda item: blobs.extend([item]),
+        "layers": lambda item: net.layers.__setitem__(0, item),
+        "names": lambda item: net._layer_names.append(item),
+        "blobs": lambda item: net._blobs.append(item),
+        **{name: lambda item, name=name: setattr(net, name, item) for name in args["attributes"]},
+        "layer's blobs": lambda item: setattr(net.layers[1], "blobs", item),
+        "layer's type": lambda item: setattr(net.layers[1], "type", item),
+        "data": lambda item: setattr(blobs[0], "data", item),
+        "shape": lambda item: setattr(blobs[0], "shape", item),
     }
+    found = {}
+    for what, change in changes.items():
+        for kind, item in (("array", np.zeros(3)), ("list", [1, 2]), ("number", 1.5)):
+            try:
+                change(item)
+                found[f"{what}, {kind}"] = "nothing"
+            except (TypeError, AttributeError, IndexError) as error:
+                kinds = (TypeError, AttributeError, IndexError)
+                found[f"{what}, {kind}"] = next(k for k in kinds if isinstance(error, k)).__name__
+    return found
+
+
+def borrowed(args, arrays):
+    """What caffe.io has of scikit-image: resize, with mode="constant", and img_as_float."""
+    found = {}
+    for name, picture in arrays.items():
+        found[f"{name} float"] = caffe.io.skimage.img_as_float(picture)
+        for order in args["orders"]:
+            size = tuple(args["size"])
+            found[f"{name} {order}"] = caffe.io.resize(picture, size, order=order, mode="constant")
+    return found
 
 
 def solver_ranks(args, arrays):

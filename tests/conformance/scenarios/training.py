@@ -203,7 +203,7 @@ def save_weights(args, arrays):
 def load_weights(args, arrays):
     """Read weights from args["weights_file"], by whichever call its format needs."""
     net = make_net(args)
-    if args["weights_file"].endswith(".h5") and args.get("load_hdf5"):
+    if args.get("load_hdf5"):
         net.load_hdf5(args["weights_file"])
     else:
         net.copy_from(args["weights_file"])

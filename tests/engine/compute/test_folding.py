@@ -323,7 +323,7 @@ def test_a_gpu_has_the_cpus_numbers_and_waits_for_nothing(make, lean):
             for _ in range(2):
                 net.clear_param_diffs()
                 waits.clear()
-                net._forward_unread(0, len(net.layers) - 1)
+                net._passes.forward(0, len(net.layers) - 1)
                 net._backward(len(net.layers) - 1, 0)
             assert not waits and left_out(net)
             diffs = [blob.diff.copy() for blobs in net.params.values() for blob in blobs]

@@ -137,10 +137,10 @@ def test_whoever_looks_at_a_blob_or_its_diff_in_between_changes_nothing(make):
     wanted = results(nets["plain"])
     for kind in ("folded", "folded and lean"):
         net = nets[kind]
-        net.after_forward(lambda i, net=net: [top.data for top in net._tops[i]])
+        net.after_forward(lambda i, net=net: [top.data for top in net._wiring.tops[i]])
         require_same(results(net), wanted)
     net = nets["folded"]
-    net.after_backward(lambda i: [bottom.diff for bottom in net._bottoms[i]])
+    net.after_backward(lambda i: [bottom.diff for bottom in net._wiring.bottoms[i]])
     require_same(results(net), wanted)
 
 

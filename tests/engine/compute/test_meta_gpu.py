@@ -80,7 +80,7 @@ def test_a_poolings_backward_makes_no_blob_for_its_shape(tmp_path, kind, index_b
     caffe.engine.set_lean(True)
     with meta_gpu(), Counts() as counts:
         net = make_solver(tmp_path, text).net
-        net._forward_unread(0, len(net.layers) - 1)
+        net._passes.forward(0, len(net.layers) - 1)
         net._backward(len(net.layers) - 1, 2)
         before = counts.live
         counts.clear()

@@ -10,7 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import caffe
 from caffe.compute import device
+from caffe.compute.folding import Fold, FoldedAxis
 from caffe.core.blob import Blob
+from caffe.core.memory import Content
+from caffe.core.under_fold import data_under, diff_under
+from caffe.engine import InputError
 from tests.helpers.emulated_gpu import copies, emulated_gpus, waits
 
 SIDES = st.sampled_from(["cpu", 0, 1])
@@ -33,6 +37,22 @@ class Array:
 
     def __init__(self, count):
         self.flat = np.zeros(count, np.float32)
+
+
+def require_content(memory):
+    """What `Content` says of each side is so."""
+    where, flat = memory.content, (memory._host, memory._device)
+    assert (memory.given is not None) == (where in (Content.GIVEN, Content.FOLDED_DIFF))
+    if where in (Content.GIVEN, Content.FOLDED_DIFF):
+        assert flat == (None, None)
+    if where in (Content.HOST, Content.BOTH):
+        assert memory._host is not None
+    if where in (Content.DEVICE, Content.BOTH):
+        assert memory._device is not None
+    if where is Content.BOTH:
+        np.testing.assert_array_equal(memory._host.numpy(), memory._device.cpu().numpy())
+    if where in (Content.BLANK, Content.RELEASED):
+        assert not any(side.cpu().numpy().any() for side in flat if side is not None)
 
 
 class TwoBlobs(RuleBasedStateMachine):
@@ -156,6 +176,12 @@ class TwoBlobs(RuleBasedStateMachine):
         self.model[part][i] = self.model[part][1 - i]
 
     @invariant()
+    def the_content_is_where_it_says(self):
+        for blob in getattr(self, "blobs", ()):
+            for memory in (blob._data, blob._diff):
+                require_content(memory)
+
+    @invariant()
     def shapes_hold(self):
         if hasattr(self, "blobs"):
             assert [blob.shape for blob in self.blobs] == self.shapes
@@ -251,3 +277,49 @@ def test_what_is_sent_is_on_the_device_without_a_wait(gpu):
     assert [copy.bytes for copy in copies] == [12]
     blob.data[...] = 2  # stale on the device now
     assert blob.read().cpu().tolist() == [2, 2, 2]
+
+
+def test_what_nobody_wrote_is_zero_on_either_side_and_stays_unwritten(gpu):
+    blob = Blob(3)
+    waits.clear()
+    assert not blob.read_diff().cpu().numpy().any() and not blob.peek_diff().any()
+    assert blob.diff_is_zero and [wait.bytes for wait in waits] == [12]  # this test's own
+    blob.write_diff().add_(1)
+    assert not blob.diff_is_zero and blob.diff.tolist() == [1, 1, 1]
+
+
+def test_what_was_given_back_is_zero_to_layers_and_an_error_to_users(gpu):
+    blob = Blob(3)
+    blob.write_diff().fill_(1)
+    blob.release_diff()
+    assert not blob.read_diff().cpu().numpy().any() and blob.diff_is_zero
+    for look in (blob.peek_diff, lambda: blob.diff):
+        with pytest.raises(InputError, match="given this blob's memory back"):
+            look()
+    blob.write_diff().fill_(2)
+    assert blob.diff.tolist() == [2, 2, 2]
+
+
+ONE_OF_THREE = Fold(FoldedAxis(3, 0, 2, 0), FoldedAxis(8, 0, 5, 2))
+"""Columns 1 and 2 equal column 0, columns 6 and 7 equal column 5."""
+
+
+@pytest.mark.parametrize("side", ["cpu", 0])
+def test_data_is_told_under_any_fold_and_a_folded_diff_as_a_whole_no_more(side):
+    with emulated_gpus(1):
+        go_to(side)
+        blob, whole = Blob(1, 1, 3, 8), torch.arange(24.0).view(1, 1, 3, 8)
+        whole[..., 1:3], whole[..., 6:] = whole[..., :1], whole[..., 5:6]
+        blob.give(whole.to(device.current()))
+        folded = data_under(blob, ONE_OF_THREE)
+        blob.give(folded, ONE_OF_THREE)
+        assert blob.fold == ONE_OF_THREE and data_under(blob, None).cpu().equal(whole)
+        assert blob._data.content is Content.GIVEN and blob.data.tolist() == whole.tolist()
+        assert blob._data.content is Content.HOST and blob.fold is None
+        blob.give_diff(whole.to(device.current()))
+        sums = diff_under(blob, ONE_OF_THREE)
+        assert sums[0, 0, 0].cpu().tolist() == [0, 3, 4, 15]
+        blob.give_diff(sums, ONE_OF_THREE)
+        with pytest.raises(InputError, match="folds this blob's diff"):
+            blob.diff  # noqa: B018
+        assert diff_under(blob, ONE_OF_THREE) is sums

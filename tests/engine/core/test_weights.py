@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import caffe
 from caffe.engine import InputError
 from caffe.proto import caffe_pb2
-from tests.helpers.net_texts import data, fill, ip, params
+from tests.helpers.net_texts import data, fill, ip, layer, params
 
 TWO = 'name: "two" ' + data(2, 3) + ip("a", "data", 4) + ip("b", "a", 5)
 
@@ -35,13 +37,22 @@ def test_what_is_saved_is_loaded_to_the_bit(make, saved):
     assert same(net, other)
 
 
-def test_load_hdf5_reads_what_save_hdf5_wrote(make):
+@pytest.mark.parametrize("name", ["w.h5", "weights.hdf5", "w", "w.caffemodel", "w.weights"])
+def test_hdf5_is_written_and_read_under_any_name(make, name):
+    net, other, third = make(TWO), make(TWO), make(TWO)
+    net.save_hdf5(name)
+    other.load_hdf5(name)
+    third.copy_from(name)
+    assert same(net, other) and same(net, third) and same(net, make(TWO, weights=name))
+
+
+def test_a_caffemodel_is_read_under_any_name(make):
     net, other = make(TWO), make(TWO)
-    net.save_hdf5("w.h5")
-    other.load_hdf5("w.h5")
+    net.save("w.caffemodel.h5")
+    other.copy_from("w.caffemodel.h5")
     assert same(net, other)
-    with pytest.raises(InputError, match="ends in .h5"):
-        other.load_hdf5("w.caffemodel")
+    with pytest.raises(InputError, match="w.caffemodel.h5: it is a caffemodel, not an HDF5"):
+        other.load_hdf5("w.caffemodel.h5")
 
 
 def test_layers_are_copied_by_name_and_others_left_alone(make, saved):
@@ -174,3 +185,109 @@ def test_save_that_fails_leaves_the_earlier_file(make, monkeypatch):
     with pytest.raises(caffe.engine.Error, match="w.caffemodel: No space left on device"):
         net.save("w.caffemodel")
     assert Path("w.caffemodel").read_bytes() == before
+
+
+def stacked(names):
+    """A net of InnerProducts of these names, one on another, each of other shapes."""
+    text, bottom = data(2, 3), "data"
+    for i, name in enumerate(names):
+        text += ip(name, bottom, 4 + i, top=f"t{i}")
+        bottom = f"t{i}"
+    return text.replace('name: ""', "")
+
+
+def blobs(net):
+    return [blob for layer in net.layers for blob in layer.blobs]
+
+
+def number(net):
+    for i, blob in enumerate(blobs(net)):
+        blob.data[...] = np.arange(blob.count).reshape(blob.shape) + 1000 * i
+
+
+def goes_round(make, text, path="w"):
+    net, other = make(text), make(text)
+    number(net)
+    net.save_hdf5(path, diffs=True)
+    other.copy_from(path)
+    return all(np.array_equal(x.data, y.data) for x, y in zip(blobs(net), blobs(other)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["conv1", "conv1/bn", "conv1/scale"],
+        ["conv1/bn", "conv1", "conv1/bn/a/b"],
+        ["a/b"],
+        ["a", "a/0"],
+        ["a/1", "a"],
+        ["a", "a/7", "a/0/0", "a/0/0/0"],
+        ["a", "a"],
+        ["a", "b", "a", "b", "a"],
+        [""],
+        ["", "", ""],
+        ["", "a", "/", "//", "a/"],
+        [".", "..", "a/./b", "a/../b"],
+        ["/a", "a//b", "a"],
+        ["data", "diff", "apart", "name", "0", "1"],
+        ["größe", "层", "a b", "a\\tb"],
+    ],
+)
+def test_layers_of_any_names_go_through_hdf5(make, names):
+    assert goes_round(make, stacked(names))
+
+
+@given(st.lists(st.text("ab01/.", max_size=5), min_size=1, max_size=6))
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_layers_of_all_names_go_through_hdf5(make, names):
+    assert goes_round(make, stacked(names))
+
+
+def test_a_layer_without_parameters_does_not_take_anothers(make):
+    relu = 'layer { name: "a" type: "ReLU" bottom: "data" top: "r" }'
+    assert goes_round(make, data(2, 3) + relu + ip("a", "r", 4, top="x") + ip("a", "x", 5, top="y"))
+
+
+def test_hdf5_of_more_layers_of_a_name_leaves_the_others_alone(make):
+    net, one = make(stacked(["a", "a"])), make(stacked(["a"]))
+    number(net)
+    net.save_hdf5("w")
+    one.copy_from("w")
+    np.testing.assert_array_equal(one.layers[1].blobs[0].data, net.layers[1].blobs[0].data)
+
+
+def test_nested_layers_lie_where_bvlc_caffe_puts_them(make):
+    make(stacked(["conv1", "conv1/bn"])).save_hdf5("w")
+    with h5py.File("w") as file:
+        assert sorted(file["data/conv1"]) == ["0", "1", "bn"]
+        assert file["data/conv1/bn/0"].shape == (5, 4) and "apart" not in file
+
+
+@pytest.mark.parametrize("names", [["a", "a/b", ""], ["a", "a"], ["a", "a/0"]])
+def test_training_with_hdf5_snapshots_goes_on_whatever_the_layers_names(make_solver, names):
+    text = stacked(names) + data(2, name="label")
+    text += layer("loss", "SoftmaxWithLoss", [f"t{len(names) - 1}", "label"])
+    settings = (
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" momentum: 0.9 max_iter: 2 '
+        'snapshot_prefix: "s" snapshot_format: HDF5'
+    )
+    first, second = make_solver(text, settings), make_solver(text, settings, seed=1)
+    first.solve()
+    second.restore("s_iter_2.solverstate.h5")
+    assert all(np.array_equal(x.data, y.data) for x, y in zip(blobs(first.net), blobs(second.net)))
+
+
+def test_a_snapshot_is_restored_under_any_name(make_solver, tmp_path):
+    text = TWO + data(2, name="label") + layer("loss", "SoftmaxWithLoss", ["b", "label"])
+    settings = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s"'
+    for form in ("HDF5", "BINARYPROTO"):
+        solver = make_solver(text, f"{settings} snapshot_format: {form}")
+        solver.step(2)
+        os.rename(solver.snapshot(), "some.state")
+        other = make_solver(text, settings, seed=1)
+        other.restore("some.state")
+        assert other.iter == 2 and same(solver.net, other.net)

@@ -154,7 +154,7 @@ def test_a_missing_database_is_reported(make):
 
 def test_a_file_where_the_database_should_be_is_reported(make, tmp_path):
     (tmp_path / "db").write_text("")
-    refused(make, "cannot read db", "no folder")
+    refused(make, "cannot read db", "it is empty, not the folder of a database")
 
 
 def test_a_folder_that_is_no_lmdb_is_reported(make, tmp_path):

@@ -262,7 +262,7 @@ def test_a_truncated_picture_is_named(pictures, refused, tmp_path):
 def test_a_file_that_is_no_picture_is_named(pictures, refused, tmp_path):
     pictures()
     (tmp_path / "0.png").write_text("no picture")
-    refused(text(), "0.png", "no picture in a format")
+    refused(text(), "0.png", "it is a text that begins 'no picture', not a picture")
 
 
 def test_pictures_of_two_sizes_in_one_batch_are_refused(pictures, refused):

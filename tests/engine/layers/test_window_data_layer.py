@@ -287,7 +287,7 @@ def test_a_broken_picture_is_named(windows, refused, tmp_path, cache):
     windows([INSIDE])
     (tmp_path / "0.png").write_text("no picture")
     more = f"batch_size: 1 fg_fraction: 1 cache_images: {cache}"
-    refused(text(more), "0.png", "no picture in a format", forward=1)
+    refused(text(more), "0.png", "it is a text that begins 'no picture', not a picture", forward=1)
 
 
 @pytest.mark.parametrize("cache", ["false", "true"])

@@ -74,9 +74,13 @@ def test_a_file_cut_in_half_is_refused(model):
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path, model):
-    refused(hdf5.read_solverstate_hdf5, model, "has no group 'history'; is it a solverstate?")
+    refused(hdf5.read_solverstate_hdf5, model, "it holds weights, not a solverstate")
     (tmp_path / "x.h5").write_bytes(b"text")
-    refused(hdf5.read_weights_hdf5, tmp_path / "x.h5", "is not an HDF5 caffemodel")
+    refused(
+        hdf5.read_weights_hdf5,
+        tmp_path / "x.h5",
+        "it is a text that begins 'text', not an HDF5 caffemodel",
+    )
     refused(hdf5.read_weights_hdf5, tmp_path / "none.h5", "No such file")
 
 

@@ -94,7 +94,8 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\x0a\x01n\xa2\x06\x00\x00", "is a binary file, not a prototxt"),
+        (b"\x0a\x01n\xa2\x06\x00\x00", "it is a caffemodel, not a prototxt"),
+        (b"\x0a\0", "is a binary file, not a prototxt"),
         (b'name: "a"\nname: "\xff\xfe"', ":2: is not UTF-8 text"),
     ],
 )

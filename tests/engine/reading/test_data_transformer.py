@@ -193,7 +193,7 @@ def test_missing_axes_are_the_last_ones(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\xff\xff\xff", "binaryproto, or it is damaged"),
+        (b"\xff\xff\xff", "binaryproto., or it is damaged"),
         (b"", "empty"),
         (blob_proto((1, 2, 3, 4), np.ones(23)), r"shape \(1, 2, 3, 4\) with 23 "),
         (blob_proto((1, -2, -3, 4), np.ones(24)), r"shape \(1, -2, -3, 4\)"),

@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch, name):
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
-    (tmp_path / "x.png").write_text("no picture")
+    (tmp_path / "x.png").write_bytes(b"\0no picture")
     with pytest.raises(InputError, match=r"x\.png: it is no picture in a format that Pillow reads"):
         images.read(tmp_path / "x.png", images.GRAY)
 

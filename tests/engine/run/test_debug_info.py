@@ -83,7 +83,7 @@ def test_switched_off_nothing_is_logged_any_more_and_on_again_once(net, lines):
 def test_never_switched_on_it_costs_nothing(net, lines):
     set_debug_info(net, False)
     log_parameters(net)
-    assert lines == [] and not any(net._callbacks.values())
+    assert lines == [] and not any(net._passes.callbacks.values())
 
 
 def test_an_empty_blob_has_no_mean(make, lines):

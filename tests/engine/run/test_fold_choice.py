@@ -68,8 +68,8 @@ def passes(net, count, backward=True):
     """Whether each of the next passes folds."""
     seen = []
     for _ in range(count):
-        net._forward_unread(0, len(net.layers) - 1)
-        seen.append(net.layer_dict["c1"]._made[0] is not None)
+        net._passes.forward(0, len(net.layers) - 1)
+        seen.append(net.layer_dict["c1"]._made_under[0] is not None)
         if backward:
             net._backward(len(net.layers) - 1, 0)
     return seen
@@ -113,7 +113,7 @@ def test_the_results_are_those_of_a_net_that_folds(measured):
     net, _ = measured(2.0, 1.0)
     losses = []
     for _ in range(8):
-        losses.append(float(net._forward_unread(0, len(net.layers) - 1)))
+        losses.append(float(net._passes.forward(0, len(net.layers) - 1)))
         net._backward(len(net.layers) - 1, 0)
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 

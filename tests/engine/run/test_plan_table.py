@@ -24,7 +24,7 @@ def held(net) -> int:
     diffs = [blob._diff for blobs in net.params.values() for blob in blobs]
     memories.update((id(memory), memory) for memory in diffs)
     tensors = [
-        memory._host if memory._given is None else memory._given
+        memory._host if memory.given is None else memory.given
         for memory in memories.values()
         if not memory.blank
     ]
@@ -75,8 +75,8 @@ def test_the_bytes_are_those_that_a_forward_pass_takes(make, phase, lean):
 def test_a_folded_top_is_shown_in_the_shape_that_it_is_stored_in(make):
     net = made(make, FOLDED, caffe.TEST)
     rows = {row.layer: row for row in caffe.engine.plan(net).rows}
-    net._forward_unread(0, list(net.layer_dict).index("conv2"))
-    tensor, fold = net.blobs["conv2"].inner()
+    net._passes.forward(0, list(net.layer_dict).index("conv2"))
+    tensor, fold = net.blobs["conv2"].stored()
     assert fold is not None
     assert rows["conv2"].folds == " × ".join(map(str, tensor.shape))
     assert not rows["ip"].folds

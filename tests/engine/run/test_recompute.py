@@ -91,7 +91,7 @@ def test_what_was_folded_is_made_again_folded_where_its_source_was_read_as_a_who
         fill(net)
         feed(net, 0)
         net.forward()
-        assert net.layer_dict["c2"]._made[0] is not None
+        assert net.layer_dict["c2"]._made_under[0] is not None
         net.blobs["c1"].data  # noqa: B018
         net.backward()
         found.append([blob.diff.copy() for blobs in net.params.values() for blob in blobs])

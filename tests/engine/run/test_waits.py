@@ -94,7 +94,7 @@ def test_numbers_that_a_script_writes_go_up_without_a_wait_and_are_those_of_the_
         for each in (expected, net):
             each.blobs["data"].data[...] = number
         waits.clear()
-        net._forward_unread(0, 1)
+        net._passes.forward(0, 1)
         assert waits == []
         caffe.set_mode_cpu()
         expected.forward()

@@ -199,7 +199,7 @@ def test_scripts_write_to_the_log_and_choose_its_level(capfd):
 
 def test_a_timer_counts_from_start_to_stop(monkeypatch):
     clock = iter([10.0, 10.25])
-    monkeypatch.setattr("caffe.pycaffe.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("caffe.compute.timer.time.perf_counter", lambda: next(clock))
     timer = caffe.Timer()
     assert timer.ms == 0
     timer.start()

@@ -86,7 +86,7 @@ def test_without_debug_info_no_callback_is_added(make_solver):
     solver = make_solver(CLASSIFIER, BASE + "test_iter: 2 test_interval: 1 display: 1")
     solver.step(1)
     for net in [solver.net, *solver.test_nets]:
-        assert not any(net._callbacks.values())
+        assert not any(net._passes.callbacks.values())
 
 
 def test_an_update_by_hand_counts_as_an_iteration(make_solver):

@@ -13,9 +13,11 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from segmentation.files import find, read_label, read_rgb, read_split
+from segmentation.files import find
 from segmentation.layer import COMMON, SegmentationLayer, Source
+from segmentation.lists import read_split
 from segmentation.params import REQUIRED, folder
+from segmentation.pictures import read_label, read_rgb
 
 from tests.helpers.data_sets import (
     LABELS,

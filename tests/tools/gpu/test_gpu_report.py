@@ -27,8 +27,8 @@ def error_of(argv, capsys):
     ("argv", "words"),
     [
         (["--stages", "check,chekc"], "--stages chekc: not one of check, conformance"),
-        (["--stages", ","], "--stages: names nothing"),
-        (["--minutes", "0"], "--minutes 0: from 0.2 to 1440"),
+        (["--stages", ","], "--stages: names none"),
+        (["--minutes", "0"], "--minutes 0: must be from 0.2 to 1440"),
         (["--shrink", "0"], "--shrink 0: must be 1 or more"),
         (["--cpu", "--data", "nowhere"], "--data nowhere: no such folder; --pack .gpu-pack makes"),
     ],
