@@ -231,7 +231,7 @@ def test_wrong_calls_are_one_line_and_exit_2(folder, tmp_path, capsys):
         ((folder, "--out", folder), "img_0.png: is an input"),
         ((folder, *out, "--panel", folder), "img_0.png: is an input"),
         ((folder, *out, "--panel", tmp_path / "o"), "img_0.png: would be written for"),
-        ((folder, "--out", other), "cannot be made a folder"),
+        ((folder, "--out", other), "is a file; name a folder"),
     ):
         assert run(*argv) == 2, argv
         (line,) = said(capsys)

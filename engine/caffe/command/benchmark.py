@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..log import log, shown
 from ..net import Net
 from .devices import WHERE, gpus, use_first
+from .files import check_files
 
 FLAGS = ("model", "iterations", "gpu", "phase", "level", "stage")
 
@@ -21,6 +22,7 @@ def _measured(run, *args) -> float:
 
 def main(flags) -> None:
     model = flags.need("model", "the net to measure")
+    check_files(flags, "model")
     use_first(gpus(flags.gpu))
     phase = TEST if flags.phase == "TEST" else TRAIN
     net = Net(model, phase, level=flags.level, stages=flags.stages)

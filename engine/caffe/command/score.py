@@ -8,6 +8,7 @@ from ..net import Net
 from ..settings import set_lean
 from ..training.output_means import OutputMeans
 from .devices import WHERE, gpus, use_first
+from .files import check_files, names_of
 
 FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
 
@@ -15,11 +16,12 @@ FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
 def main(flags) -> None:
     model = flags.need("model", "the net to score")
     weights = flags.need("weights", "the caffemodel to score")
+    check_files(flags, "model", "weights")
     use_first(gpus(flags.gpu))
     set_lean(True)
     net = Net(model, TEST, level=flags.level, stages=flags.stages)
-    for name in weights.split(","):
-        net.copy_from(name.strip())
+    for name in names_of(weights):
+        net.copy_from(name)
     log(f"Running for {flags.iterations} iterations.", where=WHERE)
     outputs = OutputMeans(net)
     loss = 0.0

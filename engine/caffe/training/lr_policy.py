@@ -78,3 +78,9 @@ def learning_rate(param, iteration: int, current_step: int = 0) -> float:
         return base * _power(max(0.0, 1 - iteration / param.max_iter), power)
     exponent = -gamma * (iteration - param.stepsize)
     return base / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+
+
+def rate_at(param, iteration: int) -> float:
+    """The rate that a SolverParameter has at an iteration. InputError where its policy is wrong."""
+    check(param)
+    return learning_rate(param, iteration, multistep_index(param, iteration, 0))

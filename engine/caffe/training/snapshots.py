@@ -38,10 +38,10 @@ def position_path(state_path: str) -> str:
 def check_place(prefix: str) -> None:
     """Raise InputError where no snapshot could be written: before the training, not in it."""
     folder = os.path.dirname(not_utf8.path(prefix)) or "."
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InputError(
-            f"snapshot_prefix '{prefix}': no file can be written there; make the folder {folder}"
-        )
+    if not os.path.isdir(folder):
+        raise InputError(f"snapshot_prefix '{prefix}': there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"snapshot_prefix '{prefix}': the folder {folder} cannot be written to")
 
 
 def save(solver) -> str:
