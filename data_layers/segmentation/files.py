@@ -192,7 +192,7 @@ def read_picture(path, formats, max_pixels, decode):
         if os.path.getsize(path) == 0:
             raise DataError(f"{path}: the file is empty; fetch it again") from None
         kinds = "/".join(f for f in formats if f != "MPO")
-        wrong = wrong_kind(path, f"a {kinds} picture")
+        wrong = wrong_kind(path, f"a {kinds} picture", *formats)
         raise DataError(
             f"{path}: {wrong or f'not a {kinds} picture, or damaged at its head'}"
         ) from None
