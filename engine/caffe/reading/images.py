@@ -181,7 +181,7 @@ def read(path, channels: str) -> np.ndarray:
 
 def _not_a_picture(file) -> str:
     file.seek(0)
-    known = kinds.misfit(file.read(), "a picture", kinds.PICTURE)
+    known = kinds.misfit(file.read(), "a picture", *kinds.PICTURES)
     return known or "it is no picture in a format that Pillow reads"
 
 

@@ -70,6 +70,6 @@ def read(filename) -> np.ndarray:
     except FileNotFoundError:
         raise FileError(f"{name}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        known = kinds.file_misfit(name, "a picture", kinds.PICTURE)
+        known = kinds.file_misfit(name, "a picture", *kinds.PICTURES)
         text = known or f"is no picture that can be read: {' '.join(str(error).split())}"
         raise FileError(f"{name}: {text}") from None
