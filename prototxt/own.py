@@ -13,6 +13,7 @@ from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
 from prototxt.parts import POOLS, STAGES
+from prototxt.paths import absent, why_unreadable
 from prototxt.tasks import (
     TASKS,
     VOC_MEAN,
@@ -88,9 +89,10 @@ def read_toml(path):
         ) from None
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            content = file.read()
+        return tomllib.loads(content.decode())
     except OSError as err:
-        raise InputError(f"{path}: {err.strerror}") from None
+        raise InputError(f"{path}: {why_unreadable(path, err)}") from None
     except ValueError as err:
         wrong = wrong_kind(path, "TOML", "text")
         if wrong:
@@ -185,7 +187,7 @@ def _count(table, folder, split):
     if table.get("val_images") is not None:
         return table.at_least("val_images", 1)
     if not os.path.isdir(folder):
-        table.fail("root", f"{folder}: no such folder")
+        table.fail("root", f"{folder}: {absent(folder, 'folder')}")
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:

@@ -13,6 +13,13 @@ from google.protobuf import text_format
 
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
+from prototxt.paths import why_unreadable
+
+# Fields that stand at the top of the one and nowhere in the other.
+_SOLVER = re.compile(r"(?m)^\s*(?:base_lr|lr_policy|max_iter|train_net|net|snapshot_prefix)\s*:")
+_NET = re.compile(r"(?m)^\s*(?:layers?\s*[:{<]|input\s*:)")
+
+_KINDS = {"SolverParameter": "solver", "NetParameter": "net"}
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -20,20 +27,30 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:  # a comment in GBK, say
             content = file.read()
+        if "\0" in content:
+            wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
+            raise InputError(f"{path}: {wrong}")
         return text_format.Parse(content, message)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
-        raise InputError(f"{path}: {wrong}") from None
+        raise InputError(f"{path}: {why_unreadable(path, error)}") from None
     except text_format.ParseError as error:
         wrong = wrong_kind(path, "a prototxt", "text", "net prototxt", "solver prototxt")
         if wrong:
             raise InputError(f"{path}: {wrong}") from None
+        found, wanted = kind(content), _KINDS.get(message.DESCRIPTOR.name)
+        if wanted and found and found != wanted:
+            raise InputError(f"{path}: is a {found}'s prototxt; a {wanted}'s is expected") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
         raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+
+
+def kind(content: str) -> str:
+    """`solver` or `net`: what a prototxt describes, also where it has mistakes; else empty."""
+    if _SOLVER.search(content):
+        return "solver"
+    return "net" if _NET.search(content) else ""
 
 
 def _suggestion(reason, message):
@@ -42,7 +59,8 @@ def _suggestion(reason, message):
     if not found:
         return ""
     kind = message.DESCRIPTOR.file.message_types_by_name.get(found.group(1))
-    near = difflib.get_close_matches(found.group(2), kind.fields_by_name, 1) if kind else []
+    names = kind.fields_by_name if kind else ()
+    near = difflib.get_close_matches(found.group(2).lower(), names, 1, cutoff=0.8)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -31,7 +31,9 @@ def choose(args):
     engine = getattr(caffe, "engine", None)
     if engine is None:
         given = "--deterministic" if args.precision is None else "--precision"
-        raise UserError(f"{given}: only this toolkit's engine can; leave it out under BVLC Caffe")
+        raise UserError(
+            f"{given}: works with this toolkit's engine only; leave it out under BVLC Caffe"
+        )
     if args.precision is not None:
         engine.set_precision(args.precision)
     engine.set_deterministic(args.deterministic)

@@ -20,13 +20,6 @@ def snapshots(prefix):
     return sorted(found, reverse=True)
 
 
-def restore(solver, path):
-    """Restore `solver` from the solverstate `path`; UserError where it is not there."""
-    if not os.path.isfile(path):
-        raise UserError(f"--resume {path}: no such file")
-    solver.restore(path)
-
-
 def restore_newest(solver, prefix):
     """Restore from the newest snapshot that can be read; return its path, None if there is none.
 

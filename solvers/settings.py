@@ -14,6 +14,7 @@ from caffe.proto import caffe_pb2
 from tools.common import nets
 from tools.common.cli import UserError
 from tools.common.files import write_atomic
+from tools.common.inputs import check_input
 
 
 def read_solver(path, changes=()):
@@ -48,7 +49,7 @@ def _change(param, field, value):
         raise UserError(f"--set {field}={value}: a solver has no field '{field}'{hint}")
     descriptor = known[field]
     if descriptor.message_type is not None:
-        raise UserError(f"--set {field}: is a message; change it in the solver's file")
+        raise UserError(f"--set {field}: has fields of its own; change it in the solver's file")
     quoted = descriptor.cpp_type == descriptor.CPPTYPE_STRING
     values = [value]
     if hasattr(getattr(param, field), "append"):  # a repeated field
@@ -73,13 +74,14 @@ def require_files(param, where, protos):
     """
     given = [field for field in ("train_net", "net") if param.HasField(field)]
     if len(given) != 1:
-        named = "both train_net and net" if given else "no training net"
-        raise UserError(f"{where}: names {named}; give the net in train_net")
+        wrong = (
+            "has both train_net and net; keep one"
+            if given
+            else "has no train_net, the training net"
+        )
+        raise UserError(f"{where}: {wrong}")
     for path in [getattr(param, given[0]), *param.test_net]:
-        if not os.path.isfile(path):
-            raise UserError(
-                f"{where}: its net {path} does not exist; paths are relative to the working folder"
-            )
+        check_input(path, "net", f"{where}: its net")
         protos[path]  # a typo gets its line here: BVLC Caffe would abort
     nets.check_data(protos[train_net(param)], train_net(param), caffe.TRAIN)
 

@@ -13,20 +13,16 @@ on. A second Ctrl-C stops at once.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
-import signal
 import sys
 
-import numpy as np
-
 import caffe
-from solvers import computing, resume, settings
+from solvers import computing, divergence, rates, resume, settings
+from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
+from tools.common.arguments import Parser
 from tools.common.cli import (
-    Failure,
     Progress,
     UserError,
     add_device_arguments,
@@ -34,40 +30,13 @@ from tools.common.cli import (
     run,
     select_device,
 )
-from tools.common.nets import Prototxts, check_weights, lean, zero_layers
-
-
-class SignalRequests:
-    """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
-
-    def __init__(self):
-        self.stop = 0
-        self.snapshot = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_snapshot)
-
-    def _on_stop(self, number, frame):
-        self.stop = number
-        signal.signal(number, signal.SIG_DFL)
-        # Not print: a handler may interrupt one.
-        line = b"\nstopping after this iteration, with a snapshot; once more stops at once\n"
-        with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), line)
-
-    def _on_snapshot(self, number, frame):
-        self.snapshot = True
-
-    def action(self):
-        """For the solver's action function: "stop", "snapshot" or None."""
-        if self.stop:
-            return "stop"
-        wanted, self.snapshot = self.snapshot, False
-        return "snapshot" if wanted else None
+from tools.common.files import check_target
+from tools.common.inputs import NAMES, check_input, kind_of
+from tools.common.nets import Prototxts, find_task, lean, zero_layers
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__.split("\n\n")[0],
         usage="solve.py --solver SOLVER (--weights W | --resume STATE|auto) [options]",
     )
@@ -79,7 +48,13 @@ def parse(argv):
         help="resume from a solverstate; auto: from the newest with the solver's snapshot_prefix "
         "(if there is none yet and --weights is given: start from these)",
     )
-    parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N")
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="train to iteration N (sets max_iter: with lr_policy poly, the rate's curve then ends "
+        "there, and a finished training that is prolonged goes on at a higher rate)",
+    )
     parser.add_argument(
         "--score-every",
         type=int,
@@ -105,11 +80,11 @@ def parse(argv):
     if args.weights is None and args.resume is None:
         parser.error("one of --weights and --resume is needed")
     if args.weights is not None and args.resume not in (None, "auto"):
-        parser.error("--weights goes with --resume auto only: a solverstate names its weights")
+        parser.error("give --weights or --resume STATE: a solverstate names its weights")
     for name in ("iterations", "score_every"):
         value = getattr(args, name)
         if value is not None and value < (1 if name == "iterations" else 0):
-            parser.error(f"--{name.replace('_', '-')} {value}: is not above 0")
+            parser.error(f"--{name.replace('_', '-')} {value}: must be above 0")
     return args
 
 
@@ -118,20 +93,30 @@ def log_to(path):
 
     `sys.stderr` stays what it was, for progress and errors.
     """
+    kind = kind_of(path) if os.path.isfile(path) else ""
+    if kind in ("solver", "net", "weights", "state"):
+        raise UserError(f"--log {path}: is {NAMES[kind]}, not a log; name another file")
+    check_target(path)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
-        raise UserError(f"--log {path}: {error.strerror}") from None
+        raise UserError(f"--log {path}: cannot be written ({error.strerror})") from None
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(file, 2)
     os.close(file)
 
 
 def checked_solver(args, protos):
-    """The settings in force: read, changed and checked, before anything is built.
+    """(The settings in force, the file's max_iter): read, changed and checked, before anything is
+    built.
 
     protos: Prototxts, which has the solver's nets afterwards.
     """
+    check_input(args.solver, "solver", "--solver")
+    if args.weights is not None:
+        check_input(args.weights, "weights", "--weights")
+    if args.resume not in (None, "auto"):
+        check_input(args.resume, "state", "--resume")
     if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
         raise UserError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
@@ -140,21 +125,22 @@ def checked_solver(args, protos):
     changes = list(args.set)
     if args.iterations is not None:
         changes.append(f"max_iter={args.iterations}")
-    param = settings.read_solver(args.solver, changes)
+    param = settings.read_solver(args.solver)
+    planned = param.max_iter
+    settings.change(param, args.solver, changes)
     settings.require_files(param, args.solver, protos)
     if not param.snapshot_prefix:
-        raise UserError(f"{args.solver}: snapshot_prefix is not set: no place for snapshots")
+        raise UserError(f"{args.solver}: has no snapshot_prefix, which says where snapshots go")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
-    if args.weights is not None:
-        check_weights(args.weights)
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
-            f"{earlier[0][1]} is of an earlier run, whose snapshots would be overwritten; resume "
-            "from it with --resume auto, move it away, or --set snapshot_prefix=…"
+            f"{earlier[0][1]} is of an earlier run, which this one would overwrite; resume from it "
+            "with --resume auto, move it away, or choose another place with --set "
+            "snapshot_prefix=…"
         )
-    return param
+    return param, planned
 
 
 def check_alive(net, proto, where):
@@ -169,8 +155,8 @@ def check_alive(net, proto, where):
     dead += [name for name in dead_layers(proto, zero) if name not in dead]
     if dead:
         raise UserError(
-            f"{where}: {', '.join(dead)} would start at zero and could not learn; are the weights "
-            "another net's? surgery/make_init.py makes starting weights"
+            f"{where}: {', '.join(dead)} would start at zero and could not learn; do the weights "
+            "belong to another net? surgery/make_init.py makes starting weights"
         )
 
 
@@ -187,38 +173,10 @@ def start(solver, args, param, proto):
                 "start with --weights"
             )
     elif args.resume is not None:
-        resume.restore(solver, args.resume)
+        solver.restore(args.resume)
         return
     solver.net.copy_from(args.weights)
     check_alive(solver.net, proto, args.weights)
-
-
-def watch(solver, bar):
-    """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
-    by it. (A solver's own callbacks would have all gradients kept.)"""
-
-    def see(iteration, losses):
-        bar.update(iteration - bar.count, bar.note)
-        for name, value in losses.items():
-            bar.note = f"{name} {float(value.sum()):.4g}"
-            if not np.all(np.isfinite(value)):
-                raise Failure(
-                    f"iteration {iteration}: {name} is not finite; lower base_lr (or look for "
-                    "labels that are no class), and resume with --resume FILE.solverstate "
-                    "from before the loss grew (auto takes the newest, which may be of after)"
-                )
-
-    if hasattr(solver, "watch_losses"):
-        solver.watch_losses(see)
-        return
-    net = solver.net
-    names = [name for name in net.outputs if net.blob_loss_weights[name]]
-
-    def after_layer(layer):
-        if layer == len(net.layers) - 1:
-            see(solver.iter, {name: net.blobs[name].data for name in names})
-
-    net.after_forward(after_layer)
 
 
 def train(solver, args, param, protos, requests):
@@ -228,6 +186,7 @@ def train(solver, args, param, protos, requests):
         solver.set_action_function(requests.action)
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
+    warned = False
     while solver.iter < param.max_iter and not requests.stop:
         until = param.max_iter
         if args.score_every:
@@ -240,8 +199,18 @@ def train(solver, args, param, protos, requests):
             requests.snapshot = False
             solver.snapshot()
         if args.score_every and solver.iter % args.score_every == 0 and not requests.stop:
-            score.seg_tests(solver, False, ids)
+            hist = score.seg_tests(solver, False, ids)
+            if not warned:
+                score.warn_of(hist, _class_names(param.test_net[0], len(hist)))
+            warned = True
     return solver.iter >= param.max_iter
+
+
+def _class_names(net, count):
+    """The names of a test net's classes, numbers where they are not known."""
+    task = find_task(None, net)
+    known = task is not None and len(task.classes) == count
+    return task.classes if known else [str(number) for number in range(count)]
 
 
 def after_snapshot(solver, param, begun, error):
@@ -252,18 +221,28 @@ def after_snapshot(solver, param, begun, error):
     """
     if getattr(error, "exit_code", None) != UserError.exit_code or solver.iter == begun:
         return error
+    said = error_line(error)
     if not param.snapshot or solver.iter % param.snapshot:
-        solver.snapshot()
+        try:
+            solver.snapshot()
+        except Exception as failed:  # losses from before may arrive only now, and not be finite
+            return UserError(f"{said}; and no snapshot was written: {error_line(failed)}")
     return UserError(
-        f"{error_line(error)}; then resume with --resume auto (iteration {solver.iter} is in a "
-        "snapshot)"
+        f"{said}; then resume with --resume auto (iteration {solver.iter} is in a snapshot)"
     )
+
+
+def _same_options(args):
+    """What a resumed run needs besides, to go on as this one."""
+    given = [word for word, value in (("--iterations", args.iterations), ("--set", args.set))
+             if value]  # fmt: skip
+    return f" and the same {' and '.join(given)}" if given else ""
 
 
 def main(argv):
     args = parse(argv)
     protos = Prototxts()
-    param = checked_solver(args, protos)
+    param, planned = checked_solver(args, protos)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -272,19 +251,27 @@ def main(argv):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
+    before = rates.in_force(folder) if args.resume is not None else None
     lean()
     solver = caffe.get_solver(settings.write_effective(param, folder))
     net = settings.train_net(param)
     score.check_classes(protos[net], net, solver.net, "score")
     start(solver, args, param, protos[net])
     if solver.iter >= param.max_iter:
-        print(f"iteration {solver.iter} of {param.max_iter} is reached already", file=sys.stderr)
+        print(
+            f"iteration {solver.iter} of {param.max_iter} is reached already; --iterations N "
+            "trains on to iteration N",
+            file=sys.stderr,
+        )
         return 0
+    note = rates.note(args.solver, planned, before, param, solver.iter)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
     requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
-        watch(solver, bar)
+        divergence.watch(solver, param, bar)
         begun = solver.iter
         try:
             done = train(solver, args, param, protos, requests)
@@ -298,8 +285,8 @@ def main(argv):
     if done:
         return 0
     print(
-        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; "
-        "resume with --resume auto",
+        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; resume with "
+        f"--resume auto{_same_options(args)}",
         file=sys.stderr,
     )
     return 128 + requests.stop

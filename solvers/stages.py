@@ -17,7 +17,7 @@ from solvers import resume, settings
 from tools.common.cli import UserError
 from tools.common.files import make_folder, write_atomic
 
-Stage = namedtuple("Stage", "task net files solver param sources")
+Stage = namedtuple("Stage", "task net files solver param sources planned", defaults=[None])
 Stage.__doc__ = """One net to train.
 
 task, net  names
@@ -25,6 +25,7 @@ files      {path: text} of its prototxts where they are not the committed ones
 solver     the path of its solver.prototxt
 param      the SolverParameter in it, with what the command line changes
 sources    [(suffix, Stage)] that it goes on from; empty: pretrained VGG weights
+planned    the iterations that its solver names
 """
 
 MAY_CHANGE = ("max_iter", "display", "average_loss", "snapshot", "snapshot_prefix", "test_iter",
@@ -103,12 +104,13 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
     if files:
         solver = next(path for path in files if path.endswith("solver.prototxt"))
         param = text_format.Parse(files[solver], caffe_pb2.SolverParameter())
-        param = settings.change(param, solver, changes)
     elif os.path.isfile(solver):
-        param = settings.read_solver(solver, changes)
+        param = settings.read_solver(solver)
     else:
-        raise UserError(f"{solver}: does not exist; run this in the checkout")
-    return Stage(task.name, net, files, solver, param, sources)
+        raise UserError(f"{solver}: no such file; run this command in the folder of the checkout")
+    planned = param.max_iter
+    settings.change(param, solver, changes)
+    return Stage(task.name, net, files, solver, param, sources, planned)
 
 
 def write_nets(stage):
@@ -126,7 +128,9 @@ def lock(stage):
     except OSError:
         os.close(handle)
         folder = os.path.dirname(stage_file(stage, "x"))
-        raise UserError(f"{folder}: another training is at work there; wait for its end") from None
+        raise UserError(
+            f"{folder}: another training is running there; stop it, or wait until it is done"
+        ) from None
     os.set_inheritable(handle, True)
     try:
         yield
@@ -211,8 +215,8 @@ def check_unchanged(stage, facts):
     before = recorded(stage)
     if before is None and not done(stage):
         raise UserError(
-            f"{found[0][1]}: was not begun by this command; resume from it with --accept-changes, "
-            f"or move {place} away"
+            f"{found[0][1]}: is not from a training by this command; resume from it with "
+            f"--accept-changes, or move {place} away"
         )
     changed = differences(before, facts) if before is not None else ""
     if changed:
@@ -226,6 +230,6 @@ def check_not_beyond(stage):
     """Raise UserError where snapshots are beyond the last iteration, and none is at it."""
     if not done(stage) and reached(stage) > stage.param.max_iter:
         raise UserError(
-            f"{name(stage)}: its snapshots reach iteration {reached(stage)}, beyond "
+            f"{name(stage)}: has a snapshot of iteration {reached(stage)} already, beyond "
             f"{stage.param.max_iter}; raise --iterations"
         )

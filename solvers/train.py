@@ -26,12 +26,14 @@ import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.tasks import TASKS
-from solvers import computing, settings, stages as st
+from solvers import computing, rates, settings, stages as st
 from surgery import fc6
+from surgery.importers import check_source
 from tools import summary
 from tools.common import nets
-from tools.common.cli import UserError, add_device_arguments, run
-from tools.common.steps import Steps
+from tools.common.arguments import Parser
+from tools.common.cli import UserError, add_device_arguments, check_device, run
+from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
@@ -92,6 +94,16 @@ def stages_table(stages, ahead, args, protos):
     return lines
 
 
+def rate_notes(ahead):
+    """Lines on learning rates that the command line changes; solve.py says them when it starts."""
+    for stage in ahead:
+        at = st.reached(stage)
+        before = rates.in_force(os.path.dirname(stage.param.snapshot_prefix)) if at else None
+        line = rates.note(stage.solver, stage.planned, before, stage.param, at)
+        if line:
+            yield f"{st.name(stage)}: {line}"
+
+
 def disk(stage, protos):
     """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
     path = stage.param.train_net
@@ -108,11 +120,11 @@ def check(stages, ahead, args, protos):
     starts = [stage for stage in ahead if not stage.sources and not st.reached(stage)]
     if starts and args.source is None:
         raise UserError(
-            f"{st.name(starts[0])} starts from pretrained weights: name them by --from "
+            f"{st.name(starts[0])} starts from pretrained weights: name them with --from "
             "(VGG=… in make train)"
         )
-    if starts and args.source.split(":")[0].endswith((".caffemodel", ".h5")):
-        nets.check_weights(args.source.split(":")[0])
+    if starts:
+        check_source(args.source, "--from")
     for stage in stages:
         if stage in ahead:
             st.check_not_beyond(stage)
@@ -202,7 +214,7 @@ def device(args):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -216,7 +228,11 @@ def parse(argv):
     )
     parser.add_argument("--fc6", choices=list(fc6.MODES), help="see make_init.py --help")
     parser.add_argument("--fill-missing", choices=["msra"], help="see make_init.py --help")
-    parser.add_argument("--iterations", type=int, metavar="N", help="iterations of every stage")
+    parser.add_argument(
+        "--iterations", type=int, metavar="N",
+        help="iterations of every stage (sets max_iter: with lr_policy poly, the rate's curve then "
+        "ends there, and a finished stage that is prolonged goes on at a higher rate)",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="change a field of every stage's solver; may be repeated")  # fmt: skip
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
@@ -229,25 +245,35 @@ def parse(argv):
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
-        parser.error(f"--iterations {args.iterations}: is not above 0")
+        parser.error(f"--iterations {args.iterations}: must be above 0")
     for change in args.set:
         field = change.partition("=")[0].strip()
         if field in FIXED:
             more = "; use --iterations" if field == "max_iter" else ""
-            parser.error(f"--set {field}: a recipe sets it itself{more}")
+            parser.error(f"--set {field}: the recipe sets this field itself{more}")
     return args
+
+
+def chosen_task(args):
+    """The Task of --task or --own. Raises UserError or prototxt's InputError (exit code 2)."""
+    if args.own in TASKS and not os.path.exists(args.own):
+        raise UserError(f"--own {args.own}: is a built-in task; did you mean --task {args.own}?")
+    if args.own is not None:
+        return own.load(args.own, args.data)
+    if args.task not in TASKS:
+        hint = "; a TOML file goes with --own" if args.task.endswith(".toml") else ""
+        raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}{hint}")
+    return TASKS[args.task]
 
 
 def main(argv):
     args = parse(argv)
-    if args.own is not None:
-        task = own.load(args.own, args.data)
-    elif args.task in TASKS:
-        task = TASKS[args.task]
-    else:
-        raise UserError(f"--task {args.task}: not one of {', '.join(TASKS)}")
+    check_device(args)
+    task = chosen_task(args)
     if args.net not in task.nets:
-        raise UserError(f"--net {args.net}: {task.name} has {', '.join(task.nets)}")
+        raise UserError(
+            f"--net {args.net}: {task.name} has no such net; it has {', '.join(task.nets)}"
+        )
 
     def open_stage(task, net, sources):
         changes = list(args.set)
@@ -264,7 +290,10 @@ def main(argv):
     protos = nets.Prototxts()
     print("\n".join(stages_table(stages, ahead, args, protos)), flush=True)
     if args.plan:
+        for line in rate_notes(ahead):
+            print(f"note: {line}")
         return 0
+    require_checkout(["surgery/make_init.py", "solvers/solve.py", "tools/score.py"])
     with contextlib.ExitStack() as held:
         for stage in ahead:
             held.enter_context(st.lock(stage))

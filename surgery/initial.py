@@ -91,9 +91,9 @@ def _fill(net, proto, layers, origin, fill, seed):
     zero = [name for name in left if not net.params[name][0].data.any()]
     dead = fillers.dead_layers(proto, {n for n in zero if layers[n].type in fillers.FILLED})
     if dead and fill is None:
-        have = "has" if len(dead) == 1 else "have"
         raise SurgeryError(
-            f"{', '.join(dead)} {have} no source; learning would be dead; pass --fill-missing msra"
+            f"{', '.join(dead)}: not in the source, and a layer of zeros here could never learn; "
+            "--fill-missing msra fills it at random"
         )
     for name in left:
         weights = net.params[name][0].data

@@ -17,15 +17,17 @@ import caffe
 from prototxt.skeleton import build, data_mean, read_prototxt
 from prototxt.tasks import VOC_MEAN
 from surgery import fc6
-from surgery.importers import FORMATS, read_source
+from surgery.importers import FORMATS, check_source, read_source
 from surgery.initial import initialise
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import replacing
+from tools.common.inputs import check_input
 from tools.common.tables import table
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--net", required=True, help="the net's train.prototxt")
@@ -96,6 +98,10 @@ def save(net, path):
 
 def main(argv):
     args = arguments(argv)
+    check_input(args.net, "net", "--net")
+    for source in args.sources:
+        if os.path.realpath(check_source(source, "--from")[0]) == os.path.realpath(args.out):
+            raise UserError(f"--out {args.out}: is the source itself; name another file")
     pairs = pair(args.suffix, args.sources)
     if not args.out.endswith(".caffemodel"):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")

@@ -30,6 +30,7 @@ from tools.benchmark import (
 from tools.benchmark.measures import MEASURES, Setup
 from tools.benchmark.nets import NETS
 from tools.benchmark.worker import SIDES
+from tools.common.arguments import Parser
 from tools.common.cli import Failure, UserError, processors, run, warn
 from tools.common.files import check_target, make_folder, write_atomic
 from tools.summary import side_lengths
@@ -42,7 +43,7 @@ CPU_MEASURES = [name for name in MEASURES if name != "both"]
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="bench.py",
         description="Time and memory of the engine, and of what it is compared with.",
     )

@@ -16,7 +16,6 @@ of no split can be read.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
 import os
@@ -28,6 +27,7 @@ import caffe
 from prototxt import build, own
 from prototxt.tasks import TASKS
 from tools.common import nets
+from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, processors, run, warn
 from tools.common.files import check_target, write_atomic
 from tools.datasets.data_report import problems, report, report_json, unlisted
@@ -205,7 +205,7 @@ def check_found(splits):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="check_data.py", description="Check every file of a data set before training on it."
     )
     what = p.add_mutually_exclusive_group(required=True)

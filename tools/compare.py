@@ -8,11 +8,12 @@ best of a column. Where all have the same classes, their IU follows class by cla
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
+from tools.common.inputs import check_input
 from tools.common.score_tables import COLUMNS, class_table, comparison, distinct
 
 MAX_BYTES = 1 << 28
@@ -117,7 +118,7 @@ def same_classes(reports):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="compare.py", description="Scores of several snapshots or nets beside each other."
     )
     p.add_argument("json", nargs="+", metavar="JSON", help="a file that score.py --json wrote")
@@ -130,6 +131,8 @@ def parser():
 
 def main(argv):
     args = parser().parse_args(argv)
+    for path in args.json:
+        check_input(path, "text")
     reports = [report for path in args.json for report in read(path)]
     names = given_names(args.names, len(reports)) if args.names else names_of(reports)
     one_net = len({report["net"] for report in reports}) == 1

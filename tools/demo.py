@@ -10,7 +10,6 @@ own, not the paper's: see `demo_task`.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import glob
@@ -23,10 +22,11 @@ from PIL import Image
 
 from prototxt import build
 from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, run
 from tools.common.files import write_atomic
 from tools.common.pictures import VIEWS, panel, save_png, views, with_legend
-from tools.common.steps import Steps
+from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 from tools.datasets import demo_data
 from tools.plot_log import plot
@@ -101,7 +101,7 @@ def pictures(folder, masks):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--out",
         default=os.path.join("runs", "demo"),
@@ -124,8 +124,7 @@ def main(argv):
     final = f"{prefix}_iter_{iterations}.caffemodel"
     log, curve = os.path.join(out, "train.log"), os.path.join(out, "loss.png")
 
-    if not os.path.isfile(os.path.join("surgery", "make_init.py")):
-        raise UserError("start the demo in the checkout: its steps are the scripts there")
+    require_checkout(["surgery/make_init.py"])
     earlier = glob.glob(glob.escape(prefix) + "_iter_*")
     if earlier and not os.path.isfile(at["seen"]):
         raise UserError(

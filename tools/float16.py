@@ -15,7 +15,8 @@ import sys
 
 import caffe
 from prototxt.tasks import VOC_MEAN
-from surgery.importers import FORMATS, read_source
+from surgery.importers import FORMATS, check_source, read_source
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 
 
@@ -33,7 +34,7 @@ def write(path, weights):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="float16.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="pretrained weights: " + FORMATS)
@@ -41,6 +42,8 @@ def main(argv):
     args = parser.parse_args(argv)
     if not args.out.endswith(".caffemodel"):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")
+    if os.path.realpath(check_source(args.source)[0]) == os.path.realpath(args.out):
+        raise UserError(f"--out {args.out}: is the source itself; name another file")
     weights = read_source(args.source, VOC_MEAN)
     os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
     write(args.out, weights)

@@ -11,7 +11,6 @@ toolkit, no network, and of the checkout only that it can be read.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -23,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 
+from tools.common.arguments import Parser  # noqa: E402
 from tools.common.cli import Failure, UserError, error_line, run, warn  # noqa: E402
 from tools.common.files import check_target  # noqa: E402
 from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
@@ -43,9 +43,7 @@ PACK = ".gpu-pack"
 
 def parser():
     names = ", ".join(stage.name for stage in STAGES)
-    p = argparse.ArgumentParser(
-        prog="gpu_report.py", description="A report on what a GPU does with this toolkit."
-    )
+    p = Parser(prog="gpu_report.py", description="A report on what a GPU does with this toolkit.")
     p.add_argument(
         "--minutes", type=float, default=8, metavar="M", help="how long it may take (default: 8)"
     )

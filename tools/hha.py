@@ -25,7 +25,6 @@ there already are left alone, so a run that was broken off goes on where it stop
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import os
@@ -38,6 +37,7 @@ from segmentation.params import DataError
 from segmentation.pictures import read_millimetres, read_rgb
 
 from tools.common import workers
+from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, error_line, processors, run, warn
 from tools.common.files import make_folder
 from tools.common.pictures import panel, save_png
@@ -221,7 +221,7 @@ def _partner(place, name, count, option):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="hha.py", description="Encode depth images as HHA images (Gupta et al., ECCV 2014)."
     )
     p.add_argument("depth", nargs="+", metavar="DEPTH.png|FOLDER", help="16-bit depth in mm")

@@ -21,8 +21,10 @@ from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.pictures import read_rgb
 
+from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder
+from tools.common.inputs import check_input
 from tools.common.nets import (
     class_count,
     class_names,
@@ -168,7 +170,7 @@ def side(text):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="infer.py",
         description="Segment photographs. A JPEG is turned as its EXIF orientation says, and its "
         "mask with it.",
@@ -204,6 +206,10 @@ def parser():
 
 def main(argv):
     args = parser().parse_args(argv)
+    check_input(args.net, "net", "--net")
+    check_input(args.weights, "weights", "--weights")
+    if args.classes:
+        check_input(args.classes, "text", "--classes")
     jobs = image_jobs(find_images(args.images, args.out), args.out, args.overlay)
     task = find_task(args.task, args.net)
     mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)

@@ -37,6 +37,7 @@ from segmentation.lists import read_split
 from segmentation.mat import read_mat
 
 from prototxt.tasks import NYUD_CLASSES
+from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, processors, run
 from tools.common.files import make_folder, write_atomic
 from tools.common.tables import table
@@ -289,7 +290,7 @@ def jobs(text):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="nyud.py", description="NYUDv2's labelled file as the folders of its data layer."
     )
     p.add_argument("mat", metavar="MAT", help="nyu_depth_v2_labeled.mat")

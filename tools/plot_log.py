@@ -5,19 +5,22 @@ python tools/plot_log.py train.log [more.log …] --out loss.png
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 
 from prototxt.files import wrong_kind
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
-from tools.common.files import write_atomic
+from tools.common.files import check_target, write_atomic
+from tools.common.inputs import check_input
+from tools.common.score_tables import distinct
 from tools.common.training_log import LOSS, RATE
 
 
 def read_log(path):
-    """({iteration: loss}, {iteration: learning rate}) of a log; a later line replaces an earlier
-    one, so that a resumed run's log reads as one run. Raises UserError."""
+    """({iteration: loss}, {iteration: learning rate}) of a log, in the order of the
+    iterations; a later line replaces an earlier one, so that a resumed run's log reads as one run.
+    Raises UserError."""
     losses, rates = {}, {}
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -25,7 +28,7 @@ def read_log(path):
                 for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
                     if match:
-                        found[int(match.group(1))] = float(match.group(2))
+                        found[int(match.group(1))] = _number(match.group(2))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     if not losses:
@@ -33,7 +36,15 @@ def read_log(path):
         raise UserError(
             f"{path}: {wrong or 'no line `Iteration N, loss = …`; is it a training log?'}"
         )
-    return losses, rates
+    return tuple({at: found[at] for at in sorted(found)} for found in (losses, rates))
+
+
+def _number(text):
+    """NaN also for what other Caffes print in its place, as `-1.#IND`."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def plot(paths, out, title=""):
@@ -45,9 +56,8 @@ def plot(paths, out, title=""):
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     right = axes.twinx()
-    for path in paths:
+    for path, name in zip(paths, distinct(paths)):
         losses, rates = read_log(path)
-        name = os.path.basename(path)
         line = axes.plot(list(losses), list(losses.values()), label=f"loss, {name}")[0]
         right.plot(list(rates), list(rates.values()), ":", color=line.get_color(), alpha=0.6)
     axes.set_xlabel("iteration")
@@ -66,11 +76,16 @@ def plot(paths, out, title=""):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("log", nargs="+")
-    parser.add_argument("--out", required=True, help="the PNG to write")
-    parser.add_argument("--title", default="")
+    parser = Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("log", nargs="+", metavar="LOG", help="what solve.py --log wrote")
+    parser.add_argument("--out", required=True, metavar="PNG", help="the picture to write")
+    parser.add_argument("--title", default="", help="written above the curves")
     args = parser.parse_args(argv)
+    for path in args.log:
+        check_input(path, "text")
+    check_target(args.out)
+    if any(os.path.realpath(path) == os.path.realpath(args.out) for path in args.log):
+        raise UserError(f"--out {args.out}: is one of the logs; name a PNG to write")
     plot(args.log, args.out, args.title)
     print(args.out)
     return 0

@@ -13,7 +13,6 @@ FCN users' scripts call `seg_tests(solver, save_format, dataset)` and its kin; t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from datetime import datetime
 
 import numpy as np
 
+from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
     Progress,
@@ -31,9 +31,9 @@ from tools.common.cli import (
     warn,
 )
 from tools.common.files import check_target, make_folder, write_atomic
-from tools.common.metrics import fast_hist, metrics
+from tools.common.inputs import check_input
+from tools.common.metrics import cautions, fast_hist, metrics
 from tools.common.nets import (
-    check_weights,
     class_count,
     class_names,
     data_layer,
@@ -82,7 +82,7 @@ def compute_hist(
         if found[gt].size != prediction.size:
             raise UserError(
                 f"blob {gt!r} has shape {found[gt].shape}, but {layer!r} one image of "
-                f"{prediction.shape}: not one label per score"
+                f"{prediction.shape}; each pixel of the scores needs one label"
             )
         hist += fast_hist(found[gt].ravel(), prediction.ravel(), classes)
         if save_dir:
@@ -141,12 +141,15 @@ def ids_of(proto, net_path):
     layer, params = data_layer(proto, net_path)
     missing = [m for m in ("parse", "ids", "check") if not hasattr(layer, m)]
     if missing:
-        raise UserError(f"{net_path}: data layer {layer.__name__} cannot list its ids")
+        raise UserError(
+            f"{net_path}: its data layer {layer.__name__} does not say which images it reads (it "
+            f"has no {', '.join(missing)}); those in data_layers/ do"
+        )
     parsed = layer.parse(params)
     if parsed.get("randomize") and "train" in parsed.get("split", ""):
         raise UserError(
-            f"{net_path}: its data layer draws images at random; add 'randomize': False to "
-            "param_str to score each once"
+            f"{net_path}: its data layer draws training images at random; take the val.prototxt, "
+            "or add 'randomize': False to its param_str"
         )
     layer.check(params)
     return layer.ids(params)
@@ -169,14 +172,13 @@ def check_classes(proto, net_path, net, layer):
     if classes is not None and classes != channels:
         raise UserError(
             f"{net_path}: {made.__name__}'s labels have {classes} classes but blob {layer!r} has "
-            f"{channels} channels; take this data set's net, or mend 'classes' in its param_str"
+            f"{channels} channels; use the net of this data set, or correct 'classes' in its "
+            "param_str"
         )
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog="score.py", description="Score a net on the split that its data layer reads."
-    )
+    p = Parser(prog="score.py", description="Score a net on the split that its data layer reads.")
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net: NET/val.prototxt")
     p.add_argument(
         "--weights",
@@ -212,8 +214,17 @@ def score_net(args, net, ids, save_dir, what="scoring"):
         colours = colours_of(find_task(args.task, args.net))
         hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update, colours)
     if hist.sum() == 0:
-        raise UserError(f"{args.net}: every pixel of its {len(ids)} images is void")
+        raise UserError(
+            f"{args.net}: every labelled pixel of its {len(ids)} images is void (255): there is "
+            "nothing to score"
+        )
     return metrics(hist), hist, loss
+
+
+def warn_of(hist, names):
+    """Print what keeps the scores of a confusion matrix from saying what they seem to."""
+    for line in cautions(hist, names):
+        warn(line)
 
 
 def write_json(path, data):
@@ -225,7 +236,6 @@ def score_several(args, proto, task, ids):
     import caffe
 
     for number, weights in enumerate(args.weights):
-        check_weights(weights)
         if any(os.path.samefile(weights, other) for other in args.weights[:number]):
             raise UserError(f"--weights {weights}: is given twice")
     with Progress(len(args.weights), "loading", "snapshots") as bar:
@@ -255,11 +265,15 @@ def score_several(args, proto, task, ids):
     if reports:
         lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
         print("\n".join(lines), flush=True)
+        warn_of(np.array(reports[0]["hist"]), [one["name"] for one in reports[0]["classes"]])
     return 0 if len(reports) == len(labels) else 1
 
 
 def main(argv):
     args = parser().parse_args(argv)
+    check_input(args.net, "net", "--net")
+    for weights in args.weights:
+        check_input(weights, "weights", "--weights")
     select_device(args)
     lean()
     proto = read_net(args.net)
@@ -275,6 +289,7 @@ def main(argv):
     net, names = load_checked(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
+    warn_of(hist, names)
     if args.json:
         more = dict(net=args.net, weights=weights, images=ids)
         write_json(args.json, report(scores, hist, loss, names, **more))

@@ -9,12 +9,12 @@ A FILE that is there with other ids stays, unless --force is given.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from segmentation.lists import read_split, split_file
 
 from prototxt.tasks import TASKS
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run, warn
 from tools.common.files import check_target, write_atomic
 from tools.common.tables import table
@@ -72,7 +72,7 @@ def write_list(path, ids, force):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="seg12val.py", description="Make the reduced VOC2012 validation list (346 images)."
     )
     p.add_argument("--voc", default="data/voc", help="VOC2012's folder (default: %(default)s)")

@@ -22,6 +22,7 @@ import prototxt
 from prototxt import skeleton
 from tools.arithmetic import fields, shapes
 from tools.arithmetic.fields import decimal, per_axis
+from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.tables import table
 
@@ -320,7 +321,7 @@ def side_lengths(text):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="summary.py", description="Layers, receptive fields, parameters and GMAC of nets."
     )
     p.add_argument("nets", nargs="+", metavar="NET", help="a prototxt, or TASK/NET")

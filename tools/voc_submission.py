@@ -16,7 +16,6 @@ every prediction is right. The same predictions make the same archive, byte for 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import io
@@ -32,6 +31,7 @@ from segmentation.params import DataError
 from segmentation.pictures import MAX_PIXELS, read_picture, size
 
 from prototxt.tasks import VOC_CLASSES
+from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
 from tools.common.pictures import indexed, palette_kind
@@ -215,7 +215,7 @@ def report(args, found):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="voc_submission.py", description="Pack predictions for the VOC evaluation server."
     )
     p.add_argument(

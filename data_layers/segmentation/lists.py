@@ -38,12 +38,15 @@ def read_lines(path, expected):
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the data set's folder right?") from None
     except UnicodeDecodeError as error:
+        wrong = wrong_kind(path, f"a text of {expected} a line", "text")
+        if wrong:
+            raise DataError(f"{path}: {wrong}") from None
         if data[:2] in (b"\xff\xfe", b"\xfe\xff") and len(data) % 2 == 0:
             raise DataError(f"{path}: the text is UTF-16; save it as UTF-8") from None
         line = data.count(b"\n", 0, error.start) + 1
-        wrong = wrong_kind(path, f"a text of {expected} a line", "text")
-        wrong = wrong or f"not a text file in UTF-8 (line {line})"
-        raise DataError(f"{path}: {wrong}; expected {expected} a line") from None
+        raise DataError(
+            f"{path}: not a text file in UTF-8 (line {line}); expected {expected} a line"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if lines and lines[0].startswith(_NO_LIST):

@@ -20,13 +20,15 @@ from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
+from .training.lr_policy import rate_at
 from .training.runs import position_path, snapshots
 
 __all__ = [
     "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "keep", "keep_memory",
-    "load_torch_weights", "misfit", "plan", "position_path", "python_path", "read_weights",
-    "recompute", "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean",
-    "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
+    "load_torch_weights", "misfit", "plan", "position_path", "python_path", "rate_at",
+    "read_weights", "recompute", "report", "set_autotuning", "set_deterministic", "set_folding",
+    "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize",
+    "version",
 ]  # fmt: skip
 
 version = "0.2.0"

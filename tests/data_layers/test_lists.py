@@ -94,7 +94,7 @@ def test_line_ends_marks_and_blanks_do_not_matter(voc, listed, encoding, end):
 def test_utf_16_is_named(voc, listed, encoding):
     mark = "\ufeff" if encoding == "utf-16-be" else ""
     path = listed(lambda i: mark + i, encoding)
-    refused(lambda: read_lines(str(path), "an id"), str(path), "UTF-16; save it as UTF-8")
+    refused(lambda: read_lines(str(path), "an id"), str(path), "save it as UTF-8")
 
 
 def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path):

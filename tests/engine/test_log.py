@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from caffe import log as log_module
-from caffe.log import ERROR, INFO, WARNING, log
+from caffe.log import ERROR, INFO, WARNING, log, shown
 from tests.helpers.processes import environment
 
 LINE = re.compile(r"([IWE])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] (.*)\n")
@@ -99,3 +101,9 @@ def test_lines_of_a_closed_stderr_are_not_written_into_the_next_file(root, tmp_p
     )
     assert run.returncode == 0
     assert (tmp_path / "weights").read_bytes() == b"weights"
+
+
+def test_no_number_is_shown_as_minus_0():
+    assert [shown(x) for x in (-0.0, np.float32(-0.0), 0.5, -1e-30, math.nan)] == [
+        "0", "0", "0.5", "-1e-30", "nan",
+    ]  # fmt: skip

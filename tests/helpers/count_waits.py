@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 import caffe
-from solvers import solve
+from solvers import divergence
 from tests.helpers.emulated_gpu import copies, emulated_gpus, waits
 from tools import score
 from tools.common.cli import Progress
@@ -71,7 +71,7 @@ def solver(display=0):
     with open("solver.prototxt", "w") as file:
         file.write(SOLVER.format(display=display))
     made = caffe.get_solver("solver.prototxt")
-    solve.watch(made, Progress(100, "training", "iterations", enabled=False))
+    divergence.watch(made, made.param, Progress(100, "training", "iterations", enabled=False))
     return made
 
 

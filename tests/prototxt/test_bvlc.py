@@ -29,6 +29,7 @@ def bvlc(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_bvlc_caffe_makes_the_same_bytes(bvlc, tmp_path):
     bvlc("-m", "prototxt.generate")
     made = generate.task_files()

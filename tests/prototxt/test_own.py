@@ -305,7 +305,7 @@ def test_a_mistake_is_one_line_naming_file_and_key_and_exit_2(
 
 def test_a_file_that_is_missing_or_is_not_toml_is_one_line(tmp_path, capsys):
     assert generate.main(["--own", str(tmp_path / "none.toml")]) == 2
-    assert "none.toml: No such file" in capsys.readouterr().err
+    assert "none.toml: no such file" in capsys.readouterr().err
     broken = tmp_path / "broken.toml"
     broken.write_text("name = \n")
     assert generate.main(["--own", str(broken)]) == 2

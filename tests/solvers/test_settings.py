@@ -43,7 +43,7 @@ def test_a_change_replaces_what_the_file_says(solver, change, field, value):
         ("base_lr=fast", "fast"),
         ("max_iter=1.5", "max_iter"),
         ("snapshot_format=TOML", "TOML"),
-        ("train_state=x", "message"),
+        ("train_state=x", "fields of its own"),
         ("base_lr=1 max_iter: 3", "base_lr"),
     ],
 )

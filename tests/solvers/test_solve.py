@@ -15,9 +15,12 @@ import pytest
 from PIL import Image
 
 import caffe
+from caffe.proto import caffe_pb2
 from caffe.training.solver import Solver
+from solvers import solve
 from tests.helpers import tiny_run
 from tools import score
+from tools.common.cli import Failure, UserError
 
 INIT = ("--weights", "init.caffemodel")
 
@@ -91,13 +94,21 @@ def test_the_last_line_of_progress_has_the_last_loss(folder):
 
 
 def test_a_log_that_cannot_be_written_is_one_line(call, folder):
-    one_error(call(*INIT, "--log", "no/folder.log"), 2, "no/folder.log")
+    one_error(call(*INIT, "--log", "solver.prototxt/x.log"), 2, "solver.prototxt: is a file; name")
+    one_error(call(*INIT, "--log", "voc"), 2, "voc: is a folder; name a file")
+
+
+@pytest.mark.parametrize("name", ["train.prototxt", "solver.prototxt", "init.caffemodel"])
+def test_a_file_that_is_no_log_is_not_appended_to(call, folder, name):
+    before = (folder / name).read_bytes()
+    one_error(call(*INIT, "--log", name), 2, f"--log {name}: is a", "not a log")
+    assert (folder / name).read_bytes() == before
 
 
 def test_a_run_that_is_done_says_so(call, folder):
     call(*INIT)
     code, err = call("--resume", "auto")
-    assert code == 0 and err[-1] == "iteration 12 of 12 is reached already"
+    assert code == 0 and err[-1].startswith("iteration 12 of 12 is reached already; --iterations")
 
 
 def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(call, folder):
@@ -154,11 +165,20 @@ def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, 
     seen = []
     seg_tests = score.seg_tests
     monkeypatch.setattr(
-        score, "seg_tests", lambda s, *a: (seen.append((s.iter, *a)), seg_tests(s, *a))
+        score, "seg_tests", lambda s, *a: seen.append((s.iter, *a)) or seg_tests(s, *a)
     )
     assert call(*INIT, "--score-every", "5") == (0, [])
     assert seen == [(5, False, ["p0", "p1", "p2"]), (10, False, ["p0", "p1", "p2"])]
     assert tiny_run.result(folder, 12) == through
+
+
+def test_scoring_a_split_without_a_class_is_warned_of_once(call, folder):
+    for name in ("p0", "p1", "p2"):
+        path = folder / f"voc/SegmentationClass/{name}.png"
+        Image.fromarray(np.array(Image.open(path)) % 2).save(path)
+    code, err = call(*INIT, "--score-every", "5")
+    assert code == 0 and len(err) == 1
+    assert err[0].startswith("warning: 1 of 3 classes are in no label of these images (2)")
 
 
 def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
@@ -179,9 +199,9 @@ def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
         ([*INIT, "--set", "train_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
         ([*INIT, "--set", "net=train.prototxt"], ["solver.prototxt", "train_net and net"]),
         ([*INIT, "--set", "test_net=nowhere.prototxt"], ["solver.prototxt", "nowhere.prototxt"]),
-        (["--weights", "nowhere.caffemodel"], ["nowhere.caffemodel: no such weights file"]),
+        (["--weights", "nowhere.caffemodel"], ["--weights nowhere.caffemodel: no such file"]),
         (["--weights", "solver.prototxt"], ["solver.prototxt"]),
-        (["--weights", "."], ["is a folder; name the .caffemodel"]),
+        (["--weights", "."], ["is a folder; name a file in it: init.caffemodel"]),
         (["--resume", "nowhere.solverstate"], ["--resume nowhere.solverstate"]),
         (["--resume", "init.caffemodel"], ["init.caffemodel"]),
         (["--resume", "auto"], ["out/train_iter_*.solverstate", "--weights"]),
@@ -189,6 +209,18 @@ def test_the_solver_and_its_nets_are_read_once(call, prototxts_read):
 )
 def test_a_wrong_call_is_one_line(call, args, words):
     one_error(call(*args), 2, *words)
+
+
+def test_a_file_of_the_wrong_kind_is_named_before_an_earlier_run_is(call, folder):
+    call(*INIT)
+    said = "it is a net's prototxt, not a solver's prototxt; did you mean solver.prototxt?"
+    one_error(call(*INIT, solver="train.prototxt"), 2, f"--solver train.prototxt: {said}")
+    photo = "voc/JPEGImages/p0.jpg"
+    one_error(call("--weights", photo), 2, f"--weights {photo}: it is a picture (JPEG)")
+    said = "is a caffemodel, not a solverstate; did you mean out/train_iter_5.solverstate?"
+    one_error(call("--resume", "out/train_iter_5.caffemodel"), 2, said)
+    said = "is a solverstate, not a caffemodel; did you mean out/train_iter_5.caffemodel?"
+    one_error(call("--weights", "out/train_iter_5.solverstate"), 2, said)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +349,41 @@ def test_several_processes_are_refused(call, monkeypatch):
     assert call(*INIT, "--iterations", "1")[0] == 0
 
 
-def test_a_loss_that_is_no_number_stops_the_run_without_a_snapshot(call, folder):
+def test_a_run_that_diverges_before_its_first_snapshot_is_to_start_again(call, folder):
     outcome = call(*INIT, "--set", "base_lr=1e30", "--set", "snapshot=1000")
-    one_error(outcome, 1, "loss", "not finite", "base_lr")
-    assert tiny_run.snapshots(folder) == []
+    one_error(outcome, 1, "loss is not finite, at a learning rate of 1e+30", "start again with a")
+    assert "--resume" not in outcome[1][0] and tiny_run.snapshots(folder) == []
+
+
+def test_a_run_that_diverges_behind_a_snapshot_is_to_go_on_from_it(call, folder):
+    call(*INIT, "--iterations", "5")
+    code, err = call("--resume", "auto", "--set", "base_lr=1e30")
+    words = ["--resume out/train_iter_5.solverstate --set base_lr=…", "already, start again"]
+    one_error((code, err[2:]), 1, *words)
+    call("--resume", "auto")
+    code, err = call("--resume", "auto", "--set", "base_lr=1e30", "--iterations", "15")
+    words = ["--resume out/train_iter_12.", "earlier one, as out/train_iter_10.solverstate"]
+    one_error((code, err[2:]), 1, *words)
+
+
+def test_snapshots_of_later_iterations_are_no_advice(call, folder):
+    call(*INIT)
+    code, err = call("--resume", "out/train_iter_5.solverstate", "--set", "base_lr=1e30")
+    one_error((code, err[1:]), 1, "--resume out/train_iter_5.solverstate --set", "start again")
+
+
+def test_a_damaged_picture_is_told_first_where_the_loss_before_it_was_no_number():
+    class Solver:
+        iter = 3
+
+        def snapshot(self):  # on a GPU, the losses of before are seen only now
+            raise Failure("iteration 2: loss is not finite")
+
+    error = solve.after_snapshot(Solver(), caffe_pb2.SolverParameter(), 0, UserError("p1.jpg: cut"))
+    assert error.exit_code == 2
+    assert str(error) == (
+        "p1.jpg: cut; and no snapshot was written: iteration 2: loss is not finite"
+    )
 
 
 def test_deconvolutions_that_are_all_zero_are_refused(call, folder):
@@ -383,7 +446,8 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(folder, long_run):
     said, *rest = err.lstrip("\n").splitlines(keepends=True)
     assert said == "stopping after this iteration, with a snapshot; once more stops at once\n"
     found = re.fullmatch(
-        r"stopped at iteration (\d+) of 400, with a snapshot; resume with --resume auto\n",
+        r"stopped at iteration (\d+) of 400, with a snapshot; resume with --resume auto and the "
+        r"same --iterations and --set\n",
         "".join(rest),
     )
     assert found and int(found.group(1)) == tiny_run.snapshots(folder)[-1] < 400

@@ -12,6 +12,7 @@ import caffe
 from prototxt import build, own, parts
 from prototxt.tasks import TASKS
 from solvers import stages as st, train
+from surgery.errors import SurgeryError
 from tests.helpers import tiny_run
 from tools.common import steps
 from tools.common.cli import Failure, UserError
@@ -268,14 +269,18 @@ def test_initial_weights_that_no_training_has_used_are_made_anew(folder, quick):
 def test_snapshots_of_another_command_are_not_gone_on_from(folder, quick):
     place(folder, "fcn32s-vgg16").mkdir(parents=True)
     (place(folder, "fcn32s-vgg16") / "train_iter_2.solverstate").write_text("a week's work")
-    with pytest.raises(UserError, match="was not begun by this command; .*--accept-changes"):
+    with pytest.raises(
+        UserError, match="is not from a training by this command; .*--accept-changes"
+    ):
         run("fcn32s-vgg16")
     assert quick == []
 
 
 def test_fewer_iterations_than_there_are_snapshots_of_is_refused(folder, quick):
     run("fcn32s-vgg16", "--iterations", "5")
-    with pytest.raises(UserError, match="reach iteration 5, beyond 3; raise --iterations"):
+    with pytest.raises(
+        UserError, match="has a snapshot of iteration 5 already, beyond 3; raise --iterations"
+    ):
         run("fcn32s-vgg16", "--iterations", "3")
 
 
@@ -292,7 +297,10 @@ def test_two_trainings_of_one_stage_exclude_each_other(folder, quick):
         {},
         lambda t, n, s: st.open_stage(t, n, s, (), "tiny.toml"),
     )
-    with st.lock(stage), pytest.raises(UserError, match="another training is at work there"):
+    with (
+        st.lock(stage),
+        pytest.raises(UserError, match="another training is running there; stop it"),
+    ):
         run("fcn16s-vgg16")
     assert quick == []
     assert run("fcn16s-vgg16") == 0
@@ -310,6 +318,52 @@ def test_the_plan_shows_stages_and_touches_nothing(folder, quick, capsys):
     assert quick == [] and not (folder / "runs").exists()
 
 
+def test_the_plan_tells_what_other_iterations_do_to_the_rate(folder, quick, capsys):
+    (folder / "tiny.toml").write_text(TOML + 'lr_policy = "poly"\npower = 1\n')
+    assert run("fcn32s-vgg16", "--plan") == 0
+    assert "note: " not in capsys.readouterr().out
+    assert run("fcn32s-vgg16", "--plan", "--iterations", "6") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("note: tiny/fcn32s-vgg16: max_iter is 6 in place of 3, which changes")
+
+
+def test_a_gpu_that_is_not_there_is_reported_before_any_work(folder, quick, monkeypatch):
+    monkeypatch.setattr(caffe.engine, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(caffe.engine, "gpu_trouble", lambda number: "")
+    arguments = ["--own", "tiny.toml", "--net", "fcn32s-vgg16", "--from", "vgg.caffemodel"]
+    with pytest.raises(UserError, match="--gpu 7: PyTorch sees one GPU here; the last is --gpu 0"):
+        train.main([*arguments, "--gpu", "7"])
+    assert quick == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--own", "voc2012"], "voc2012: no such file"),
+        (["--own", "tiny.tmol"], r"tiny.tmol: no such file; did you mean tiny\.toml\?"),
+        (["--own", "vgg.prototxt"], "vgg.prototxt: it is a net's prototxt, not TOML"),
+        (["--own", "vgg.caffemodel"], "vgg.caffemodel: it is a caffemodel, not TOML"),
+        (["--own", "voc"], "voc: is a folder"),
+        (["--own", "sbd"], "--own sbd: is a built-in task; did you mean --task sbd?"),
+        (["--task", "tiny.toml"], "a TOML file goes with --own"),
+        (["--own", "tiny.toml", "--data", "vok"], r"data.root: vok: no such folder \(relative"),
+    ],
+)
+def test_a_wrong_data_set_is_named_as_what_it_is(folder, arguments, said):
+    with pytest.raises((UserError, ValueError), match=said) as caught:
+        train.main([*arguments, "--net", "fcn32s-vgg16", "--from", "vgg.caffemodel", "--cpu"])
+    assert caught.value.exit_code == 2
+
+
+def test_a_recipe_outside_the_checkout_is_refused_before_any_work(folder, quick):
+    (folder / "solvers").unlink()
+    with pytest.raises(
+        UserError, match=r"solvers/solve\.py is not here; start this command in the"
+    ):
+        run("fcn32s-vgg16")
+    assert quick == [] and not (folder / "runs").exists()
+
+
 def test_missing_data_is_reported_before_any_work(folder, quick):
     (folder / "voc/JPEGImages/p1.jpg").unlink()
     with pytest.raises(ValueError, match=r"p1\.jpg: no such image") as caught:
@@ -319,9 +373,9 @@ def test_missing_data_is_reported_before_any_work(folder, quick):
 
 def test_missing_weights_are_reported_before_any_work(folder, quick):
     (folder / "vgg.caffemodel").unlink()
-    with pytest.raises(UserError, match=r"vgg\.caffemodel: no such weights file"):
+    with pytest.raises(SurgeryError, match=r"--from vgg\.caffemodel: no such file"):
         run("fcn16s-vgg16")
-    with pytest.raises(UserError, match="name them by --from"):
+    with pytest.raises(UserError, match="name them with --from"):
         train.main(["--own", "tiny.toml", "--net", "fcn16s-vgg16", "--cpu"])
     assert quick == []
 
@@ -339,8 +393,14 @@ def test_a_step_that_fails_leaves_what_was_made(folder, commands, capfd):
     ("arguments", "line"),
     [
         (["--task", "vok", "--net", "fcn8s-vgg16"], "--task vok: not one of voc, sbd"),
-        (["--task", "voc", "--net", "fcn8s"], "--net fcn8s: voc has dilated-fcn2s-vgg16"),
-        (["--task", "nyud-rgb", "--net", "fcn8s-vgg16"], "--net fcn8s-vgg16: nyud-rgb has"),
+        (
+            ["--task", "voc", "--net", "fcn8s"],
+            "--net fcn8s: voc has no such net; it has dilated-fcn2s-vgg16",
+        ),
+        (
+            ["--task", "nyud-rgb", "--net", "fcn8s-vgg16"],
+            "--net fcn8s-vgg16: nyud-rgb has no such net; it has",
+        ),
     ],
 )
 def test_a_task_or_net_that_is_not_there_is_named(arguments, line):
@@ -354,7 +414,7 @@ def test_solver_fields_that_the_recipe_sets_are_refused(field, capsys):
     with pytest.raises(SystemExit) as ended:
         train.main(["--task", "voc", "--net", "fcn8s-vgg16", "--set", field])
     assert ended.value.code == 2
-    assert "a recipe sets it itself" in capsys.readouterr().err
+    assert "the recipe sets this field itself" in capsys.readouterr().err
 
 
 def test_one_base_lr_for_stages_of_different_rates_is_refused(folder, quick):

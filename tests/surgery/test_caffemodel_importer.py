@@ -205,7 +205,8 @@ def test_caffes_hdf5_weights_are_read(tmp_path):
     [
         ("a.caffemodel", b"", "empty"),
         ("a.caffemodel", b"PNG\r\n not weights", "a text that begins 'PNG', not a caffemodel"),
-        ("a.npz", b"", "it is empty, not weights"),
+        ("a.caffemodel", b"\0PNG\r\n not weights", "damaged"),
+        ("a.npz", b"", "the file is empty"),
         ("a.weights", b"\xff\0", "unknown kind"),
         ("a.h5", b"nothing", "a text that begins 'nothing', not a caffemodel"),
     ],

@@ -46,6 +46,26 @@ def refusal(place, capsys, *extra):
     return error
 
 
+@pytest.mark.parametrize(
+    ("option", "file", "said"),
+    [
+        ("net", "vgg.caffemodel", "--net {}/vgg.caffemodel: it is a caffemodel, not a net's"),
+        ("source", "train.prototxt", "{}/train.prototxt: it is a net's prototxt, not weights"),
+        ("source", "vg.caffemodel", "--from {0}/vg.caffemodel: no such file; did you mean {0}"),
+        ("source", "renamed.caffemodel", "is a net's prototxt, not a caffemodel"),
+        ("source", "vgg.caffemodel:vgg.caffemodel", "is a caffemodel, not a net's prototxt"),
+        ("out", "vgg.caffemodel", "--out {}/vgg.caffemodel: is the source itself"),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_wrong_kind_is_named_before_the_work(place, capsys, option, file, said):
+    folder = place.net.parent
+    (folder / "renamed.caffemodel").write_text(small_train_net())
+    before = place.source.read_bytes()
+    path = f"{folder}/{file.replace(':', f':{folder}/')}"
+    assert said.format(folder) in refusal(place._replace(**{option: path}), capsys)
+    assert place.source.read_bytes() == before
+
+
 def without(weights, *names):
     return {name: arrays for name, arrays in weights.items() if name not in names}
 
@@ -97,7 +117,10 @@ def test_fc6_and_fc7_without_a_source_are_refused(place, capsys):
     weights = without(small_vgg(), "fc6", "fc7")
     place.source.write_bytes(caffemodel(weights))
     error = refusal(place, capsys)
-    assert "fc6, fc7 have no source; learning would be dead; pass --fill-missing msra" in error
+    assert (
+        "fc6, fc7: not in the source, and a layer of zeros here could never learn; --fill-missing"
+        in error
+    )
     assert not place.out.exists()
 
 

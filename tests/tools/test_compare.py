@@ -141,7 +141,7 @@ def without(key):
 @pytest.mark.parametrize(
     "content, said",
     [
-        ("", "is not JSON"),
+        ("", "the file is empty"),
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ("[]", "is an empty list"),
@@ -172,7 +172,7 @@ def test_a_bad_file_is_one_line_and_exit_2(script, content, said):
 def test_a_missing_or_huge_file_is_one_line_and_exit_2(script, monkeypatch, tmp_path):
     assert script([], str(tmp_path / "no.json"))[::2] == (
         2,
-        f"error: {tmp_path}/no.json: No such file or directory\n",
+        f"error: {tmp_path}/no.json: no such file\n",
     )
     monkeypatch.setattr(compare, "MAX_BYTES", 10)
     assert "bytes are too many" in script([GOOD])[2]

@@ -85,5 +85,5 @@ def test_snapshots_that_are_no_demos_are_not_removed(tmp_path, monkeypatch):
 
 def test_the_demo_outside_the_checkout_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(demo.UserError, match="in the checkout"):
+    with pytest.raises(demo.UserError, match="in the folder of the checkout"):
         demo.main(["--short"])

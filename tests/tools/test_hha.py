@@ -147,7 +147,10 @@ def noise(path):
         (lambda p: (noise(p), cut(p)), "cannot be read (image file is truncated"),
         (lambda p: cut(p, 0.01), "not a PNG picture, or damaged at its head"),
         (lambda p: p.write_bytes(b""), "the file is empty"),
-        (lambda p: Image.fromarray(np.ones((9, 9), np.uint8)).save(p, "JPEG"), "not a PNG picture"),
+        (
+            lambda p: Image.fromarray(np.ones((9, 9), np.uint8)).save(p, "JPEG"),
+            ", not a PNG picture",
+        ),
         (lambda p: Image.new("1", (10**4, 10**4)).save(p), "10000x10000 pixels are more than"),
         (lambda p: (p.unlink(), p.mkdir()), "Is a directory"),
     ],
@@ -231,7 +234,7 @@ def test_wrong_calls_are_one_line_and_exit_2(folder, tmp_path, capsys):
         ((folder, "--out", folder), "img_0.png: is an input"),
         ((folder, *out, "--panel", folder), "img_0.png: is an input"),
         ((folder, *out, "--panel", tmp_path / "o"), "img_0.png: would be written for"),
-        ((folder, "--out", other), "cannot be made a folder"),
+        ((folder, "--out", other), "is a file; name a folder"),
     ):
         assert run(*argv) == 2, argv
         (line,) = said(capsys)

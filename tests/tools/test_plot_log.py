@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from tools import plot_log
@@ -50,3 +52,40 @@ def test_a_file_that_is_missing_or_no_log_is_one_line_naming_it(tmp_path, text):
         path.write_text(text)
     with pytest.raises(UserError, match="x.log"):
         plot_log.read_log(path)
+
+
+def test_a_run_resumed_with_another_display_is_one_curve(log):
+    log.write_text(LOG + LOG.replace("Iteration 10", "Iteration 5"))
+    assert [list(found) for found in plot_log.read_log(log)] == [[0, 5, 10, 20], [0, 5, 10]]
+
+
+def test_what_is_no_number_in_another_caffes_log_is_left_out_of_the_curve(log):
+    log.write_text(LOG.replace("2.5", "-1.#IND"))
+    assert np.isnan(plot_log.read_log(log)[0][10])
+
+
+def test_logs_of_one_name_are_told_apart_by_their_folders(log, tmp_path, monkeypatch):
+    other = tmp_path / "other/train.log"
+    other.parent.mkdir()
+    other.write_text(LOG)
+    labels = []
+    monkeypatch.setattr(Axes, "legend", lambda axes, **_: labels.extend(
+        text for text in axes.get_legend_handles_labels()[1]))  # fmt: skip
+    plot_log.plot([str(log), str(other)], tmp_path / "x.png")
+    assert labels == [f"loss, {tmp_path.name}/train.log", "loss, other/train.log"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("train.lgo", "no such file; did you mean .*train.log"),
+        ("net.caffemodel", "is a caffemodel, not a text file"),
+        ("train.log", "is one of the logs"),
+        ("", "is a folder"),
+    ],
+)
+def test_a_wrong_call_draws_nothing(log, tmp_path, name, said):
+    (tmp_path / "net.caffemodel").write_bytes(b"\n\1x\0")
+    with pytest.raises(UserError, match=said):
+        plot_log.main([str(tmp_path / name), "--out", str(log)])
+    assert log.read_text() == LOG

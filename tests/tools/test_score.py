@@ -14,8 +14,9 @@ from PIL import Image
 
 import caffe
 from tools import score
-from tools.common import cli
+from tools.common import cli, metrics
 from tools.common.nets import read_net
+from tools.common.score_tables import snapshot_table
 
 MEAN = (104.0, 116.0, 122.0)
 SIZES = [(7, 9), (8, 6), (5, 11)]
@@ -156,6 +157,64 @@ def test_pixel_accuracy_does_not_overflow_on_many_pixels():
     assert [got[key] for key in FOUR] == [1.0] * 4
 
 
+NAMES = ["sky", "road", "car", "tree"]
+RULE = "mean IU counts a class that is in no label as 0 where the net predicts it"
+
+
+@pytest.mark.parametrize(
+    ("hist", "said"),
+    [
+        (np.ones((4, 4)), []),
+        (np.diag([1, 2, 3, 0]) + [[0, 0, 0, 5], *[[0] * 4] * 3],
+         ["1 of 4 classes are in no label of these images (tree): mean accuracy is over the other"
+          " 3; "]),
+        (np.diag([0, 2, 0, 0]), ["all labelled pixels are of one class, road: "]),
+        (np.zeros((4, 4)), ["every labelled pixel is void"]),
+    ],
+)  # fmt: skip
+def test_what_labels_leave_out_is_told_beside_the_scores(hist, said):
+    found = metrics.cautions(hist.astype(np.int64), NAMES)
+    assert len(found) == len(said)
+    for line, begin in zip(found, said):
+        assert line.startswith(begin) and (RULE in line or "void" in line)
+
+
+def test_of_many_absent_classes_a_few_are_named():
+    hist = np.zeros((30, 30), np.int64)
+    hist[0, 0] = hist[1, 1] = 1
+    (line,) = metrics.cautions(hist, [f"c{i}" for i in range(30)])
+    assert line.startswith("28 of 30 classes") and "(c2, c3, c4, c5, c6, …)" in line
+
+
+def test_the_rule_of_the_means_is_what_the_scores_do():
+    """A class in no label: 0 in mean IU where it is predicted, else left out."""
+    assert score.metrics(np.array([[4, 0, 0], [0, 4, 0], [0, 0, 0]]))["mean_iu"] == 1
+    assert score.metrics(np.array([[4, 0, 4], [0, 4, 0], [0, 0, 0]]))["mean_iu"] == 0.5
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_split_without_some_classes_is_scored_with_a_warning(work, capsys, classes):
+    for path in (work.root / "voc/SegmentationClass").glob("*.png"):
+        label = np.array(Image.open(path))
+        Image.fromarray(np.where(label == 255, label, label % classes)).save(path)
+    assert run(work) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    one = "warning: all labelled pixels are of one class, 0: "
+    assert said.startswith(one if classes == 1 else "warning: 2 of 4 classes are in no label")
+
+
+def test_a_split_of_void_is_refused(work, capsys):
+    for path in (work.root / "voc/SegmentationClass").glob("*.png"):
+        Image.fromarray(np.full_like(Image.open(path), 255)).save(path)
+    assert run(work) == 2
+    assert "every labelled pixel of its 3 images is void (255)" in capsys.readouterr().err
+
+
+def test_a_loss_of_minus_zero_is_printed_as_zero():
+    lines = snapshot_table(score.metrics(np.ones((2, 2))), -0.0, ["a", "b"])
+    assert lines[-1].split() == ["loss", "0"]
+
+
 def test_compute_hist_counts_every_image_once(work):
     net = caffe.Net(work.net, caffe.TEST, weights=work.weights)
     hist, loss = score.compute_hist(net, None, IDS)
@@ -247,9 +306,9 @@ def test_net_without_a_loss_is_scored_too(work, capsys):
         (lambda w: w.write(spilt="val"), "did you mean 'split'"),
         (lambda w: edit(w, lambda text: text + "layer { nmae: 'x' }"), "val.prototxt:.*nmae"),
         (lambda w: edit(w, lambda text: "name: 'x'"), "no Python data layer"),
-        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: No such file"),
-        (lambda w: setattr(w, "weights", "no.caffemodel"), "no.caffemodel: no such weights"),
-        (lambda w: Path(w.weights).write_bytes(b""), "the weights file is empty"),
+        (lambda w: setattr(w, "net", "no.prototxt"), "no.prototxt: no such file"),
+        (lambda w: setattr(w, "weights", "no.caffemodel"), "--weights no.caffemodel: no such file"),
+        (lambda w: Path(w.weights).write_bytes(b""), "w.caffemodel: the file is empty"),
         (lambda w: Path(w.weights).write_bytes(Path(w.weights).read_bytes()[:60]), "damaged"),
     ],
 )
@@ -367,8 +426,8 @@ def test_one_net_is_in_memory_at_a_time(work, snapshots, monkeypatch):
 @pytest.mark.parametrize(
     "spoil, said",
     [
-        (lambda p: p.unlink(), "train_iter_2000.caffemodel: no such weights"),
-        (lambda p: p.write_bytes(b""), "train_iter_2000.caffemodel: the weights file is empty"),
+        (lambda p: p.unlink(), "train_iter_2000.caffemodel: no such file"),
+        (lambda p: p.write_bytes(b""), "train_iter_2000.caffemodel: the file is empty"),
         (cut, "train_iter_2000.caffemodel.*damaged"),
         (lambda p: p.write_bytes(p.with_name("wide.caffemodel").read_bytes()), "'score'.*shape"),
     ],

@@ -150,12 +150,24 @@ def select_device(args):
     import caffe
 
     engine = getattr(caffe, "engine", None)
+    check_device(args)
     number = args.gpu
     if number is None and not args.cpu and engine is not None:
         number = _first_gpu(engine)
     if number is None:
         use_device(None)
         return "CPU"
+    use_device(number)
+    return f"GPU {number}"
+
+
+def check_device(args):
+    """Raise UserError where `args.gpu` is the number of no GPU. Nothing is taken into use."""
+    import caffe
+
+    engine, number = getattr(caffe, "engine", None), args.gpu
+    if number is None:
+        return
     if number < 0:
         raise UserError(f"--gpu {number}: a GPU's number is 0 or more; --cpu runs on the CPU")
     if engine is None and not _set_device_survives(caffe, number):
@@ -163,8 +175,13 @@ def select_device(args):
             f"--gpu {number}: this Caffe ({os.path.dirname(caffe.__file__)}) has no such GPU, or "
             "was built without GPU support; use --cpu"
         )
-    use_device(number)
-    return f"GPU {number}"
+    if engine is None or engine.gpu_trouble(number):
+        return  # use_device names the trouble
+    count = engine.cuda_device_count()
+    if number >= count:
+        seen = "no GPU" if not count else f"{count} GPUs" if count > 1 else "one GPU"
+        last = f"; the last is --gpu {count - 1}" if count else ""
+        raise UserError(f"--gpu {number}: PyTorch sees {seen} here{last}; --cpu runs on the CPU")
 
 
 def _first_gpu(engine):

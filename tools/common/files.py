@@ -10,12 +10,14 @@ from tools.common.cli import UserError
 
 def make_folder(path) -> None:
     """Make a folder that will be written to; raises UserError before the work, not after it."""
+    if os.path.isfile(path):
+        raise UserError(f"{path}: is a file; name a folder")
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be made a folder ({error.strerror})") from None
+        raise UserError(f"{path}: this folder cannot be made ({error.strerror})") from None
     if not os.access(path, os.W_OK):
-        raise UserError(f"{path}: not writable; choose another folder")
+        raise UserError(f"{path}: this folder cannot be written to; choose another")
 
 
 def check_target(path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ def metrics(hist: np.ndarray) -> dict[str, Any]:
 
     With n_ij the pixels of class i predicted j and t_i = sum_j n_ij: pixel accuracy
     sum n_ii / sum t_i, mean accuracy mean n_ii / t_i, IU n_ii / (t_i + sum_j n_ji - n_ii), its
-    mean, and its mean weighted by t_i (Long et al. 2015, section 5). Classes that are in neither
-    truth nor prediction have IU NaN and are left out of the means.
+    mean, and its mean weighted by t_i (Long et al. 2015, section 5). A class that is not in the
+    truth has accuracy NaN, and one that is not predicted either has IU NaN: the means leave these
+    out, as FCN's score.py does (np.nanmean). `cautions` says so of a hist that has such classes.
     """
     hist = np.asarray(hist, np.float64)
     right, truth, predicted = np.diag(hist), hist.sum(1), hist.sum(0)
@@ -47,3 +49,31 @@ def metrics(hist: np.ndarray) -> dict[str, Any]:
 def _nanmean(values):
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
+
+
+def cautions(hist: np.ndarray, names: Sequence[str]) -> list[str]:
+    """What keeps the scores of a confusion matrix from saying what they seem to, a line each.
+
+    names: of the classes. Only the truth is looked at, so that all nets have the same lines.
+    """
+    truth = np.asarray(hist).sum(1)
+    there = [name for name, count in zip(names, truth) if count]
+    absent = [name for name, count in zip(names, truth) if not count]
+    if not there:
+        return ["every labelled pixel is void: there is nothing to score"]
+    if not absent:
+        return []
+    rule = (
+        "mean IU counts a class that is in no label as 0 where the net predicts it, and leaves it "
+        "out where not"
+    )
+    if len(there) == 1:
+        return [
+            f"all labelled pixels are of one class, {there[0]}: a net that knows no other would "
+            f"score 100; {rule}"
+        ]
+    few = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+    return [
+        f"{len(absent)} of {len(names)} classes are in no label of these images ({few}): mean "
+        f"accuracy is over the other {len(there)}; {rule}"
+    ]

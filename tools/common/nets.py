@@ -13,9 +13,9 @@ import numpy as np
 
 from prototxt import text
 from prototxt.build import param_str
-from prototxt.files import wrong_kind
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
+from tools.common.inputs import check_input
 
 
 def read_net(path):
@@ -50,21 +50,6 @@ def keep(net, *names):
         caffe.engine.keep(net, *names)
 
 
-def check_weights(path):
-    """Raise UserError for what is plainly no file of weights."""
-    if os.path.isdir(path):
-        raise UserError(f"{path}: is a folder; name the .caffemodel in it")
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such weights file")
-    if os.path.getsize(path) == 0:
-        raise UserError(f"{path}: the weights file is empty")
-    wrong = wrong_kind(path, "weights", "caffemodel", "HDF5")
-    if path.endswith((".solverstate", ".solverstate.h5")):
-        wrong = "is a solverstate; the weights are in the .caffemodel beside it"
-    if wrong:
-        raise UserError(f"{path}: {wrong}")
-
-
 def load(net_path, weights):
     """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros.
 
@@ -72,7 +57,7 @@ def load(net_path, weights):
     """
     import caffe
 
-    check_weights(weights)
+    check_input(weights, "weights", "--weights")
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
@@ -142,7 +127,9 @@ def data_layer(net, path):
 
     for found in data_layers(net, path, caffe.TEST):
         return found
-    raise UserError(f"{path}: has no Python data layer; a val net is needed")
+    raise UserError(
+        f"{path}: has no Python data layer, so no images to score; take the val.prototxt beside it"
+    )
 
 
 def check_data(net, path, phase):

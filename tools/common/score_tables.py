@@ -103,7 +103,7 @@ def column_names(names):
 
 
 def _loss(value):
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else f"{value + 0.0:.4g}"  # -0 + 0 is 0
 
 
 def _marked(values, form, best):

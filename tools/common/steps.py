@@ -8,7 +8,17 @@ import signal
 import subprocess
 import sys
 
-from tools.common.cli import Failure
+from tools.common.cli import Failure, UserError
+
+
+def require_checkout(files):
+    """Raise UserError where the commands that are to be run are not below the working folder."""
+    for file in files:
+        if not os.path.isfile(file):
+            raise UserError(
+                f"{file} is not here; start this command in the folder of the checkout, as its "
+                f"steps are the scripts there (the working folder is {os.getcwd()})"
+            )
 
 
 class Steps:

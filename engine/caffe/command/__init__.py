@@ -38,6 +38,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from difflib import get_close_matches
 
 from ..errors import InputError
 from .error_lines import error_line, exit_code
@@ -60,7 +61,9 @@ def _run(argv: list[str]) -> int:
         print(__doc__.strip(), file=sys.stdout if flags.help else sys.stderr)
         return 0 if flags.help else 2
     if words[0] not in COMMANDS:
-        raise InputError(f"there is no command '{words[0]}'; commands: {', '.join(COMMANDS)}")
+        near = get_close_matches(words[0], COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+        raise InputError(f"there is no command '{words[0]}'; {hint}")
     if flags.minloglevel is not None:
         from ..log import set_min_level
 
@@ -72,7 +75,7 @@ def _run(argv: list[str]) -> int:
     if COMMANDS[words[0]] == "upgrade":
         return module.main(words[0], words[1:])
     if words[1:]:
-        raise InputError(f"'{words[1]}' is no flag; flags begin with a dash")
+        raise InputError(f"'{words[1]}' is not a flag; flags begin with a dash")
     return module.main(flags) or 0
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..compute.timer import Timer
 from ..core.layer import TEST, TRAIN
 from ..errors import InputError
-from ..log import log
+from ..log import log, shown
 from ..net import Net
 from .devices import WHERE, gpus, use_first
+from .files import check_files
 
 FLAGS = ("model", "iterations", "gpu", "phase", "level", "stage")
 
@@ -21,6 +22,7 @@ def _measured(run, *args) -> float:
 
 def main(flags) -> None:
     model = flags.need("model", "the net to measure")
+    check_files(flags, "model")
     use_first(gpus(flags.gpu))
     phase = TEST if flags.phase == "TEST" else TRAIN
     net = Net(model, phase, level=flags.level, stages=flags.stages)
@@ -30,7 +32,7 @@ def main(flags) -> None:
             f"{model}: no layer of this net is there in phase {flags.phase or 'TRAIN'}"
         )
     log("Performing Forward", where=WHERE)
-    log(f"Initial loss: {net._forward(0, layers[-1]):.6g}", where=WHERE)
+    log(f"Initial loss: {shown(net._forward(0, layers[-1]))}", where=WHERE)
     log("Performing Backward", where=WHERE)
     net._backward(layers[-1], 0)
     log("*** Benchmark begins ***", where=WHERE)

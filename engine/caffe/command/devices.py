@@ -37,7 +37,7 @@ def gpus(text: str, usable: bool = True) -> list[int]:
     numbers: list[int] = []
     for part in text.split(",") if text else []:
         if not part.strip().isdigit():
-            raise InputError(f"-gpu: '{part}' is no GPU's number; give numbers with commas, or all")
+            raise InputError(f"-gpu: '{part}' is not a GPU's number; give numbers, as 0,1, or all")
         numbers.append(int(part))
         if usable or numbers[-1] >= found:
             device._check(numbers[-1])

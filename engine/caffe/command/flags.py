@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from ..errors import InputError
+from ..proto.hints import near
 
 EFFECTS = ("stop", "snapshot", "none")
 _TRUE, _FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
@@ -59,17 +59,17 @@ def _whole(name: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise InputError(f"-{name}: '{text}' is no whole number") from None
+        raise InputError(f"-{name}: '{text}' is not a whole number") from None
     if not -(2**31) <= value < 2**31:
-        raise InputError(f"-{name}: {value} is more than 32 bits hold")
+        raise InputError(f"-{name} {value}: must lie between -2^31 and 2^31 - 1")
     if name == "iterations" and value < 1:
-        raise InputError(f"-iterations is {value}; at least 1")
+        raise InputError(f"-iterations {value}: must be at least 1")
     return value
 
 
 def _is_true(name: str, text: str) -> bool:
     if text.lower() not in _TRUE + _FALSE:
-        raise InputError(f"-{name} is true or false, not '{text}'")
+        raise InputError(f"-{name}={text}: must be true or false")
     return text.lower() in _TRUE
 
 
@@ -77,7 +77,7 @@ def _set(flags: Flags, name: str, text: str) -> None:
     if name in ("sigint_effect", "sighup_effect") and text not in EFFECTS:
         raise InputError(f"-{name}: '{text}' is not one of {', '.join(EFFECTS)}")
     if name == "phase" and text not in ("", "TRAIN", "TEST"):
-        raise InputError(f"-phase is TRAIN or TEST, not '{text}'")
+        raise InputError(f"-phase {text}: must be TRAIN or TEST")
     setattr(flags, name, _whole(name, text) if name in _WHOLE else text)
     flags.given.append(name)
 
@@ -103,14 +103,16 @@ def parse(argv: list[str]) -> tuple[list[str], Flags]:
                 flags.given.append(name)
             continue
         if name == "log_dir":
-            raise InputError("there are no log files; send standard error to one: 2> train.log")
+            raise InputError(
+                "-log_dir: no log files are written; send standard error to a file: 2> train.log"
+            )
         if name not in _NAMES:
-            near = get_close_matches(name, _NAMES, 1)
-            hint = f"did you mean -{near[0]}?" if near else "-help shows all"
+            meant = near(name, _NAMES)
+            hint = f"did you mean -{' or -'.join(meant)}?" if meant else "-help shows all"
             raise InputError(f"there is no flag -{name}; {hint}")
         if not given:
             if not rest:
-                raise InputError(f"-{name} has no value")
+                raise InputError(f"-{name} needs a value behind it")
             value = rest.pop(0)
         _set(flags, name, value)
     return words, flags

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..core.layer import TEST
-from ..log import log
+from ..log import log, shown
 from ..net import Net
 from ..settings import set_lean
 from ..training.output_means import OutputMeans
 from .devices import WHERE, gpus, use_first
+from .files import check_files, names_of
 
 FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
 
@@ -15,11 +16,12 @@ FLAGS = ("model", "weights", "iterations", "gpu", "level", "stage")
 def main(flags) -> None:
     model = flags.need("model", "the net to score")
     weights = flags.need("weights", "the caffemodel to score")
+    check_files(flags, "model", "weights")
     use_first(gpus(flags.gpu))
     set_lean(True)
     net = Net(model, TEST, level=flags.level, stages=flags.stages)
-    for name in weights.split(","):
-        net.copy_from(name.strip())
+    for name in names_of(weights):
+        net.copy_from(name)
     log(f"Running for {flags.iterations} iterations.", where=WHERE)
     outputs = OutputMeans(net)
     loss = 0.0
@@ -28,10 +30,10 @@ def main(flags) -> None:
         outputs.add()
         for name in net.outputs:
             for score in net.blobs[name].data.flat:
-                log(f"Batch {i}, {name} = {score:.6g}", where=WHERE)
-    log(f"Loss: {loss / flags.iterations:.6g}", where=WHERE)
+                log(f"Batch {i}, {name} = {shown(score)}", where=WHERE)
+    log(f"Loss: {shown(loss / flags.iterations)}", where=WHERE)
     for name, means in outputs.means().items():
         weight = net.blob_loss_weights[name]
         for mean in means.flat:
-            of_loss = f" (* {weight:g} = {weight * mean:.6g} loss)" if weight else ""
-            log(f"{name} = {mean:.6g}{of_loss}", where=WHERE)
+            of_loss = f" (* {weight:g} = {shown(weight * mean)} loss)" if weight else ""
+            log(f"{name} = {shown(mean)}{of_loss}", where=WHERE)

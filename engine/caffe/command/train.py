@@ -18,6 +18,7 @@ from ..training.solver_updates import solver_class
 from . import parallel
 from .devices import WHERE, gpus
 from .error_lines import error_line, exit_code
+from .files import check_files, names_of
 
 FLAGS = (
     "solver", "snapshot", "weights", "gpu", "level", "stage", "sigint_effect", "sighup_effect",
@@ -101,9 +102,9 @@ def make_solver(flags, change=None):
 
     Configured.__name__ = kind.__name__
     solver = Configured(path)
-    for name in flags.weights.split(",") if flags.weights else []:
-        log(f"Finetuning from {name.strip()}", where=WHERE)
-        solver.net.copy_from(name.strip())
+    for name in names_of(flags.weights):
+        log(f"Finetuning from {name}", where=WHERE)
+        solver.net.copy_from(name)
     return solver
 
 
@@ -127,6 +128,7 @@ def main(flags) -> int:
         raise InputError(
             "give -snapshot to resume a training, or -weights to finetune, but not both"
         )
+    check_files(flags, "solver", "snapshot", "weights")
     determinism.set_deterministic(flags.deterministic)
     numbers = _devices(flags)
     if numbers:

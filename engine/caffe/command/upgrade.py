@@ -12,6 +12,7 @@ from ..proto import caffe_pb2, kinds, text
 from ..proto.files import atomic_write, map_file
 from ..proto.upgrade import upgrade_net, upgrade_solver
 from .devices import WHERE
+from .files import check_file
 
 FLAGS = ()
 
@@ -67,8 +68,9 @@ _TOOLS = {
 def main(command: str, words: list[str]) -> int:
     """Upgrade the file `words[0]` into `words[1]`; what is current already is copied."""
     if len(words) != 2:
-        raise InputError(f"usage: {command} OLD NEW")
+        raise InputError(f"{command} takes two files: OLD NEW")
     source, target = words
+    check_file(source, source)
     if os.path.isdir(target):
         raise InputError(f"{target}: is a folder; name the file to write")
     if not _TOOLS[command](source, target):

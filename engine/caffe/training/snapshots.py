@@ -23,7 +23,7 @@ from ..compute import rng
 from ..core.weights import read_weights
 from ..errors import Error, InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, hdf5, wire
+from ..proto import caffe_pb2, hdf5, not_utf8, wire
 from ..proto.files import atomic_write, together
 from ..proto.hdf5_checks import is_hdf5
 from ..ranks import solver_rank
@@ -42,7 +42,8 @@ def reserve(solver) -> None:
     """Make `solver`'s training the one that writes at its snapshot_prefix, and see that its last
     snapshot could be written there now. InputError where another process trains there, and where
     there is no room."""
-    prefix, last = solver.param.snapshot_prefix, max(solver.iter, solver.param.max_iter)
+    prefix = not_utf8.path(solver.param.snapshot_prefix)
+    last = max(solver.iter, solver.param.max_iter)
     model, state, _ = _paths(solver, "", last)
     weights = 4 * sum(blob.count for layer in solver.net.layers for blob in layer.blobs)
     sizes = {
@@ -61,7 +62,7 @@ def save(solver, prefix: str | None = None) -> str:
     require_whole(solver)
     if prefix is None:
         prefix = solver.param.snapshot_prefix
-        runs.claim(prefix, solver._run, solver)
+        runs.claim(not_utf8.path(prefix), solver._run, solver)
     model, state, as_hdf5 = _paths(solver, prefix, solver.iter)
     form = "HDF5" if as_hdf5 else "binary proto"
     history = [blob.read().cpu().numpy() for blob in solver._history]
@@ -82,7 +83,7 @@ def save_elsewhere(solver, error: Error) -> None:
     if error.exit_code == InputError.exit_code or isinstance(error, NotWhole):
         return
     problem = str(error)
-    for prefix in places.elsewhere(solver.param.snapshot_prefix):
+    for prefix in places.elsewhere(not_utf8.path(solver.param.snapshot_prefix)):
         try:
             state = save(solver, prefix)
         except Error as also:
@@ -236,7 +237,8 @@ def _find_model(net, state: str, named: str, stored: dict | None) -> str:
     """The caffemodel of the solverstate `state`, which names it `named`: the file of that name
     beside it, since the whole folder may be a copy, or else the one at that path."""
     beside = os.path.join(os.path.dirname(state), os.path.basename(named))
-    there = [path for path in dict.fromkeys((beside, named)) if os.path.exists(path)]
+    paths = map(not_utf8.path, dict.fromkeys((beside, named)))
+    there = [path for path in paths if os.path.exists(path)]
     if not there:
         raise InputError(f"{state}: its caffemodel {named} is not there")
     problems = []
@@ -295,6 +297,7 @@ def _check_history(solver, path: str, history) -> None:
 def _read_position(path: str, iteration: int, history) -> dict | None:
     """What the side file holds; None, with a warning, where there is none, or one of another
     solverstate (BVLC Caffe has written over this one)."""
+    path = not_utf8.path(path)
     if not os.path.exists(path):
         log(f"{path} is not there: the data start again from their beginning", WARNING)
         return None

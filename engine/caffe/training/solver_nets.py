@@ -50,9 +50,14 @@ def test_nets(param, where: str) -> list[Net]:
         common = param.net_param if param.HasField("net_param") else param.net
         sources += [common] * (wanted - len(sources))
     if len(sources) != wanted:
-        raise InputError(f"{wanted} test_iter entries for {len(sources)} test nets")
+        raise InputError(
+            f"it has {wanted} test_iter and {len(sources)} test nets; each net needs one test_iter"
+        )
     if param.test_state and len(param.test_state) != len(sources):
-        raise InputError(f"{len(param.test_state)} test_state for {len(sources)} test nets")
+        raise InputError(
+            f"it has {len(param.test_state)} test_state and {len(sources)} test nets; give one to "
+            "each net, or none"
+        )
     if sources and param.test_interval <= 0:
         raise InputError("test_interval must be above 0 where there are test nets")
     states = list(param.test_state) or [None] * len(sources)

@@ -39,6 +39,7 @@ def test_threads_sleep_soon_and_the_report_says_so():
     assert f"asleep, after {SPINS} looks" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, value, spins", [("GOMP_SPINCOUNT", "77", "77"), ("OMP_WAIT_POLICY", "passive", "0")]
 )
@@ -48,12 +49,14 @@ def test_what_the_user_says_of_waiting_goes_before(name, value, spins):
     assert f"as {name}={value} says" in said
 
 
+@pytest.mark.slow
 def test_a_pytorch_that_came_first_is_left_as_it_is_and_the_report_says_so():
     said, spins = _run("import torch; " + REPORT)
     assert spins and spins != [str(SPINS)]
     assert "it was loaded before caffe" in said
 
 
+@pytest.mark.slow
 def test_the_environment_stays_as_it_was():
     said, _ = _run("import os, caffe; print(sorted(k for k in os.environ if 'SPIN' in k))")
     assert said.strip() == "[]"

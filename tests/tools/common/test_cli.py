@@ -191,7 +191,9 @@ def test_targets_are_checked_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(cli.UserError, match="is a folder"):
         files.check_target(str(tmp_path))
-    with pytest.raises(cli.UserError, match="cannot be made a folder"):
+    with pytest.raises(cli.UserError, match="is a file; name a folder"):
+        files.make_folder(str(tmp_path / "file"))
+    with pytest.raises(cli.UserError, match="below: this folder cannot be made"):
         files.make_folder(str(tmp_path / "file" / "below"))
 
 

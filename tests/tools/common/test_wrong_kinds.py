@@ -7,13 +7,13 @@ import gzip
 import numpy as np
 import pytest
 from PIL import Image
-from segmentation import files
+from segmentation import lists, pictures
 from segmentation.mat import read_mat
 
 from prototxt import own, text
 from prototxt.files import wrong_kind
 from surgery.importers import read_source
-from tools.common.nets import check_weights
+from tools.common.inputs import check_input
 from tools.datasets.nyud_file import open_labelled
 from tools.plot_log import read_log
 
@@ -39,11 +39,11 @@ def open_mat(path):
 
 
 READERS = {
-    "weights": check_weights,
+    "weights": lambda path: check_input(path, "weights"),
     "a prototxt": read_prototxt,
-    "a list": files.read_split,
-    "a photograph": files.read_rgb,
-    "a label map": files.read_label,
+    "a list": lists.read_split,
+    "a photograph": pictures.read_rgb,
+    "a label map": pictures.read_label,
     "a MATLAB label map": lambda path: read_mat(path, "a"),
     "NYUD's file": open_mat,
     "TOML": own.read_toml,
@@ -71,10 +71,10 @@ def test_a_reader_names_what_it_was_given_instead(tmp_path, reader, name):
 @pytest.mark.parametrize(
     "reader, content, words",
     [
-        ("weights", NET, "a net's prototxt, not weights"),
+        ("weights", NET, "a net's prototxt, not a caffemodel"),
         ("a prototxt", b"\x0a\x01n\xa2\x06\x02\x0a\0", "a caffemodel, not a prototxt"),
         ("TOML", NET, "a net's prototxt, not TOML"),
-        ("a photograph", NET, "a net's prototxt, not a JPEG/PNG picture"),
+        ("a photograph", NET, "a net's prototxt, not a JPEG/PNG/BMP/TIFF/WEBP/PPM picture"),
         ("a training log", NET, "a net's prototxt, not a training log"),
     ],
 )
@@ -85,14 +85,21 @@ def test_caffes_own_files_are_named_too(tmp_path, reader, content, words):
 
 
 def test_a_picture_of_a_format_that_is_not_taken_is_named(tmp_path):
-    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "x.png", "BMP")
-    with pytest.raises(Exception, match=r"x.png: it is a picture \(BMP\), not a JPEG/PNG picture"):
-        files.read_rgb(str(tmp_path / "x.png"))
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "x.png", "GIF")
+    with pytest.raises(Exception, match=r"x.png: it is a picture \(GIF\), not a JPEG/PNG/BMP"):
+        pictures.read_rgb(str(tmp_path / "x.png"))
+
+
+def test_a_picture_cut_off_at_its_head_is_called_damaged(tmp_path):
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:12])
+    with pytest.raises(Exception, match="x.png: not a JPEG/PNG.* picture, or damaged at its head"):
+        pictures.read_rgb(str(tmp_path / "x.png"))
 
 
 def test_ids_that_only_look_odd_are_read(tmp_path):
     (tmp_path / "x.txt").write_text("{a}\n<b>\n")
-    assert files.read_split(str(tmp_path / "x.txt")) == ["{a}", "<b>"]
+    assert lists.read_split(str(tmp_path / "x.txt")) == ["{a}", "<b>"]
 
 
 def test_without_the_engine_nothing_is_known(tmp_path, monkeypatch):

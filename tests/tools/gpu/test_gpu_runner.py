@@ -62,6 +62,7 @@ def test_a_stage_that_fails_says_so_in_its_place_and_the_next_one_runs(toys):
     assert "Traceback" not in toys.text() and "Traceback" in toys.log()
 
 
+@pytest.mark.slow
 def test_a_stage_that_a_signal_ends_leaves_its_last_lines(toys):
     assert toys.run("toys.dying", "toys.good") == 1
     assert states(toys) == ["failed", "done"]
@@ -69,6 +70,7 @@ def test_a_stage_that_a_signal_ends_leaves_its_last_lines(toys):
     assert "signal 11" in error and error.endswith("last words")
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_written_is_left_out(toys, monkeypatch):
     write = runner.write_atomic
 
@@ -83,6 +85,7 @@ def test_a_picture_that_cannot_be_written_is_left_out(toys, monkeypatch):
     assert "Left out: gpu-picture-0.png: No space left on device." in toys.text()
 
 
+@pytest.mark.slow
 def test_two_reports_are_not_written_into_one_folder(toys):
     first = toys.start("toys.slow")
     wait_until(lambda: results_of(toys) or first.poll() is not None)
@@ -94,6 +97,7 @@ def test_two_reports_are_not_written_into_one_folder(toys):
     assert first.wait(20) == 143
 
 
+@pytest.mark.slow
 def test_a_machine_that_says_nothing_is_named(toys, monkeypatch):
     monkeypatch.setattr(runner, "PROBE", "toys.silent")
     monkeypatch.setattr(runner, "PROBE_SECONDS", 0.5)
@@ -119,11 +123,13 @@ def test_a_stage_that_overruns_without_a_result_has_failed(toys):
     assert "its time ended before its first result" in toys.text()
 
 
+@pytest.mark.slow
 def test_a_stage_may_use_the_seconds_after_its_deadline(toys, impatient):
     assert toys.run("toys.tidy") == 0
     assert [r["value"] for r in results_of(toys)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_rendered_are_shown_as_they_are(toys):
     assert toys.run("toys.unreadable", "toys.good") == 0
     assert '"wrong": "nan"' in toys.text() and "KeyError" in toys.text()
@@ -140,6 +146,7 @@ def test_pictures_go_beside_the_report_five_at_most(toys):
     assert "left out: picture gpu-picture-6.png" in toys.log()
 
 
+@pytest.mark.slow
 def test_a_new_report_takes_the_old_ones_pictures_away_and_no_others(toys):
     toys.run("toys.painter")
     (toys.out / "gpu-mine.png").write_bytes(b"PNG")
@@ -147,6 +154,7 @@ def test_a_new_report_takes_the_old_ones_pictures_away_and_no_others(toys):
     assert [p.name for p in toys.out.glob("*.png")] == ["gpu-mine.png"]
 
 
+@pytest.mark.slow
 def test_where_the_gpu_cannot_be_used_the_old_report_stays(toys, monkeypatch):
     toys.run("toys.good")
     old = toys.text()

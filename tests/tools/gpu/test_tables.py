@@ -220,6 +220,7 @@ def test_a_row_that_fails_costs_no_other(workers, tmp_path):
     assert len(job.of("row")) == len(plan) - 1 and len(workers.made) == 5
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_lost_the_gpu_costs_one_row(workers, tmp_path, monkeypatch):
     lost = Failure("engine-rows: row: CUDA error: an illegal memory access")
 

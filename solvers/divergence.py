@@ -1,0 +1,54 @@
+"""A training whose loss is no number any more: it is stopped, and told how to go on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers import rates, resume
+from tools.common.cli import Failure
+
+
+def watch(solver, param, bar):
+    """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
+    by it. (A solver's own callbacks would have all gradients kept.)
+
+    param: the SolverParameter in force.
+    """
+
+    def see(iteration, losses):
+        bar.update(iteration - bar.count, bar.note)
+        for name, value in losses.items():
+            bar.note = f"{name} {float(value.sum()) + 0.0:.4g}"  # -0 + 0 is 0
+            if not np.all(np.isfinite(value)):
+                advice = _advice(param, iteration)
+                raise Failure(f"iteration {iteration}: {name} is not finite{advice}")
+
+    if hasattr(solver, "watch_losses"):
+        solver.watch_losses(see)
+        return
+    net = solver.net
+    names = [name for name in net.outputs if net.blob_loss_weights[name]]
+
+    def after_layer(layer):
+        if layer == len(net.layers) - 1:
+            see(solver.iter, {name: net.blobs[name].data for name in names})
+
+    net.after_forward(after_layer)
+
+
+def _advice(param, iteration):
+    """How to go on from a loss that is not finite at `iteration`: by what snapshots there are."""
+    rate = rates.at(param, iteration)
+    said = "; " if rate is None else f", at a learning rate of {rate:.4g}; "
+    found = [(at, path) for at, path in resume.snapshots(param.snapshot_prefix) if at <= iteration]
+    if not found:
+        return said + (
+            "there is no snapshot yet: start again with a smaller rate (--set base_lr=…), or look "
+            "for wrong labels with tools/check_data.py"
+        )
+    (newest, path), *older = found
+    otherwise = f"resume from an earlier one, as {older[0][1]}" if older else "start again"
+    return said + (
+        f"go on from the snapshot with a smaller rate: --resume {path} --set base_lr=…; if the "
+        f"loss had grown before iteration {newest} already, {otherwise}"
+    )
