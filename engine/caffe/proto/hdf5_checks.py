@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import struct
 from typing import Any
 
 import numpy as np
 
 from caffe.errors import Error, InputError
-from caffe.proto import kinds
+from caffe.proto import kinds, not_utf8
 from caffe.proto.encoding import MAX_AXES, Damaged
 from caffe.proto.files import map_file, reason
 
@@ -81,7 +80,7 @@ def _check_heaps(buf) -> None:
 
 @contextlib.contextmanager
 def opened(path, what: str):
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     buf = map_file(name)
     kinds.refuse(buf, name, f"an HDF5 {what}", kinds.HDF5)
     h5py = h5py_package()
