@@ -37,6 +37,7 @@ def _wrong_call(network_file, args, phase, weights) -> str:
 @read_only(
     "blobs", "params", "layers", "layer_dict", "inputs", "outputs", "bottom_names", "top_names",
     "blob_loss_weights", "_blobs", "_blob_names", "_layer_names", "_inputs", "_outputs",
+    "_bottom_ids", "_top_ids",
 )  # fmt: skip
 class Net:
     """A net from a prototxt, with pycaffe's interface.

@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 HDF5, LMDB, MATLAB, TEXT, PAGE = "HDF5", "LMDB", "MATLAB", "text", "page"
 NET, SOLVER, EMPTY = "net prototxt", "solver prototxt", "empty"
 CAFFEMODEL, SOLVERSTATE, BLOB, DATUM = "caffemodel", "solverstate", "BlobProto", "Datum"
-PICTURES = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WebP", "JPEG 2000")
+PICTURES = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000")  # as Pillow names them
 ALL_TEXT = (TEXT, NET, SOLVER, "JSON", EMPTY)
 
 _UNPACK = "unpack it first"
@@ -74,8 +74,8 @@ _FIRST_BYTES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"GIF89a", _picture("GIF")),
     (0, b"II*\0", _picture("TIFF")),
     (0, b"MM\0*", _picture("TIFF")),
-    (8, b"WEBPVP8", _picture("WebP")),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", _picture("JPEG 2000")),
+    (8, b"WEBPVP8", _picture("WEBP")),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", _picture("JPEG2000")),
     (0, b"MATLAB 5.0 MAT-file", Kind(MATLAB, "a MATLAB file (.mat)")),
     (0, b"MATLAB 7.3 MAT-file", Kind(MATLAB, "a MATLAB file (.mat)")),
     (16, b"\xde\xc0\xef\xbe", Kind(LMDB, "the data file of an LMDB", "name its folder")),

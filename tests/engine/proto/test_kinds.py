@@ -116,7 +116,7 @@ FILES = {
     "UTF-16, high byte first": (NET.encode("utf-16-be"), "text in UTF-16", "UTF-8"),
     **{format: (picture(format), f"a picture ({format})", "")
        for format in ("PNG", "JPEG", "GIF", "BMP", "TIFF")},
-    "WebP": (b"RIFF\x1a\0\0\0WEBPVP8L", "a picture (WebP)", ""),
+    "WebP": (b"RIFF\x1a\0\0\0WEBPVP8L", "a picture (WEBP)", ""),
     "net": (NET.encode(), "a net's prototxt", ""),
     "old net": (b"# old\nlayers {\n  type: RELU\n}\n", "a net's prototxt", ""),
     "solver": (SOLVER.encode(), "a solver's prototxt", ""),
