@@ -8,6 +8,10 @@ from solvers import rates, resume
 from tools.common.cli import Failure
 
 
+class Diverged(Failure):
+    """The loss is no number: what was learned until then leads there, and is not kept."""
+
+
 def watch(solver, param, bar):
     """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
     by it. (A solver's own callbacks would have all gradients kept.)
@@ -21,7 +25,7 @@ def watch(solver, param, bar):
             bar.note = f"{name} {float(value.sum()) + 0.0:.4g}"  # -0 + 0 is 0
             if not np.all(np.isfinite(value)):
                 advice = _advice(param, iteration)
-                raise Failure(f"iteration {iteration}: {name} is not finite{advice}")
+                raise Diverged(f"iteration {iteration}: {name} is not finite{advice}")
 
     if hasattr(solver, "watch_losses"):
         solver.watch_losses(see)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+import caffe
 from tools.common.cli import UserError, error_line, warn
 
 
@@ -20,14 +21,31 @@ def snapshots(prefix):
     return sorted(found, reverse=True)
 
 
+def judged(prefix):
+    """`snapshots` as (iteration, path, why not): None for those that a training at this prefix may
+    go on from, else in words that they are of a branch that it has left."""
+    engine = getattr(caffe, "engine", None)
+    if engine is not None:
+        return engine.snapshots(prefix)
+    return [(iteration, path, None) for iteration, path in snapshots(prefix)]
+
+
+def reached(prefix):
+    """The iteration of the newest snapshot that a training may go on from, 0 if there is none."""
+    return next((iteration for iteration, _, problem in judged(prefix) if problem is None), 0)
+
+
 def restore_newest(solver, prefix):
     """Restore from the newest snapshot that can be read; return its path, None if there is none.
 
-    A snapshot that cannot be read is passed over with a warning; UserError where there are
-    snapshots and none can be read.
+    Snapshots that cannot be read, or are of a branch that the training has left, are passed over
+    with a warning; UserError where there are snapshots and none can be used.
     """
-    found = snapshots(prefix)
-    for _, path in found:
+    found = judged(prefix)
+    for _, path, problem in found:
+        if problem is not None:
+            warn(f"passed over: {path} {problem}; to go on from it, give it to --resume")
+            continue
         try:
             solver.restore(path)
             return path
@@ -38,7 +56,7 @@ def restore_newest(solver, prefix):
             warn(f"passed over: {line if path in line else path + ': ' + line}")
     if found:
         raise UserError(
-            f"none of the {len(found)} snapshots {prefix}_iter_* can be read; move them away to "
-            "start anew with --weights"
+            f"none of the {len(found)} snapshots {prefix}_iter_* can be used; name one with "
+            "--resume, or move them away to start anew with --weights"
         )
     return None

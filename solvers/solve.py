@@ -8,7 +8,8 @@
 init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
 the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
 stops after the present iteration, or batch of a test, with a snapshot; SIGHUP writes one and goes
-on. A second Ctrl-C stops at once.
+on. A second Ctrl-C stops at once. Output that goes away (a closed terminal, `| head`, a full disk)
+ends nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from surgery.fillers import dead_layers
 from tools import score
 from tools.common.arguments import Parser
 from tools.common.cli import (
+    Failure,
     Progress,
     UserError,
     add_device_arguments,
     error_line,
+    exit_code,
     run,
     select_device,
 )
 from tools.common.files import check_target
 from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
+from tools.common.output import Expendable, expendable_output
 
 
 def parse(argv):
@@ -101,7 +105,7 @@ def log_to(path):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
         raise UserError(f"--log {path}: cannot be written ({error.strerror})") from None
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    sys.stderr = Expendable(os.fdopen(os.dup(2), "w", buffering=1))
     os.dup2(file, 2)
     os.close(file)
 
@@ -216,20 +220,25 @@ def _class_names(net, count):
 def after_snapshot(solver, param, begun, error):
     """The error to raise for one that ended the training, which began at iteration `begun`.
 
-    Where an input is wrong (a damaged photograph), what was learned until then is good: it goes
-    into a snapshot. With iter_size above 1, the images of the broken iteration are not read again.
+    What was learned until then goes into a snapshot, unless the loss is no number: of the last
+    whole iteration under the engine, which reads the images of the broken one again.
     """
-    if getattr(error, "exit_code", None) != UserError.exit_code or solver.iter == begun:
+    if isinstance(error, divergence.Diverged) or solver.iter == begun:
         return error
-    said = error_line(error)
+    said, kind = error_line(error), UserError if exit_code(error) == 2 else Failure
     if not param.snapshot or solver.iter % param.snapshot:
         try:
-            solver.snapshot()
+            last_snapshot(solver)
         except Exception as failed:  # losses from before may arrive only now, and not be finite
-            return UserError(f"{said}; and no snapshot was written: {error_line(failed)}")
-    return UserError(
+            return kind(f"{said}; and no snapshot was written: {error_line(failed)}")
+    return kind(
         f"{said}; then resume with --resume auto (iteration {solver.iter} is in a snapshot)"
     )
+
+
+def last_snapshot(solver):
+    """Write the last snapshot of a run; under the engine elsewhere, where its place is full."""
+    getattr(solver, "last_snapshot", solver.snapshot)()
 
 
 def _same_options(args):
@@ -241,6 +250,12 @@ def _same_options(args):
 
 def main(argv):
     args = parse(argv)
+    with expendable_output():
+        return work(args)
+
+
+def work(args):
+    """Train as `args` say; returns the exit code."""
     protos = Prototxts()
     param, planned = checked_solver(args, protos)
     if args.log:
@@ -267,6 +282,8 @@ def main(argv):
     note = rates.note(args.solver, planned, before, param, solver.iter)
     if note:
         print(f"note: {note}", file=sys.stderr)
+    if hasattr(solver, "reserve_snapshots"):
+        solver.reserve_snapshots()
     requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
@@ -280,8 +297,8 @@ def main(argv):
         bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
     written = param.snapshot and solver.iter > begun and solver.iter % param.snapshot == 0
-    if wanted and not written:
-        solver.snapshot()
+    if wanted and (not written or getattr(solver, "snapshot_failed", False)):
+        last_snapshot(solver)
     if done:
         return 0
     print(

@@ -54,9 +54,8 @@ def done(stage):
 
 
 def reached(stage):
-    """The iteration of the newest snapshot, 0 if there is none."""
-    found = resume.snapshots(stage.param.snapshot_prefix)
-    return found[0][0] if found else 0
+    """The iteration of the newest snapshot to go on from, 0 if there is none."""
+    return resume.reached(stage.param.snapshot_prefix)
 
 
 def recipe(task, net, tasks, open_stage):

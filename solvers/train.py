@@ -33,6 +33,7 @@ from tools import summary
 from tools.common import nets
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, check_device, run
+from tools.common.output import expendable_output
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 
@@ -269,6 +270,12 @@ def chosen_task(args):
 def main(argv):
     args = parse(argv)
     check_device(args)
+    with expendable_output():
+        return recipe(args)
+
+
+def recipe(args):
+    """Train by the recipe that `args` name; returns the exit code."""
     task = chosen_task(args)
     if args.net not in task.nets:
         raise UserError(

@@ -503,3 +503,54 @@ def test_labels_of_other_classes_than_the_net_scores_are_one_line(folder, call):
     code, lines = call("--weights", "init.caffemodel")
     assert code == 2
     assert "labels have 7 classes but blob 'score' has 3 channels" in lines[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tail", ["2>&1 | head -1", "2> /dev/full", ">&- 2>&-"])
+def test_a_training_whose_output_goes_away_is_the_one_that_kept_it(call, folder, tail):
+    assert call(*INIT)[0] == 0
+    through = tiny_run.result(folder, 12)
+    shutil.rmtree(folder / "out")
+    (folder / "out").mkdir()
+    solve = f'"{sys.executable}" {tiny_run.ROOT}/solvers/solve.py --solver solver.prototxt --cpu'
+    script = f"{solve} --weights init.caffemodel {tail}; exit ${{PIPESTATUS[0]}}"
+    env = tiny_run.environment(GLOG_minloglevel="0")
+    assert subprocess.run(["bash", "-c", script], cwd=folder, env=env).returncode == 0
+    assert tiny_run.result(folder, 12) == through
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_ends_the_logs_reader_first_still_writes_the_snapshot(folder):
+    """As in `solve.py … 2>&1 | tee log`: Ctrl-C goes to both."""
+    process = tiny_run.start(folder, *INIT, "--cpu", "--iterations", "100000", GLOG_minloglevel="0")
+    tiny_run.wait_for_snapshot(process, folder)
+    process.stderr.close()
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    newest = tiny_run.snapshots(folder)[-1]
+    assert newest % 5 or newest > 5
+
+
+def test_a_branch_that_was_left_is_passed_over(call, folder):
+    assert call(*INIT)[0] == 0
+    assert call("--resume", "out/train_iter_5.solverstate", "--iterations", "7")[0] == 0
+    code, err = call("--resume", "auto", "--iterations", "8")
+    assert code == 0
+    assert sum("passed over: out/train_iter_1" in line for line in err) == 2
+    assert any("resumed from out/train_iter_7.solverstate" in line for line in err)
+
+
+def test_any_error_in_the_loop_comes_with_a_snapshot(call, folder, monkeypatch):
+    iterate = Solver._iterate
+
+    def fail(solver):
+        if solver.iter == 7:
+            raise RuntimeError("the machine stumbles")
+        iterate(solver)
+
+    monkeypatch.setattr(Solver, "_iterate", fail)
+    code, err = call(*INIT)
+    assert code == 1 and "the machine stumbles" in err[-1]
+    assert "iteration 7 is in a snapshot" in err[-1]
+    assert tiny_run.snapshots(folder) == [5, 7]

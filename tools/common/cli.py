@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 
+from tools.common.output import Expendable, settle
 from tools.common.progress import Progress, duration, progress
 
 __all__ = [
@@ -101,19 +102,20 @@ def run(main, argv=None):
         sys.exit(main(argv) or 0)
     try:
         code = main(argv) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before this Python began
+            sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (head, less) went away: nothing more can be said to it, nor at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 1  # the reader (head, less) went away: nothing more can be said to it
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted", file=Expendable(sys.stderr))
         code = 130
     except Exception as error:
         if not (hasattr(error, "exit_code") or isinstance(error, REPORTED)):
             raise
-        print("error: " + error_line(error), file=sys.stderr)
+        print("error: " + error_line(error), file=Expendable(sys.stderr))
         code = exit_code(error)
+    for stream in (sys.stdout, sys.stderr):
+        settle(stream)
     sys.exit(code)
 
 

@@ -182,10 +182,16 @@ def test_a_folder_of_snapshots_that_is_not_there_is_refused_before_the_training(
     make_solver, tmp_path
 ):
     text = BASE.replace('"s"', '"runs/s"')
-    with pytest.raises(InputError, match="snapshot_prefix 'runs/s': no file can be written there; make the folder runs"):
+    with pytest.raises(
+        InputError,
+        match="snapshot_prefix 'runs/s': no file can be written there; make the folder runs",
+    ):
         make_solver(CLASSIFIER, text + "snapshot: 1")
     solver = make_solver(CLASSIFIER, text + "max_iter: 1")  # there is one after the training
-    with pytest.raises(InputError, match="snapshot_prefix 'runs/s': no file can be written there; make the folder runs"):
+    with pytest.raises(
+        InputError,
+        match="snapshot_prefix 'runs/s': no file can be written there; make the folder runs",
+    ):
         solver.solve()
     assert solver.iter == 0
     make_solver(CLASSIFIER, text + "max_iter: 1 snapshot_after_train: false").solve()
