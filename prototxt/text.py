@@ -27,14 +27,14 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:  # a comment in GBK, say
             content = file.read()
+        if "\0" in content:
+            wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
+            raise InputError(f"{path}: {wrong}")
         return text_format.Parse(content, message)
     except OSError as error:
         raise InputError(f"{path}: {why_unreadable(path, error)}") from None
-    except UnicodeDecodeError:
-        wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
-        raise InputError(f"{path}: {wrong}") from None
     except text_format.ParseError as error:
         wrong = wrong_kind(path, "a prototxt", "text", "net prototxt", "solver prototxt")
         if wrong:
@@ -59,7 +59,8 @@ def _suggestion(reason, message):
     if not found:
         return ""
     kind = message.DESCRIPTOR.file.message_types_by_name.get(found.group(1))
-    near = difflib.get_close_matches(found.group(2), kind.fields_by_name, 1) if kind else []
+    names = kind.fields_by_name if kind else ()
+    near = difflib.get_close_matches(found.group(2).lower(), names, 1, cutoff=0.8)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -170,7 +170,7 @@ def _opened(path, formats, max_pixels, use):
         if os.path.getsize(path) == 0:
             raise DataError(f"{path}: the file is empty; fetch it again") from None
         kinds = "/".join(formats)
-        wrong = wrong_kind(path, f"a {kinds} picture")
+        wrong = wrong_kind(path, f"a {kinds} picture", *formats)
         raise DataError(
             f"{path}: {wrong or f'not a {kinds} picture, or damaged at its head'}"
         ) from None

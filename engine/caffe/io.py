@@ -228,14 +228,15 @@ class Transformer:
     def set_transpose(self, in_, order) -> None:
         """The picture's axes in the blob's order: (2, 0, 1) makes H x W x K to K x H x W."""
         axes = len(self._shape(in_)) - 1
-        if sorted(order) != list(range(axes)):
+        if sorted(axis + axes if axis < 0 else axis for axis in order) != list(range(axes)):
             raise WrongArray(f"'{in_}': transpose must order the axes 0 to {axes - 1}, not {order}")
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_, order) -> None:
-        """The order to take the channels in, after transposing: (2, 1, 0) makes RGB to BGR."""
+        """Which of the picture's channels become the input's, after transposing: (2, 1, 0) makes
+        RGB to BGR, and leaves out the fourth channel of RGBA."""
         channels = self._shape(in_)[1]
-        if len(order) != channels or not set(order) <= set(range(-channels, channels)):
+        if len(order) != channels:
             raise WrongArray(f"'{in_}': channel swap must order {channels} channels, not {order}")
         self.channel_swap[in_] = order
 
@@ -284,8 +285,8 @@ class Transformer:
                 raise WrongArray(f"'{in_}': a picture of shape {array.shape}, not H x W x K")
             array = array.transpose(order)
         if swap is not None:
-            if len(array) != len(swap):
-                raise WrongArray(f"'{in_}': {len(array)} channels, {len(swap)} are swapped")
+            if max(swap) >= len(array) or min(swap) < -len(array):
+                raise WrongArray(f"'{in_}': channel swap {swap} of {len(array)} channels")
             array = array[list(swap)]
         if in_ in self.raw_scale:
             array *= self.raw_scale[in_]
@@ -303,7 +304,7 @@ class Transformer:
         if array.dtype.kind != "f":
             array = array.astype(np.float32)
         # In the blob's own shape, so that an axis of length 1 is not lost on the way.
-        array = array.reshape(shape) if array.size == np.prod(shape) else array.squeeze()
+        array = array.reshape(shape) if array.shape in (shape, (1, *shape)) else array.squeeze()
         if in_ in self.input_scale:
             array /= self.input_scale[in_]
         if in_ in self.mean:

@@ -17,6 +17,11 @@ def set_min_level(level: int | None) -> None:
     _state["min_level"] = level
 
 
+def shown(value) -> str:
+    """A number as glog shows it, six digits, but 0 for -0: the mean of no labels is no loss."""
+    return f"{value + 0.0:.6g}"
+
+
 def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
     """Write `I1231 23:59:59.999999 <thread> <where>] <message>` to file descriptor 2.
 

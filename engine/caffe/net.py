@@ -22,6 +22,18 @@ from .run.plan import Plan
 from .run.wiring import Wiring
 
 
+def _wrong_call(network_file, args, phase, weights) -> str:
+    """What is wrong with these arguments of Net."""
+    if args:
+        return "Net(network_file, phase, level=0, stages=None, weights=None) takes no more"
+    if str(weights).upper() in ("TRAIN", "TEST"):
+        return f"Net's phase is caffe.{str(weights).upper()}, not the text '{weights}'"
+    if phase is None:
+        given = f", weights='{os.fspath(weights)}'" if weights is not None else ""
+        return f"Net needs a phase: Net('{network_file}', caffe.TEST{given}), or caffe.TRAIN"
+    return f"Net's phase is caffe.TRAIN or caffe.TEST, not {phase!r}"
+
+
 @read_only(
     "blobs", "params", "layers", "layer_dict", "inputs", "outputs", "bottom_names", "top_names",
     "blob_loss_weights", "_blobs", "_blob_names", "_layer_names", "_inputs", "_outputs",
@@ -53,7 +65,7 @@ class Net:
         if args:
             weights, args = args[0], args[1:]
         if args or phase not in (TRAIN, TEST):
-            raise TypeError("Net(network_file, phase, level=0, stages=None, weights=None)")
+            raise TypeError(_wrong_call(network_file, args, phase, weights))
         param = text.read_net(network_file)
         param.state.phase = phase
         param.state.level = level

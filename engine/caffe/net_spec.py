@@ -19,10 +19,10 @@ Tops that have no name get their layer's type and a number.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter, OrderedDict
 
-from caffe.proto import caffe_pb2
+from caffe.proto import caffe_pb2, forks
+from caffe.proto.hints import did_you_mean
 
 
 def param_name_dict() -> dict[str, str]:
@@ -42,8 +42,8 @@ _BORROWED = {"Deconvolution": "Convolution", "Im2col": "Convolution"}
 
 def _unknown_field(name: str, *messages) -> AttributeError:
     names = [field.name for message in messages for field in message.DESCRIPTOR.fields]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    told = [forks.of_field(message.DESCRIPTOR.name, name) for message in messages]
+    hint = next((f"; {one}" for one in told if one), did_you_mean(name, names))
     where = " and ".join(message.DESCRIPTOR.name for message in messages)
     verb = "have" if len(messages) > 1 else "has"
     return AttributeError(f"{where} {verb} no field '{name}'{hint}")

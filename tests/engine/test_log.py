@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 import re
 
+import numpy as np
 import pytest
 
 from caffe import log as log_module
-from caffe.log import ERROR, INFO, WARNING, log
+from caffe.log import ERROR, INFO, WARNING, log, shown
 
 LINE = re.compile(r"([IWE])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] (.*)\n")
 
@@ -40,3 +42,9 @@ def test_set_min_level_is_stronger_than_the_environment(capfd, monkeypatch):
     log_module.set_min_level(ERROR)
     log("text", WARNING)
     assert capfd.readouterr().err == ""
+
+
+def test_no_number_is_shown_as_minus_0():
+    assert [shown(x) for x in (-0.0, np.float32(-0.0), 0.5, -1e-30, math.nan)] == [
+        "0", "0", "0.5", "-1e-30", "nan",
+    ]  # fmt: skip

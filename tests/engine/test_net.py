@@ -43,6 +43,23 @@ def test_other_arguments_are_refused(write, args):
         caffe.Net(write(CLASSIFIER), *args)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), r"Net needs a phase: Net\('net.prototxt', caffe.TEST\), or caffe.TRAIN"),
+        (("w.caffemodel",), r"Net\('net.prototxt', caffe.TEST, weights='w.caffemodel'\)"),
+        (("TEST",), "phase is caffe.TEST, not the text 'TEST'"),
+        ((2,), "phase is caffe.TRAIN or caffe.TEST, not 2"),
+        ((caffe.TEST, 0, None, None, 5), "takes no more"),
+    ],
+)
+def test_a_call_without_a_right_phase_is_told_the_right_one(make, args, words):
+    make(X)
+    with pytest.raises(TypeError, match=words):
+        caffe.Net("net.prototxt", *args)
+
+
 def test_phase_level_and_stages_choose_the_layers(make):
     text = (
         X

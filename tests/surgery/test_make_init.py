@@ -50,7 +50,7 @@ def refusal(place, capsys, *extra):
     ("option", "file", "said"),
     [
         ("net", "vgg.caffemodel", "--net {}/vgg.caffemodel: it is a caffemodel, not a net's"),
-        ("source", "train.prototxt", "--from {}/train.prototxt: it is a net's prototxt"),
+        ("source", "train.prototxt", "{}/train.prototxt: it is a net's prototxt, not weights"),
         ("source", "vg.caffemodel", "--from {0}/vg.caffemodel: no such file; did you mean {0}"),
         ("source", "renamed.caffemodel", "is a net's prototxt, not a caffemodel"),
         ("source", "vgg.caffemodel:vgg.caffemodel", "is a caffemodel, not a net's prototxt"),

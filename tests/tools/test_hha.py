@@ -147,7 +147,10 @@ def noise(path):
         (lambda p: (noise(p), cut(p)), "cannot be read (image file is truncated"),
         (lambda p: cut(p, 0.01), "not a PNG picture, or damaged at its head"),
         (lambda p: p.write_bytes(b""), "the file is empty"),
-        (lambda p: Image.fromarray(np.ones((9, 9), np.uint8)).save(p, "JPEG"), "not a PNG picture"),
+        (
+            lambda p: Image.fromarray(np.ones((9, 9), np.uint8)).save(p, "JPEG"),
+            ", not a PNG picture",
+        ),
         (lambda p: Image.new("1", (10**4, 10**4)).save(p), "10000x10000 pixels are more than"),
         (lambda p: (p.unlink(), p.mkdir()), "Is a directory"),
     ],

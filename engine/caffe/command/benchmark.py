@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..compute.timer import Timer
 from ..core.layer import TEST, TRAIN
 from ..errors import InputError
-from ..log import log
+from ..log import log, shown
 from ..net import Net
 from .devices import WHERE, gpus, use_first
 from .files import check_files
@@ -32,7 +32,7 @@ def main(flags) -> None:
             f"{model}: no layer of this net is there in phase {flags.phase or 'TRAIN'}"
         )
     log("Performing Forward", where=WHERE)
-    log(f"Initial loss: {net._forward(0, layers[-1]):.6g}", where=WHERE)
+    log(f"Initial loss: {shown(net._forward(0, layers[-1]))}", where=WHERE)
     log("Performing Backward", where=WHERE)
     net._backward(layers[-1], 0)
     log("*** Benchmark begins ***", where=WHERE)

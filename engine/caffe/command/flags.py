@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from ..errors import InputError
+from ..proto.hints import near
 
 EFFECTS = ("stop", "snapshot", "none")
 _TRUE, _FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
@@ -107,8 +107,8 @@ def parse(argv: list[str]) -> tuple[list[str], Flags]:
                 "-log_dir: no log files are written; send standard error to a file: 2> train.log"
             )
         if name not in _NAMES:
-            near = get_close_matches(name, _NAMES, 1)
-            hint = f"did you mean -{near[0]}?" if near else "-help shows all"
+            meant = near(name, _NAMES)
+            hint = f"did you mean -{' or -'.join(meant)}?" if meant else "-help shows all"
             raise InputError(f"there is no flag -{name}; {hint}")
         if not given:
             if not rest:

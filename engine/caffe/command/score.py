@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.layer import TEST
-from ..log import log
+from ..log import log, shown
 from ..net import Net
 from ..settings import set_lean
 from ..training.output_means import OutputMeans
@@ -30,10 +30,10 @@ def main(flags) -> None:
         outputs.add()
         for name in net.outputs:
             for score in net.blobs[name].data.flat:
-                log(f"Batch {i}, {name} = {score:.6g}", where=WHERE)
-    log(f"Loss: {loss / flags.iterations:.6g}", where=WHERE)
+                log(f"Batch {i}, {name} = {shown(score)}", where=WHERE)
+    log(f"Loss: {shown(loss / flags.iterations)}", where=WHERE)
     for name, means in outputs.means().items():
         weight = net.blob_loss_weights[name]
         for mean in means.flat:
-            of_loss = f" (* {weight:g} = {weight * mean:.6g} loss)" if weight else ""
-            log(f"{name} = {mean:.6g}{of_loss}", where=WHERE)
+            of_loss = f" (* {weight:g} = {shown(weight * mean)} loss)" if weight else ""
+            log(f"{name} = {shown(mean)}{of_loss}", where=WHERE)

@@ -8,12 +8,12 @@ fan-in = count / shape[0] and fan-out = count / shape[1].
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 
 import torch
 
 from ..compute import rng
 from ..errors import InputError
+from ..proto.hints import did_you_mean
 from .blob import Blob
 
 _CPU = torch.device("cpu")
@@ -27,9 +27,10 @@ def fill(blob: Blob, filler_param) -> None:
     """
     make = _FILLERS.get(filler_param.type)
     if make is None:
-        near = get_close_matches(filler_param.type, _FILLERS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(_FILLERS))}"
-        raise InputError(f"unknown filler type '{filler_param.type}'; {hint}")
+        hint = (
+            did_you_mean(filler_param.type, _FILLERS) or f"; known: {', '.join(sorted(_FILLERS))}"
+        )
+        raise InputError(f"unknown filler type '{filler_param.type}'{hint}")
     if filler_param.sparse != -1 and filler_param.type != "gaussian":
         raise InputError(f"filler '{filler_param.type}': only 'gaussian' can be sparse")
     zero = filler_param.type == "constant" and filler_param.value == 0

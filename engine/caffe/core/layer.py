@@ -6,6 +6,7 @@ from enum import Flag
 
 from ..compute.folding import LayerFold, Window
 from ..errors import InputError
+from ..log import WARNING, log
 from .blob import Blob
 from .vectors import BlobVec, Vector
 
@@ -137,6 +138,10 @@ class Layer:
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""
         return InputError(f"layer '{self._param.name}' ({self.type}): {message}")
+
+    def warn(self, message: str) -> None:
+        """A line in the log that names this layer: what was asked for has no effect."""
+        log(f"layer '{self.name}' ({self.type}): {message}", WARNING, "layer.py:1")
 
     def canonical_axis(self, axis: int, blob: Blob) -> int:
         """`axis` counted from the front; negative axes count from the back."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, hdf5, wire
+from ..proto import caffe_pb2, hdf5, not_utf8, wire
 from ..proto.encoding import shapes_match
 from ..proto.hdf5_checks import is_hdf5
 from .blob import Blob
@@ -70,14 +70,17 @@ def load(layers: list[Layer], learnable: Learnable, filename) -> None:
     what a caffemodel has for any of them, and each its own from HDF5. Raises InputError, with no
     parameter changed, when a layer's blobs differ in number or shape, or the file is broken.
     """
-    path = os.fspath(filename)
+    path = not_utf8.path(filename)
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
     if is_hdf5(path):
         load_hdf5(layers, learnable, path)
         return
     parameters = _parameters(layers)
-    stored = ((name, blobs, parameters.get(name)) for name, _, blobs in wire.read_weights(path))
+    stored = (
+        (name, blobs, parameters.get(name))
+        for name, _, blobs in wire.read_weights(path, parameters)
+    )
     _copy(path, stored, any(parameters.values()))
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from difflib import get_close_matches
 
 from ..errors import InputError
+from ..proto.mistakes import unknown_type
 
 _makers: dict = {}
 
@@ -37,11 +37,8 @@ def create(layer_param, phase: int):
     Raises InputError for a type that is not there."""
     maker = _makers.get(layer_param.type)
     if maker is None:
-        near = get_close_matches(layer_param.type, _makers, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(layer_type_list())}"
-        raise InputError(
-            f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'; {hint}"
-        )
+        told = unknown_type(layer_param.type, layer_type_list())
+        raise InputError(f"layer '{layer_param.name}' {told}")
     return maker(layer_param, phase)
 
 

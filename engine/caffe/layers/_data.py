@@ -76,16 +76,17 @@ def require_positive_batch(layer: Layer, batch_size: int) -> int:
     return batch_size
 
 
-def refuse(layer: Layer, param, names, remedy: str) -> None:
-    """These fields of `param` are at their defaults, or an error that tells the `remedy`."""
+def warn_of(layer: Layer, param, names, remedy: str) -> None:
+    """A warning that tells the `remedy` for each of these fields of `param` that is not at its
+    default: it has no effect."""
     for name in names:
         if getattr(param, name) != param.DESCRIPTOR.fields_by_name[name].default_value:
-            raise layer.fail(f"{param.DESCRIPTOR.name}.{name} {remedy}")
+            layer.warn(f"{param.DESCRIPTOR.name}.{name} has no effect{remedy}")
 
 
-def refuse_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop_size", "mirror")):
+def warn_of_old_transform(layer: Layer, param, names=("scale", "mean_file", "crop_size", "mirror")):
     """Only V1 layers hold these themselves; Caffe 1.0 leaves them out of account elsewhere."""
-    refuse(layer, param, names, "has no effect in Caffe 1.0; write it in transform_param")
+    warn_of(layer, param, names, " in Caffe 1.0; write it in transform_param")
 
 
 def turn(layer: Layer) -> tuple[int, int]:

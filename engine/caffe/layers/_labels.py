@@ -43,8 +43,14 @@ def class_numbers(
     if given.device.type != "cpu":
         return index, valid, outside.any()
     if outside.any():
-        found = sorted(set(given[outside].tolist()))
-        shown = ", ".join(map(str, found[:5])) + (", …" if len(found) > 5 else "")
+        raw = labels.read().view(shape)[outside]
+        if raw.isnan().any():
+            raise layer.fail(
+                f"'{layer.layer_param.bottom[1]}' holds NaN where a label should be: what makes "
+                "the labels divides by zero, or reads a broken file"
+            )
+        found = sorted(set(raw.trunc().tolist()))
+        shown = ", ".join(f"{label:g}" for label in found[:5]) + (", …" if found[5:] else "")
         hint = "" if ignore is not None else "; if it marks void, set ignore_label"
         raise layer.fail(
             f"label {shown} in '{layer.layer_param.bottom[1]}' is not one of the {classes} "

@@ -22,8 +22,8 @@ class Accuracy(Layer):
         param = self.layer_param.accuracy_param
         self.axis = self.canonical_axis(param.axis, bottom[0])
         self.classes = bottom[0].shape[self.axis]
-        if not 1 <= param.top_k <= self.classes:
-            raise self.fail(f"top_k {param.top_k} is not within 1 to {self.classes} classes")
+        if param.top_k > self.classes:
+            raise self.fail(f"top_k {param.top_k} is more than the {self.classes} classes")
         require_label_per_score(self, bottom[0], bottom[1], self.axis)
         self.outer, self.inner = outer_inner(bottom[0].shape, self.axis)
         top[0].reshape()

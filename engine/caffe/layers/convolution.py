@@ -1,11 +1,12 @@
-"""Convolution and Deconvolution over one, two or three spatial axes."""
+"""Convolution and Deconvolution over any number of spatial axes."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import pad as pad_tensor
 
-from ..compute.convolve import Geometry, convolve, gradients
+from ..compute.convolve import Geometry
+from ..compute.convolve_axes import convolve, gradients
 from ..compute.folding import Window
 from ..core.layer import Layer, Reads
 from . import register
@@ -30,12 +31,12 @@ def spatial(layer: Layer, field: str, n: int, default: int | None = None) -> lis
             raise layer.fail(f"needs both {stem}_h and {stem}_w")
         values = [getattr(param, f"{stem}_{a}") for a in _AXES]
     if not values:
-        if default is None:
+        if default is None and n:
             raise layer.fail(f"needs a {field}")
-        values = [default]
+        values = [default or 0]
     if len(values) not in (1, n):
         raise layer.fail(f"has {len(values)} values of {field} for {n} spatial axes")
-    if field != "pad" and min(values) < 1:
+    if field in ("kernel_size", "stride") and n and min(values) < 1:
         raise layer.fail(f"{field} must be at least 1")
     return values * n if len(values) == 1 else values
 
@@ -63,18 +64,14 @@ class Convolution(Windowed):
 
     def setup(self, bottom, top):
         param = self.layer_param.convolution_param
-        axes = len(bottom[0].shape)
-        if self.canonical_axis(param.axis, bottom[0]) != 1:
-            raise self.fail(f"axis {param.axis} is not there; only axis 1 is")
-        n = axes - 2
-        if not 1 <= n <= 3:
-            raise self.fail(f"needs 1 to 3 spatial axes; the bottom's shape is {bottom[0].shape}")
+        self.axis = self.canonical_axis(param.axis, bottom[0])
+        n = len(bottom[0].shape) - self.axis - 1
         self.kernel = spatial(self, "kernel_size", n)
         self.stride = spatial(self, "stride", n, 1)
         self.pad = spatial(self, "pad", n, 0)
         self.dilation = spatial(self, "dilation", n, 1)
         self.sized_for: tuple[int, ...] = ()
-        self.channels, self.group = bottom[0].shape[1], param.group
+        self.channels, self.group = bottom[0].shape[self.axis], param.group
         self.outputs = param.num_output
         if self.outputs < 1:
             raise self.fail("needs a num_output of at least 1")
@@ -98,19 +95,21 @@ class Convolution(Windowed):
             blob.reshape(*self.top_shape)
 
     def _size_for(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != len(self.kernel) + 2 or shape[1] != self.channels:
+        first = self.axis + 1
+        if len(shape) != first + len(self.kernel) or shape[self.axis] != self.channels:
             raise self.fail(
-                f"was set up for {self.channels} channels and {len(self.kernel)} spatial axes; "
-                f"the bottom's shape is {shape}"
+                f"was set up for {self.channels} channels along axis {self.axis} and "
+                f"{len(self.kernel)} spatial axes; the bottom's shape is {shape}"
             )
-        sizes, beyond = zip(*(self.out_size(i, size) for i, size in enumerate(shape[2:])))
-        if min(sizes) < 1:
+        places = [self.out_size(i, size) for i, size in enumerate(shape[first:])]
+        sizes, beyond = [size for size, _ in places], [more for _, more in places]
+        if any(size < 1 for size in sizes):
             raise self.fail(
                 f"the bottom's shape {shape} is too small for kernel {self.kernel}, dilation "
                 f"{self.dilation}, pad {self.pad}"
             )
         self.beyond = beyond if any(beyond) else None
-        self.top_shape, self.sized_for = (shape[0], self.outputs, *sizes), shape
+        self.top_shape, self.sized_for = (*shape[: self.axis], self.outputs, *sizes), shape
 
     def out_size(self, i: int, size: int) -> tuple[int, int]:
         """The top's size along spatial axis `i`, and how many zeros its last window reads behind
@@ -134,7 +133,9 @@ class Convolution(Windowed):
         return True
 
     def _windows(self):
-        if self.transposed or len(self.kernel) != 2 or self.beyond:
+        if self.transposed or self.axis != 1 or len(self.kernel) != 2 or 0 in self.dilation:
+            return None
+        if self.beyond:
             return None
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel)]
         return tuple(Window(*numbers) for numbers in zip(extents, self.stride, self.pad))

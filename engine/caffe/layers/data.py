@@ -17,11 +17,11 @@ from ._data import (
     draw_skip,
     failing,
     randomness,
-    refuse_old_transform,
     require_positive_batch,
     same_sizes,
     stack,
     turn,
+    warn_of_old_transform,
 )
 
 
@@ -120,5 +120,5 @@ class Data(Prefetching):
     num_top = (1, 2)
 
     def open_source(self, top):
-        refuse_old_transform(self, self.layer_param.data_param)
+        warn_of_old_transform(self, self.layer_param.data_param)
         return _Datums(self, len(top) > 1)

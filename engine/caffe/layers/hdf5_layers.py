@@ -12,7 +12,7 @@ import numpy as np
 from ..compute import rng
 from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
-from ..proto import kinds
+from ..proto import kinds, not_utf8
 from ..proto.encoding import Damaged
 from ..proto.files import check_regular, reason
 from ..proto.hdf5_checks import check_storage, h5py_package
@@ -127,7 +127,7 @@ class _Rows:
         self.fail = failing(layer)
         self.batch = require_positive_batch(layer, param.batch_size)
         self.names, self.shuffle = list(layer.layer_param.top), param.shuffle
-        self.files = self._list(param.source)
+        self.files = self._list(not_utf8.path(param.source))
         self.solvers, self.rank = turn(layer)
         self.start = {"loop": 0, "file": 0, "row": 0}
         if self.shuffle:
@@ -231,7 +231,7 @@ class HDF5Output(Layer):
     num_top = (0, 0)
 
     def setup(self, bottom, top):
-        self.path = self.layer_param.hdf5_output_param.file_name
+        self.path = not_utf8.path(self.layer_param.hdf5_output_param.file_name)
         if not self.path:
             raise self.fail("hdf5_output_param.file_name is not given")
         if self.phase == TRAIN and solver_count() > 1:

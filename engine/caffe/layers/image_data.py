@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 
 from ..compute import rng
 from ..errors import InputError
+from ..proto import not_utf8
 from ..proto.files import reason
 from ..proto.kinds import check_text
 from ..reading import images
@@ -20,19 +22,32 @@ from ._data import (
     draw_skip,
     failing,
     randomness,
-    refuse,
-    refuse_old_transform,
     require_positive_batch,
     same_sizes,
     stack,
     turn,
+    warn_of,
+    warn_of_old_transform,
 )
 
+_NUMBER = re.compile(rb"[ \t-\r]*([+-]?[0-9]+)")
 
-def read_list(path, fail) -> list[tuple[str, int]]:
-    """(name, label) of each line `name label`; a name may have blanks.
 
-    `fail` makes the InputError of a message; it names the file and the line."""
+def _label(text: bytes) -> int:
+    """The int that `text` begins with, 0 where it begins with none; beyond 32 bits as C's atoi and
+    a conversion to int make it."""
+    found = _NUMBER.match(text)
+    value = max(-(2**63), min(int(found[1]) if found else 0, 2**63 - 1))
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def read_list(path, fail, warn) -> list[tuple[str, int]]:
+    """(name, label) of each line `name label`, parted at the last blank: a name may have blanks.
+    A line without a blank is a name, and its label the number that it begins with, else 0; so is
+    that of a label that is no number.
+
+    `fail` makes the InputError of a message, which names the file and the line; `warn` is given
+    what is said of labels that are no whole numbers."""
     try:
         check_text(path, "a list of pictures")
         with open(path, "rb") as file:
@@ -45,20 +60,32 @@ def read_list(path, fail) -> list[tuple[str, int]]:
         lines.pop()
     if not lines:
         raise fail(f"source: {path}: the file is empty")
-    found = []
+    found, odd = [], []
     for number, line in enumerate(lines, 1):
-        name, _, label = os.fsdecode(line.rstrip(b"\r")).rpartition(" ")
-        try:
-            value = int(label)
-            if not name or not -(2**31) <= value < 2**31:
-                raise ValueError
-        except ValueError:
-            shown = os.fsdecode(line[:60])
-            raise fail(
-                f"{path}:{number}: {shown!r} is not 'name label', the label an int"
-            ) from None
-        found.append((name, value))
+        name, blank, label = line.rstrip(b"\r").rpartition(b" ")
+        if not blank:
+            name = label
+        if not name:
+            what = f"{os.fsdecode(line[:60])!r} names no picture" if line else "the line is empty"
+            raise fail(f"{path}:{number}: {what}; a line is 'name label', the label an int")
+        found.append((os.fsdecode(name), _label(label)))
+        if found[-1][1] != _whole(label):
+            odd.append((number, found[-1]))
+    if odd:
+        number, (named, read) = odd[0]
+        warn(
+            f"{path}: {len(odd)} of {len(lines)} lines end in no label that is an int; as in Caffe "
+            f"it is the number it begins with, else 0: {named!r} in line {number} has label {read}"
+        )
     return found
+
+
+def _whole(text: bytes) -> int | None:
+    """The int that `text` is, or None."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 class _Pictures:
@@ -73,10 +100,11 @@ class _Pictures:
         if not param.source:
             raise self.fail("image_data_param.source is not given: the file with the list")
         self.batch = require_positive_batch(layer, param.batch_size)
-        self.root, self.channels = param.root_folder, images.COLOR
+        self.source = not_utf8.path(param.source)
+        self.root, self.channels = not_utf8.path(param.root_folder), images.COLOR
         if not param.is_color:
             self.channels = images.GRAY
-        self.lines = read_list(param.source, self.fail)
+        self.lines = read_list(self.source, self.fail, layer.warn)
         skip = draw_skip(param.rand_skip)
         if skip >= len(self.lines):
             raise self.fail(f"rand_skip {param.rand_skip} for a list of {len(self.lines)} pictures")
@@ -99,7 +127,10 @@ class _Pictures:
         try:
             picture = images.read(self.name(place), self.channels)
         except InputError as error:
-            raise self.fail(str(error)) from None
+            where = f"{self.source}:{place + 1}"
+            parted = re.search(r"\s", self.lines[place][0])
+            hint = "; a line is 'name label', one blank between them, none after" if parted else ""
+            raise self.fail(f"{where}: {error}{hint}") from None
         if self.size[0]:
             picture = images.resize(picture, *self.size)
         return picture.transpose(2, 0, 1)
@@ -128,9 +159,9 @@ class _Pictures:
 class ImageData(Prefetching):
     def open_source(self, top):
         param = self.layer_param.image_data_param
-        refuse_old_transform(self, param)
-        remedy = "is for encoded Datums; write is_color in image_data_param"
-        refuse(self, self.layer_param.transform_param, ("force_color", "force_gray"), remedy)
+        warn_of_old_transform(self, param)
+        remedy = ": it is for encoded Datums; write is_color in image_data_param"
+        warn_of(self, self.layer_param.transform_param, ("force_color", "force_gray"), remedy)
         pixels = param.new_height * param.new_width
         self.check_memory(param.batch_size * pixels * (3 if param.is_color else 1) * 4)
         return _Pictures(self)

@@ -52,9 +52,13 @@ class DummyData(Layer):
                 raise self.fail("give either shape or num/channels/height/width, not both")
             shapes = [tuple(s.dim) for s in param.shape]
         else:
-            if len({len(field) for field in legacy}) != 1:
-                raise self.fail("needs as many num as channels, height and width")
-            shapes = list(zip(*legacy))
+            for name, sizes in zip(("num", "channels", "height", "width"), legacy):
+                if len(sizes) not in (1, tops):
+                    raise self.fail(
+                        f"has {len(sizes)} {name} for {tops} tops; give one, or one each"
+                    )
+            each = [list(sizes) * (1 if len(sizes) == tops else tops) for sizes in legacy]
+            shapes = list(zip(*each))
         if len(shapes) not in (1, tops):
             raise self.fail(f"has {len(shapes)} shapes for {tops} tops; give one, or one each")
         return shapes * tops if len(shapes) == 1 else shapes

@@ -24,8 +24,8 @@ class Loss(Layer):
 
     def __init__(self, layer_param, phase: int):
         super().__init__(layer_param, phase)
-        if layer_param.HasField("loss_param") and not self.takes_loss_param:
-            raise self.fail("loss_param has no effect on this type of loss; leave it out")
+        if not self.takes_loss_param and layer_param.loss_param.ListFields():
+            self.warn("loss_param has no effect on this type of loss")
 
     def reshape(self, bottom, top):
         top[0].reshape()

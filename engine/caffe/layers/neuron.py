@@ -87,7 +87,7 @@ class Dropout(Pointwise):
 
     def setup(self, bottom, top):
         self.ratio = self.layer_param.dropout_param.dropout_ratio
-        if not 0 <= self.ratio < 1:
+        if self.phase == TRAIN and not 0 <= self.ratio < 1:
             raise self.fail(f"dropout_ratio {self.ratio:g} is not within 0 (included) to 1")
         self.drops = self.phase == TRAIN and self.ratio > 0
         self._can_run_again = not self.drops

@@ -26,7 +26,7 @@ class LRN(Layer):
             raise self.fail(f"local_size {param.local_size} must be odd")
         self.across = param.norm_region == param.ACROSS_CHANNELS
         if not self.across and param.k != 1:
-            raise self.fail(f"k {param.k:g} goes with ACROSS_CHANNELS; WITHIN_CHANNEL has k 1")
+            self.warn(f"k {param.k:g} has no effect: with WITHIN_CHANNEL it is 1")
         size = param.local_size
         self.alpha = param.alpha / (size if self.across else size * size)
         self.k = param.k if self.across else 1.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..core import python_path
 from ..core.layer import Layer
 from ..errors import InputError
+from ..proto.hints import did_you_mean
 from . import register
 
 
@@ -24,6 +25,10 @@ def _allowed(spec) -> bool:
         places = [Path(spec.origin).parent] if spec.has_location else []
     folders = python_path.folders()
     return bool(places) and all(place.resolve() in folders for place in places)
+
+
+def _is_layer(made) -> bool:
+    return isinstance(made, type) and issubclass(made, Layer) and made is not Layer
 
 
 def _find_module(layer_name: str, name: str):
@@ -47,8 +52,9 @@ def _find_module(layer_name: str, name: str):
         )
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"{where}: module '{name}' cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module's own code raises
+        why = f"{error}" if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{where}: module '{name}' cannot be imported: {why}") from error
 
 
 @register("Python")
@@ -60,20 +66,28 @@ def python_layer(layer_param, phase: int) -> Layer:
         raise InputError(f"{where}: python_param needs module and layer")
     module = _find_module(layer_param.name, param.module)
     made = vars(module).get(param.layer)
-    if not (isinstance(made, type) and issubclass(made, Layer)):
+    if made is None:
+        classes = [name for name, one in vars(module).items() if _is_layer(one)]
+        hint = did_you_mean(param.layer, classes) or f"; it has {', '.join(classes) or 'none'}"
+        raise InputError(f"{where}: module '{param.module}' has no class '{param.layer}'{hint}")
+    if not _is_layer(made):
         raise InputError(
-            f"{where}: '{param.layer}' in module '{param.module}' is no subclass of caffe.Layer"
+            f"{where}: '{param.layer}' in module '{param.module}' is no subclass of caffe.Layer: "
+            f"write class {param.layer}(caffe.Layer)"
         )
     for method in ("setup", "reshape", "forward"):
         if getattr(made, method) is getattr(Layer, method):
-            raise InputError(f"{where}: class '{param.layer}' has no method '{method}'")
+            raise InputError(
+                f"{where}: class '{param.layer}' has no method '{method}': "
+                f"write def {method}(self, bottom, top)"
+            )
     layer = made.__new__(made)
     Layer.__init__(layer, layer_param, phase)  # a class's own __init__ need not call it
     if made.__init__ is not Layer.__init__:
         made.__init__(layer, layer_param)  # pycaffe passes nothing else
     layer._param, layer.phase, layer.param_str = layer_param, phase, param.param_str
     if made.backward is Layer.backward:  # needed only where a gradient has to come through
-        layer.backward = _without_backward(layer, param.layer)  # type: ignore[method-assign]
+        layer.backward = _without_backward(layer, param.layer)
     return layer
 
 

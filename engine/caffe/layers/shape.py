@@ -265,13 +265,14 @@ class _View(Mover):
 
 @register("Flatten")
 class Flatten(_View):
-    """Axes `axis` to `end_axis` (included) become one."""
+    """Axes `axis` to `end_axis` (included) become one; where `end_axis` is the one before `axis`,
+    an axis of size 1 comes between them."""
 
     def new_shape(self, blob):
         param = self.layer_param.flatten_param
         first = self.canonical_axis(param.axis, blob)
         last = self.canonical_axis(param.end_axis, blob)
-        if last < first:
+        if last < first - 1:
             raise self.fail(f"end_axis {param.end_axis} lies before axis {param.axis}")
         shape = blob.shape
         return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])

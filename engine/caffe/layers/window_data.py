@@ -9,6 +9,7 @@ import numpy as np
 
 from ..compute import rng
 from ..errors import InputError
+from ..proto import not_utf8
 from ..proto.files import check_regular, reason
 from ..proto.kinds import check_text
 from ..reading import images
@@ -20,11 +21,11 @@ from ._data import (
     failing,
     machine_memory,
     randomness,
-    refuse,
-    refuse_old_transform,
     require_positive_batch,
     stack,
     turn,
+    warn_of,
+    warn_of_old_transform,
 )
 
 _MOST = 2**31
@@ -171,7 +172,7 @@ class _Windows:
         if not param.source:
             raise self.fail("window_data_param.source is not given: the file of windows")
         self._check_mean()
-        self.list = _List(param.source, param.root_folder, self.fail)
+        self.list = _List(not_utf8.path(param.source), not_utf8.path(param.root_folder), self.fail)
         self.foreground = np.flatnonzero(self.list.overlaps >= np.float32(param.fg_threshold))
         background = self.list.overlaps < np.float32(param.bg_threshold)
         background[self.foreground] = False
@@ -282,8 +283,8 @@ class WindowData(Prefetching):
 
     def open_source(self, top):
         param = self.layer_param.window_data_param
-        refuse_old_transform(self, param, ("mean_file", "crop_size", "mirror"))
+        warn_of_old_transform(self, param, ("mean_file", "crop_size", "mirror"))
         transform = self.layer_param.transform_param
-        refuse(self, transform, ("scale",), "has no effect; write it in window_data_param")
-        refuse(self, transform, ("force_color", "force_gray"), "has no effect: it reads colour")
+        warn_of(self, transform, ("scale",), "; write it in window_data_param")
+        warn_of(self, transform, ("force_color", "force_gray"), ": it reads colour")
         return _Windows(self)

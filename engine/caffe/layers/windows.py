@@ -34,7 +34,7 @@ class Im2col(Layer):
         param = self.layer_param.convolution_param
         for field in _WITHOUT_MEANING:
             if param.HasField(field):
-                raise self.fail(f"has no weights: leave {field} out")
+                self.warn(f"has no weights: {field} has no effect")
         self.axis = self.canonical_axis(param.axis, bottom[0])
         self.axes = len(bottom[0].shape)
         n = self.axes - self.axis - 1

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe.errors import Error
+from caffe.proto import not_utf8
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
@@ -120,10 +121,7 @@ def expect(field: Field, *kinds: int) -> Field:
 
 def text_of(buf, field: Field) -> str:
     expect(field, BYTES)
-    try:
-        return bytes(buf[field.start : field.end]).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Damaged("a name in it is not UTF-8 text") from None
+    return not_utf8.decode(bytes(buf[field.start : field.end]))
 
 
 def _integers(buf, field: Field, most: int) -> list[int]:

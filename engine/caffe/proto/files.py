@@ -7,6 +7,7 @@ import mmap
 import os
 
 from caffe.errors import Error, InputError
+from caffe.proto import not_utf8
 
 
 def reason(err: Exception) -> str:
@@ -44,7 +45,7 @@ def atomic_path(path):
     The file is synced, renamed, and its folder synced. If the block fails, the new file is
     removed and what stood at ``path`` stays as it was. OSErrors become ``caffe.errors.Error``.
     """
-    target = os.path.realpath(os.fspath(path))
+    target = os.path.realpath(not_utf8.path(path))
     folder, name = os.path.split(target)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
     _remove_leftovers(folder, name)
@@ -75,7 +76,7 @@ def atomic_write(path):
 
 def check_regular(path) -> int:
     """Size in bytes of the regular file ``path``; InputError if it is none or empty."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     try:
         size = os.stat(name).st_size
     except (OSError, ValueError) as err:
@@ -89,7 +90,7 @@ def check_regular(path) -> int:
 
 def map_file(path) -> memoryview:
     """Read-only view of a file's bytes, mapped, not read; alive as long as any view of it."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     if check_regular(name) == 0:
         raise InputError(f"{name}: the file is empty")
     try:

@@ -28,9 +28,10 @@ class Kind(NamedTuple):
     remedy: str = ""
 
 
-HDF5, LMDB, MATLAB, PICTURE, TEXT, PAGE = "HDF5", "LMDB", "MATLAB", "picture", "text", "page"
+HDF5, LMDB, MATLAB, TEXT, PAGE = "HDF5", "LMDB", "MATLAB", "text", "page"
 NET, SOLVER, EMPTY = "net prototxt", "solver prototxt", "empty"
 CAFFEMODEL, SOLVERSTATE, BLOB, DATUM = "caffemodel", "solverstate", "BlobProto", "Datum"
+PICTURES = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WebP", "JPEG 2000")
 ALL_TEXT = (TEXT, NET, SOLVER, "JSON", EMPTY)
 
 _UNPACK = "unpack it first"
@@ -47,6 +48,12 @@ _MESSAGES = {
     message_kinds.TENSORFLOW: Kind("TensorFlow", "a TensorFlow graph", _CONVERT),
 }  # fmt: skip
 _UTF16 = Kind("UTF-16", "text in UTF-16", "save it as UTF-8")
+
+
+def _picture(format: str) -> Kind:
+    return Kind(format, f"a picture ({format})")
+
+
 _FIRST_BYTES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", Kind(HDF5, "an HDF5 file")),
     (0, b"version https://git-lfs.github.com/spec/",
@@ -61,14 +68,14 @@ _FIRST_BYTES: tuple[tuple[int, bytes, Kind], ...] = (
     (257, b"ustar", Kind("tar", "a tar archive", _UNPACK)),
     (0, b"\x93NUMPY", Kind("npy", "a NumPy array (.npy)", "read it with numpy.load")),
     (0, b"%PDF-", Kind("PDF", "a PDF document")),
-    (0, b"\x89PNG\r\n\x1a\n", Kind(PICTURE, "a picture (PNG)")),
-    (0, b"\xff\xd8\xff", Kind(PICTURE, "a picture (JPEG)")),
-    (0, b"GIF87a", Kind(PICTURE, "a picture (GIF)")),
-    (0, b"GIF89a", Kind(PICTURE, "a picture (GIF)")),
-    (0, b"II*\0", Kind(PICTURE, "a picture (TIFF)")),
-    (0, b"MM\0*", Kind(PICTURE, "a picture (TIFF)")),
-    (8, b"WEBPVP8", Kind(PICTURE, "a picture (WebP)")),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", Kind(PICTURE, "a picture (JPEG 2000)")),
+    (0, b"\x89PNG\r\n\x1a\n", _picture("PNG")),
+    (0, b"\xff\xd8\xff", _picture("JPEG")),
+    (0, b"GIF87a", _picture("GIF")),
+    (0, b"GIF89a", _picture("GIF")),
+    (0, b"II*\0", _picture("TIFF")),
+    (0, b"MM\0*", _picture("TIFF")),
+    (8, b"WEBPVP8", _picture("WebP")),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", _picture("JPEG 2000")),
     (0, b"MATLAB 5.0 MAT-file", Kind(MATLAB, "a MATLAB file (.mat)")),
     (0, b"MATLAB 7.3 MAT-file", Kind(MATLAB, "a MATLAB file (.mat)")),
     (16, b"\xde\xc0\xef\xbe", Kind(LMDB, "the data file of an LMDB", "name its folder")),
@@ -139,7 +146,7 @@ def _binary_kind(buf, head: bytes) -> Kind | None:
     if head[4:8] == b"ftyp" and head[:3] == b"\0\0\0":
         return Kind("HEIF", "a photograph in HEIF, or a video", "save the picture as JPEG or PNG")
     if _is_bitmap(head):
-        return Kind(PICTURE, "a picture (BMP)")
+        return _picture("BMP")
     if _is_safetensors(head, len(buf)):
         return Kind("safetensors", "a safetensors file", _CONVERT)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import difflib
 import os
 import re
 
 from google.protobuf import text_format
 
 from caffe.errors import InputError
-from caffe.proto import caffe_pb2, kinds
+from caffe.proto import caffe_pb2, kinds, not_utf8
 from caffe.proto.files import atomic_write, check_regular, reason
+from caffe.proto.mistakes import explain
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
@@ -19,42 +20,6 @@ _LARGEST_TEXT = 8 << 20
 _MOST_BLANKS = 1 << 16  # in a row: protobuf takes 130 bytes of memory for each
 _TEXTS = (kinds.TEXT, kinds.NET, kinds.SOLVER, kinds.EMPTY)
 _BLANKS = re.compile(r"[^\S\n]+")
-
-
-_POSITION = re.compile(r"^\d+:\d+ : ")
-_QUOTED_LINE = re.compile(r"^'.*': (?=[A-Z])", re.DOTALL)
-_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
-_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) "?([\w+-]*)')
-_TWICE = re.compile(r'Message type "([\w.]+)" should not have multiple "(\w+)" fields')
-
-
-def _suggestion(word: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _short(full_name: str) -> str:
-    return full_name.partition(".")[2]
-
-
-def _explain(message: str) -> str:
-    """protobuf's words for a parse error, in the words of the prototxt's writer."""
-    message = _POSITION.sub("", message)
-    message = _QUOTED_LINE.sub("", message)
-    pool = caffe_pb2.DESCRIPTOR.pool
-    found = _NO_FIELD.search(message)
-    if found:
-        fields = [field.name for field in pool.FindMessageTypeByName(found[1]).fields]
-        hint = _suggestion(found[2], fields)
-        return f"{_short(found[1])} has no field '{found[2]}'{hint}"
-    found = _NO_VALUE.search(message)
-    if found:
-        values = [value.name for value in pool.FindEnumTypeByName(found[1]).values]
-        return f"{_short(found[1])} has no value '{found[2]}'; it knows {', '.join(values)}"
-    found = _TWICE.search(message)
-    if found:
-        return f"{_short(found[1])} has field '{found[2]}' more than once"
-    return " ".join(message.split())
 
 
 def _check_blanks(text: str, source: str) -> None:
@@ -71,11 +36,11 @@ def parse(text: str, message, source: str = "text"):
     """Read text format into ``message`` and return it; InputError with the line otherwise."""
     _check_blanks(text, source)
     try:
-        text_format.Parse(text, message)
+        text_format.Parse(not_utf8.without_escaped_bytes(text), message)
     except text_format.ParseError as err:
         line = err.GetLine()
         where = source if line is None else f"{source}:{line}"
-        raise InputError(f"{where}: {_explain(str(err))}") from None
+        raise InputError(f"{where}: {explain(str(err))}") from None
     except RecursionError:
         raise InputError(f"{source}: messages are nested too deep") from None
     except (UnicodeError, ValueError, OverflowError) as err:
@@ -88,7 +53,7 @@ def parse(text: str, message, source: str = "text"):
 
 def read_text(path) -> str:
     """A prototxt's text; InputError if it is not there, not text, or far too large."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     size = check_regular(name)
     wrong = kinds.file_misfit(name, "a prototxt", *_TEXTS)
     if wrong:
@@ -102,11 +67,7 @@ def read_text(path) -> str:
         raise InputError(f"cannot read {name}: {reason(err)}") from err
     if b"\0" in data:
         raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        line = data.count(b"\n", 0, err.start) + 1
-        raise InputError(f"{name}:{line}: is not UTF-8 text; is it a prototxt?") from None
+    return not_utf8.decode(data.removeprefix(codecs.BOM_UTF8))
 
 
 def parse_net(text: str, source: str = "text"):
@@ -153,7 +114,7 @@ def read_solver(path):
     stem = os.path.splitext(name)[0]
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem
-    elif os.path.isdir(solver.snapshot_prefix):
+    elif os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
         solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
     return solver
 

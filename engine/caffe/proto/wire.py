@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,8 +52,9 @@ def _type_string(buf, field: encoding.Field, generation: str) -> str:
     return V1_TYPES[enum.Value(V0_TYPES[name])] if name in V0_TYPES else name
 
 
-def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, list]:
-    """Name, type and ``encoding.Blob``s of the layer message in ``buf[start:end]``."""
+def _read_layer(buf, start: int, end: int, generation: str, wanted) -> tuple[str, str, list]:
+    """Name, type and ``encoding.Blob``s of the layer message in ``buf[start:end]``; None for each
+    blob where ``wanted`` (None: all) does not hold the name."""
     name_number, type_number, blobs_number = _NUMBERS[generation]
     name = kind = ""
     spans, inner = [], None
@@ -68,8 +69,10 @@ def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, l
             spans.append(encoding.expect(field, encoding.BYTES))
             encoding.check_parts(len(spans))
     if inner is not None:
-        return _read_layer(buf, inner.start, inner.end, "V0LayerParameter")
-    blobs = []
+        return _read_layer(buf, inner.start, inner.end, "V0LayerParameter", wanted)
+    if wanted is not None and name not in wanted:
+        return name, kind, [None] * len(spans)
+    blobs: list = []
     for i, span in enumerate(spans):
         try:
             blobs.append(encoding.read_blob(buf, span.start, span.end))
@@ -78,7 +81,7 @@ def _read_layer(buf, start: int, end: int, generation: str) -> tuple[str, str, l
     return name, kind, blobs
 
 
-def _read_layers(path) -> list[tuple[str, str, list]]:
+def _read_layers(path, wanted: Container[str] | None = None) -> list[tuple[str, str, list]]:
     buf, name = kinds.open_message(path, "a caffemodel", kinds.CAFFEMODEL)
     found: dict[int, list] = {_NET["layers"]: [], _NET["layer"]: []}
     parts = 0
@@ -87,7 +90,8 @@ def _read_layers(path) -> list[tuple[str, str, list]]:
         for field in encoding.fields(buf, 0, len(buf)):
             if field.number in found:
                 encoding.expect(field, encoding.BYTES)
-                layer = _read_layer(buf, field.start, field.end, generations[field.number])
+                generation = generations[field.number]
+                layer = _read_layer(buf, field.start, field.end, generation, wanted)
                 found[field.number].append(layer)
                 parts += 1 + len(layer[2])
                 encoding.check_parts(parts)
@@ -103,16 +107,18 @@ def _read_layers(path) -> list[tuple[str, str, list]]:
     return layers
 
 
-def read_weights(path) -> list[LayerWeights]:
-    """The layers of a caffemodel (binary, of any generation), in the file's order.
+def read_weights(path, wanted: Container[str] | None = None) -> list[LayerWeights]:
+    """The layers of a caffemodel (binary, of any generation), in the file's order. The blobs of
+    layers whose names ``wanted`` does not hold are not looked at, whatever is wrong with them:
+    None stands for each.
 
     The arrays are views of the mapped file; copy what is to outlive a change of the file.
     Shapes stored the old way are ``encoding.LegacyShape`` (see ``encoding.shapes_match``).
     Raises InputError, naming the file and, once known, the layer.
     """
     return [
-        LayerWeights(name, kind, [(blob.shape, blob.data) for blob in blobs])
-        for name, kind, blobs in _read_layers(path)
+        LayerWeights(name, kind, [blob and (blob.shape, blob.data) for blob in blobs])
+        for name, kind, blobs in _read_layers(path, wanted)
     ]
 
 

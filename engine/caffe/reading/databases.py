@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from ..errors import InputError
-from ..proto import caffe_pb2, kinds
+from ..proto import caffe_pb2, kinds, not_utf8
 from ..proto.files import reason
 
 LMDB, LEVELDB = caffe_pb2.DataParameter.LMDB, caffe_pb2.DataParameter.LEVELDB
@@ -57,7 +57,7 @@ class Database:
     def __init__(self, source: str, backend: int):
         if not source:
             raise InputError("data_param.source is not given: the database's folder")
-        self.source = source
+        self.source = source = not_utf8.path(source)
         if not os.path.isdir(source):
             if not os.path.exists(source):
                 raise InputError(f"cannot read {source}: no such folder")

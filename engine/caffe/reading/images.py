@@ -7,19 +7,21 @@ JPEG decoders may differ by a few grey levels; everything else agrees to the bit
 from __future__ import annotations
 
 import io
-import os
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..proto import kinds
+from ..proto import kinds, not_utf8
 from ..proto.files import reason
 
 COLOR, GRAY, AS_STORED = "color", "gray", "as stored"
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_EXTRA_SAMPLES = 338  # the TIFF tag: 2 for an alpha that is not multiplied into the colours
 _MOST_PIXELS = 2**30  # as OpenCV's readers
+_SRGB = 0.45455  # the gamma that libpng takes for sRGB
+_GAMMA_SLACK = 0.05  # from 1: libpng's
 _UPRIGHT = {  # what undoes each value of the EXIF tag
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -43,19 +45,96 @@ def _gray(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "LA"):
         # LA's alpha is left out, not multiplied in.
         return np.asarray(image.convert("L") if image.mode == "1" else image.getchannel(0))
-    rgb = np.asarray(image.convert("RGB"))
-    if image.format == "PNG":  # libpng cuts off, but leaves greys alone
-        gray = _luma(rgb, (9797, 19234, 3737), 15, 0)
-        return np.where((rgb == rgb[..., :1]).all(axis=2), rgb[..., 0], gray)
+    rgb = _rgb(image)
+    if image.format == "PNG":
+        return _png_gray(rgb, _png_gamma(image.info))
+    if image.format in ("WEBP", "JPEG2000"):
+        return _luma(rgb, (9798, 19235, 3735), 15, 1 << 14)
     return _luma(rgb, (4899, 9617, 1868), 14, 1 << 13)
+
+
+def _png_gamma(info: dict) -> float:
+    """What a PNG says of how its values follow from the light's; 1 where it says nothing."""
+    gamma = _SRGB if "srgb" in info else float(info.get("gamma", 1))
+    return gamma if gamma > 0 and abs(gamma - 1) > _GAMMA_SLACK else 1.0
+
+
+def _png_gray(rgb: np.ndarray, gamma: float) -> np.ndarray:
+    """As libpng, which mixes light, not values, where a picture says its gamma; it rounds then,
+    and cuts off elsewhere. Greys it leaves alone."""
+    weights = (9797, 19234, 3737)
+    if gamma == 1:
+        gray = _luma(rgb, weights, 15, 0)
+    else:
+        light = _powers(1 / gamma)[rgb]
+        gray = _powers(gamma)[_luma(light, weights, 15, 1 << 14)]
+    return np.where((rgb == rgb[..., :1]).all(axis=2), rgb[..., 0], gray)
+
+
+def _powers(exponent: float) -> np.ndarray:
+    """v ** exponent of all bytes v, where 255 stands for 1."""
+    return np.floor(255 * (np.arange(256) / 255) ** exponent + 0.5).astype(np.uint8)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Colours (height, width, 3), red first."""
+    if image.mode == "CMYK":
+        return _of_inks(image)
+    if image.format == "TIFF" and image.mode == "RGBA" and _is_unassociated(image):
+        *colours, alpha = np.moveaxis(np.asarray(image).astype(np.int32), 2, 0)
+        faded = [(colour * alpha + 127) // 255 for colour in colours]  # libtiff's
+        return np.stack(faded, 2).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))
+
+
+def _is_unassociated(image: Image.Image) -> bool:
+    return image.tag_v2.get(_EXTRA_SAMPLES, (0,))[0] == 2  # type: ignore[attr-defined]
+
+
+def _of_inks(image: Image.Image) -> np.ndarray:
+    """The colours of cyan, magenta, yellow and black: those of a JPEG as OpenCV mixes them, of a
+    TIFF as libtiff does."""
+    inks = 255 - np.asarray(image).astype(np.int32)  # Pillow turns a JPEG's over; 255: no ink
+    black = inks[..., 3:]
+    if image.format == "JPEG":
+        mixed = black - ((255 - inks[..., :3]) * black >> 8)
+    else:
+        mixed = inks[..., :3] * black // 255
+    return mixed.astype(np.uint8)
 
 
 def _as_stored(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))
+    if image.format == "TIFF" and image.mode == "LA":
+        return np.asarray(image.getchannel(0))
+    if image.format == "TIFF" and image.mode in ("CMYK", "RGBA"):
+        opaque = Image.new("L", image.size, 255)
+        fourth = np.asarray(image.getchannel(3) if image.mode == "RGBA" else opaque)
+        return np.dstack([_rgb(image)[..., ::-1], fourth])
+    if image.mode == "CMYK":
+        return _rgb(image)[..., ::-1]
     alpha = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
     array = np.asarray(image.convert("RGBA" if alpha else "RGB"))
     return array[..., [2, 1, 0, 3][: array.shape[2]]]
+
+
+def _check(image: Image.Image, channels: str) -> None:
+    """Raise InputError for what OpenCV cannot make bytes of, or makes others of."""
+    tiles = getattr(image, "tile", None)
+    codec, _, _, args = tiles[0][:4] if tiles else ("", None, None, "")
+    stored = " ".join(map(str, args)) if isinstance(args, tuple) else str(args)
+    bits = 32 if image.mode == "F" or (image.mode == "I" and "32" in stored) else 8
+    if channels == AS_STORED and (image.mode.startswith("I") or "16" in stored):
+        bits = max(bits, 16)
+    if bits > 8:
+        raise InputError(f"it has {bits} bits per channel, not 8; save it with 8")
+    if image.mode == "LAB":
+        raise InputError("its colours are CIE L*a*b*; save it as RGB")
+    if codec.startswith("ppm") and args[1] not in (255, 65535):
+        raise InputError(f"its largest value is {args[1]}, not 255; save it anew")
+    if channels == AS_STORED and "BGRX" in stored:
+        raise InputError("its fourth channel cannot be read; save it with three, or as PNG")
 
 
 def _decode(file, channels: str) -> np.ndarray:
@@ -65,15 +144,14 @@ def _decode(file, channels: str) -> np.ndarray:
         orientation = 1
         if image.format == "JPEG" and channels != AS_STORED:
             orientation = image.getexif().get(_ORIENTATION, 1)
+        _check(image, channels)
         if image.mode.startswith("I"):  # one channel of 16 bits
-            if channels == AS_STORED:
-                raise ValueError("it has 16 bits per channel, not 8")
             array = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             array = array if channels == GRAY else np.repeat(array[..., None], 3, axis=2)
         elif channels == GRAY:
             array = _gray(image)
         elif channels == COLOR:
-            array = np.asarray(image.convert("RGB"))[..., ::-1]
+            array = _rgb(image)[..., ::-1]
         else:
             array = _as_stored(image)
     array = array if array.ndim == 3 else array[..., None]
@@ -91,7 +169,7 @@ def decode(data: bytes, channels: str) -> np.ndarray:
 
 def read(path, channels: str) -> np.ndarray:
     """As `decode`, of a file. The InputError names it."""
-    name = os.fspath(path)
+    name = not_utf8.path(path)
     try:
         with open(name, "rb") as file:
             return _decoded(file, channels)
@@ -103,13 +181,15 @@ def read(path, channels: str) -> np.ndarray:
 
 def _not_a_picture(file) -> str:
     file.seek(0)
-    known = kinds.misfit(file.read(), "a picture", kinds.PICTURE)
+    known = kinds.misfit(file.read(), "a picture", *kinds.PICTURES)
     return known or "it is no picture in a format that Pillow reads"
 
 
 def _decoded(file, channels: str) -> np.ndarray:
     try:
         return _decode(file, channels)
+    except InputError:
+        raise
     except Image.UnidentifiedImageError:
         raise InputError(_not_a_picture(file)) from None
     except Exception as error:  # Pillow's plugins raise many kinds for a broken file

@@ -20,7 +20,8 @@ def _decoded(image) -> np.ndarray:
     if getattr(image, "format", None) == "JPEG":
         image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "PA") or image.mode == "LA":
-        plain = image.mode == "P" and image.palette.mode == "RGB"
+        opaque = "transparency" not in image.info
+        plain = image.mode == "P" and image.palette.mode == "RGB" and opaque
         image = image.convert("RGB" if plain else "RGBA")
     elif image.mode == "1":
         image = image.convert("L")
@@ -69,6 +70,6 @@ def read(filename) -> np.ndarray:
     except FileNotFoundError:
         raise FileError(f"{name}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        known = kinds.file_misfit(name, "a picture", kinds.PICTURE)
+        known = kinds.file_misfit(name, "a picture", *kinds.PICTURES)
         text = known or f"is no picture that can be read: {' '.join(str(error).split())}"
         raise FileError(f"{name}: {text}") from None

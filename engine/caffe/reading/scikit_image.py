@@ -5,6 +5,7 @@ As version 0.18 has them, which BVLC Caffe 1.0 runs with in Debian 11.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import types
@@ -78,7 +79,7 @@ def package():
     """scikit-image, or what there is of it here."""
     if importlib.util.find_spec("skimage") is None:
         return _PARTS
-    import skimage.io
-    import skimage.transform
-
-    return skimage
+    # By name: the engine does not depend on it.
+    for part in ("skimage.io", "skimage.transform"):
+        importlib.import_module(part)
+    return importlib.import_module("skimage")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 
 from ..errors import InputError
+from ..log import WARNING, log
+from ..proto.hints import did_you_mean
 
-_NEEDS = {
+# The fields that each policy reads.
+_READS = {
     "fixed": (),
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
@@ -19,19 +21,23 @@ _NEEDS = {
 
 
 def check(param) -> None:
-    """Raise InputError when the policy of a SolverParameter is unknown or lacks a field."""
+    """Raise InputError when the policy of a SolverParameter is unknown, or a field of it gives no
+    rate. A field that is missing is 0, as in Caffe, and is warned of."""
     policy = param.lr_policy
-    if policy not in _NEEDS:
-        near = get_close_matches(policy, _NEEDS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(_NEEDS)}"
-        raise InputError(f"lr_policy '{policy}' is unknown; {hint}")
-    for field in _NEEDS[policy]:
-        if not param.HasField(field):
-            raise InputError(f"lr_policy '{policy}' needs the field {field}")
+    if policy not in _READS:
+        hint = did_you_mean(policy, _READS) or f"; one of {', '.join(_READS)}"
+        raise InputError(f"lr_policy '{policy}' is unknown{hint}")
+    reads = _READS[policy]
     for field in ("stepsize", "max_iter"):
-        if field in _NEEDS[policy] and getattr(param, field) <= 0:
-            value = getattr(param, field)
-            raise InputError(f"lr_policy '{policy}' needs a {field} above 0, not {value}")
+        value = getattr(param, field)
+        if field in reads and value <= 0:
+            given = value if param.HasField(field) else "missing"
+            raise InputError(f"lr_policy '{policy}' needs a {field} above 0; it is {given}")
+    if "gamma" in reads and param.gamma < 0:
+        raise InputError(f"lr_policy '{policy}' needs a gamma of at least 0, not {param.gamma:g}")
+    for field in reads:
+        if not param.HasField(field):
+            log(f"lr_policy '{policy}' reads {field}, which is missing: it is 0", WARNING)
 
 
 def multistep_index(param, iteration: int, current: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ from ..log import log
 if TYPE_CHECKING:
     from ..core.blob import Blob
     from ..net import Net
+
+
+def per_pass(param) -> float:
+    """What a sum over iter_size passes becomes a mean by; infinite for none, as in Caffe."""
+    return 1.0 / param.iter_size if param.iter_size else math.inf
 
 
 class ParamUpdates:
@@ -64,8 +70,8 @@ class ParamUpdates:
         guard = self._guard
         changed = () if guard is None else (data, *self._histories(i))
         before = [tensor.clone() for tensor in changed]
-        if self.param.iter_size > 1:
-            diff.mul_(1.0 / self.param.iter_size)
+        if self.param.iter_size != 1:
+            diff.mul_(per_pass(self.param))
         self._regularize(data, diff, decay)
         update = self.update_value(i, diff, rate)
         data.sub_(update)
@@ -85,7 +91,9 @@ class ParamUpdates:
         blobs = [self.net._learnable.blobs[i] for i in members]
         device = blobs[0].write().device
         shown = [keeps or not blob.diff_can_go for blob in blobs]
-        if device.type == "cpu" or (any(shown) and not self.fused_rule_shows):
+        if device.type == "cpu" or self.param.iter_size < 1:
+            return False
+        if any(shown) and not self.fused_rule_shows:
             return False
         l1 = bool(decay) and self.param.regularization_type == "L1"
         rule = self.fused_rule(rate, 0.0 if l1 else decay, 1 if l1 else self.param.iter_size)
@@ -97,8 +105,8 @@ class ParamUpdates:
         histories = list(zip(*([h.view(-1) for h in self._histories(i)] for i in members)))
         if l1:
             for one, diff in zip(datas, diffs):
-                if self.param.iter_size > 1:
-                    diff.mul_(1.0 / self.param.iter_size)
+                if self.param.iter_size != 1:
+                    diff.mul_(per_pass(self.param))
                 self._regularize(one, diff, decay)
         updates = rule(datas, diffs, histories, self._skipped(device))
         pairs = [pair for pair, show in zip(zip(diffs, updates), shown) if show]

@@ -21,7 +21,7 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, hdf5, wire
+from ..proto import caffe_pb2, hdf5, not_utf8, wire
 from ..proto.files import atomic_write
 from ..proto.hdf5_checks import is_hdf5
 from ..ranks import solver_rank
@@ -37,7 +37,7 @@ def position_path(state_path: str) -> str:
 
 def check_place(prefix: str) -> None:
     """Raise InputError where no snapshot could be written: before the training, not in it."""
-    folder = os.path.dirname(prefix) or "."
+    folder = os.path.dirname(not_utf8.path(prefix)) or "."
     if not os.path.isdir(folder):
         raise InputError(f"snapshot_prefix '{prefix}': there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
@@ -150,7 +150,7 @@ def restore(solver, path: str) -> None:
 def _find_model(state: str, model: str) -> str:
     """The caffemodel as the solverstate names it, or else beside the solverstate."""
     beside = os.path.join(os.path.dirname(state), os.path.basename(model))
-    for candidate in (model, beside):
+    for candidate in map(not_utf8.path, (model, beside)):
         if os.path.exists(candidate):
             return candidate
     raise InputError(f"{state}: its caffemodel {model} is not there")
@@ -174,6 +174,7 @@ def _check_history(solver, path: str, history) -> None:
 def _read_position(path: str, iteration: int, history) -> dict | None:
     """What the side file holds; None, with a warning, where there is none, or one of another
     solverstate (BVLC Caffe has written over this one)."""
+    path = not_utf8.path(path)
     if not os.path.exists(path):
         log(f"{path} is not there: the data start again from their beginning", WARNING)
         return None

@@ -14,7 +14,7 @@ from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
 from ..core.vectors import read_only
 from ..errors import Error, InputError
-from ..log import log
+from ..log import WARNING, log, shown
 from ..net import Net, NetVec
 from ..proto import text
 from ..ranks import solver_rank
@@ -22,7 +22,7 @@ from ..run.debug_info import log_parameters, set_debug_info
 from . import lr_policy, snapshots, solver_nets
 from .loss_watch import LossWatch
 from .output_means import OutputMeans
-from .param_updates import ParamUpdates
+from .param_updates import ParamUpdates, per_pass
 from .smoothed_loss import SmoothedLoss
 
 STOP, SNAPSHOT = "stop", "snapshot"
@@ -77,12 +77,13 @@ class Solver(ParamUpdates):
     def _check(self) -> None:
         param = self.param
         lr_policy.check(param)
-        if param.gamma < 0 and param.lr_policy not in ("fixed", "poly"):
-            raise InputError(f"lr_policy '{param.lr_policy}' needs a gamma of at least 0")
-        if param.regularization_type not in ("L1", "L2"):
+        if param.weight_decay and param.regularization_type not in ("L1", "L2"):
             raise InputError(f"regularization_type '{param.regularization_type}' is not L1 or L2")
-        if param.iter_size < 1 or param.average_loss < 1:
-            raise InputError("iter_size and average_loss must be at least 1")
+        if param.average_loss < 1:
+            raise InputError(f"average_loss must be at least 1, not {param.average_loss}")
+        if param.iter_size < 1:
+            what = "nothing is learned" if param.iter_size else "all parameters become NaN"
+            log(f"iter_size {param.iter_size}: no pass is run, and {what}", WARNING)
         if param.snapshot and not solver_rank():
             snapshots.check_place(param.snapshot_prefix)
 
@@ -198,7 +199,7 @@ class Solver(ParamUpdates):
             loss += self.net._passes.forward(0, last)
             self.net._passes.backward(last, 0)
             log_parameters(self.net)
-        self._show(loss / self.param.iter_size)
+        self._show(loss * per_pass(self.param))
         for _, on_gradients_ready in self._callbacks:
             if on_gradients_ready is not None:
                 on_gradients_ready()
@@ -206,7 +207,7 @@ class Solver(ParamUpdates):
 
     def _updates_early(self) -> bool:
         """Whether nothing needs all gradients at once, or after their update."""
-        if self._keeps_diffs() or self.param.iter_size > 1 or self.param.clip_gradients >= 0:
+        if self._keeps_diffs() or self.param.iter_size != 1 or self.param.clip_gradients >= 0:
             return False
         return not self.net._passes.callbacks["after_backward"] and not any(
             ready for _, ready in self._callbacks
@@ -231,7 +232,7 @@ class Solver(ParamUpdates):
         values = self._losses.read(*(blob.read() for blob in blobs))
         log(
             f"Iteration {self.iter} ({rate:.6g} iter/s, {seconds:.6g}s/{self.param.display} "
-            f"iters), loss = {self._losses.mean():.6g}"
+            f"iters), loss = {shown(self._losses.mean())}"
         )
         self._display_outputs(self.net, "Train", dict(zip(self.net.outputs, values)))
 
@@ -240,8 +241,8 @@ class Solver(ParamUpdates):
         for name in net.outputs:
             weight = net.blob_loss_weights[name]
             for value in values.get(name, NOTHING).flat:
-                of_loss = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
-                log(f"    {what} net output #{number}: {name} = {value:.6g}{of_loss}")
+                of_loss = f" (* {weight:g} = {shown(weight * value)} loss)" if weight else ""
+                log(f"    {what} net output #{number}: {name} = {shown(value)}{of_loss}")
                 number += 1
 
     def _announce(self) -> None:
@@ -271,7 +272,7 @@ class Solver(ParamUpdates):
         self._hold()
         if self._displays():
             self._losses.add(self.net._passes.forward(0, len(self.net.layers) - 1))
-            log(f"Iteration {self.iter}, loss = {self._losses.mean():.6g}")
+            log(f"Iteration {self.iter}, loss = {shown(self._losses.mean())}")
         self._see_losses()
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self._test_all()
@@ -309,7 +310,7 @@ class Solver(ParamUpdates):
             loss += net._passes.forward(0, len(net.layers) - 1)
             outputs.add()
         if self.param.test_compute_loss:
-            log(f"Test loss: {float(loss) / rounds if rounds else math.nan:.6g}")
+            log(f"Test loss: {shown(float(loss) / rounds if rounds else math.nan)}")
         self._display_outputs(net, "Test", outputs.means())
 
     # -- the update -----------------------------------------------------------------------

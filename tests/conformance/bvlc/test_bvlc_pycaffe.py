@@ -69,11 +69,16 @@ def files(tmp_path):
     turned[0x0112] = 6
     deep = Image.fromarray((values(6, 7) * 65535).astype(np.uint16))
     floats = Image.fromarray(values(6, 7))
+    few = Image.fromarray(values(7, 9, dtype="u1") // 64)
+    few.putpalette([10, 20, 30, 200, 100, 50, 0, 255, 0, 90, 80, 250])
     pictures = {
         "rgb.png": (colours, {}), "grey.png": (grey, {}), "palette.png": (colours.convert("P"), {}),
         "bits.png": (colours.convert("1"), {}), "rgba.png": (alpha, {}),
         "la.png": (alpha.convert("LA"), {}), "deep.png": (deep, {}),
         "transparent.png": (colours.convert("P"), {"transparency": 3}),
+        "see-through.png": (few, {"transparency": 1}),
+        "half see-through.png": (few, {"transparency": bytes([0, 100, 200, 255])}),
+        "see-through.gif": (few, {"transparency": 1}),
         "rgb.jpg": (colours.resize((40, 30)), {"quality": 95}), "grey.jpg": (grey, {}),
         "cmyk.jpg": (colours.convert("CMYK"), {}), "turned.jpg": (colours, {"exif": turned}),
         "rgb.bmp": (colours, {}), "rgb.tif": (colours, {}), "rgb.ppm": (colours, {}),
@@ -117,6 +122,33 @@ def test_pictures_are_transformed_alike(settings, mean, size):
     if mean is not None:
         arrays["mean"] = mean
     agree("transformed", {"shape": shape, **settings}, arrays)
+
+
+HABITS = {
+    **{f"{n} channels, 3 swapped": (n, ("channel_swap", [2, 1, 0])) for n in (2, 3, 4, 5)},
+    "channel 3 for channel 2": (4, ("channel_swap", [0, 1, 3])),
+    "a channel twice": (3, ("channel_swap", [0, 0, 0])),
+    "channels from behind": (3, ("channel_swap", [-1, -2, -3])),
+    "2 channels swapped": (3, ("channel_swap", [1, 0])),
+    "4 channels swapped": (4, ("channel_swap", [2, 1, 0, 3])),
+    "axes from behind": (3, ("transpose", [-1, 0, 1])),
+    "axes too few": (3, ("transpose", [1, 0])),
+    "a mean of 4 channels": (4, ("mean", [1, 2, 3, 4])),
+    "a scale for each column": (3, ("input_scale", [1, 2, 3, 4, 5])),
+    "a raw_scale of 0": (3, ("raw_scale", 0)),
+}
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("size", [(4, 5), (7, 6)])
+@pytest.mark.parametrize("what", HABITS)
+def test_a_transformer_is_used_as_others_do(what, size, transposed):
+    channels, (setting, value) = HABITS[what]
+    calls = [["set_" + setting, value]]
+    if transposed:
+        calls.insert(0, ["set_transpose", [2, 0, 1]])
+    args = {"shape": [2, 3, 4, 5], "calls": calls}
+    agree("transformer_calls", args, {"data": values(*size, channels)})
 
 
 def test_messages_are_alike():

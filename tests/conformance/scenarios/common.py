@@ -9,15 +9,18 @@ import caffe
 PHASES = {"TRAIN": caffe.TRAIN, "TEST": caffe.TEST}
 
 
-def write_text(text, name="net.prototxt"):
-    with open(name, "w") as file:
+def write_text(text, name="net.prototxt", encoding="utf-8"):
+    with open(name, "w", encoding=encoding) as file:
         file.write(text)
     return name
 
 
 def make_net(args):
-    """A Net of args: `prototxt` (text) or `file`, `phase`, `weights`, `level`, `stages`."""
-    path = write_text(args["prototxt"]) if "prototxt" in args else args["file"]
+    """A Net of args: `prototxt` (text; `encoding`) or `file`, `phase`, `weights`, `level`,
+    `stages`."""
+    path = args.get("file")
+    if path is None:
+        path = write_text(args["prototxt"], encoding=args.get("encoding", "utf-8"))
     more = {k: args[k] for k in ("weights", "level", "stages") if k in args}
     return caffe.Net(path, PHASES[args.get("phase", "TEST")], **more)
 

@@ -45,6 +45,11 @@ def one_net(args, arrays):
     return results
 
 
+def structure_only(args, arrays):
+    """A net as it is made, not run."""
+    return structure(make_net(args))
+
+
 def layer_types(args, arrays):
     return {"types": sorted(caffe.layer_type_list())}
 

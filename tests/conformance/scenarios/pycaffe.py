@@ -71,6 +71,30 @@ def transformed(args, arrays):
     return {"there": there, "back": one.deprocess("data", there[None])}
 
 
+def transformer_calls(args, arrays):
+    """A Transformer for args["shape"] after args["calls"] ([method, value], ...): which calls it
+    refuses, and what it makes of the picture, there and back."""
+    one = caffe.io.Transformer({"data": tuple(args["shape"])})
+    results = {}
+
+    def attempt(what, function, *values):
+        try:
+            made = function("data", *values)
+        except Exception:
+            results[what] = "refused"
+            return None
+        results[what] = "taken" if made is None else np.array(made)
+        return made
+
+    for i, (method, value) in enumerate(args["calls"]):
+        value = np.array(value) if method == "set_mean" else value
+        attempt(f"{i} {method}", getattr(one, method), value)
+    there = attempt("preprocess", one.preprocess, arrays["data"].copy())
+    if there is not None:
+        attempt("deprocess", one.deprocess, there[None])
+    return results
+
+
 def messages(args, arrays):
     """Arrays as BlobProto, BlobProtoVector and Datum, and back."""
     io = caffe.io

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import caffe
 from caffe.engine import InputError
-from caffe.proto import caffe_pb2
+from caffe.proto import caffe_pb2, wire
 from tests.helpers.net_texts import data, fill, ip, layer, params
 
 TWO = 'name: "two" ' + data(2, 3) + ip("a", "data", 4) + ip("b", "a", 5)
@@ -291,3 +291,13 @@ def test_a_snapshot_is_restored_under_any_name(make_solver, tmp_path):
         other = make_solver(text, settings, seed=1)
         other.restore("some.state")
         assert other.iter == 2 and same(solver.net, other.net)
+
+
+def test_blobs_of_layers_that_the_net_lacks_are_not_looked_at(tmp_path):
+    model = caffe_pb2.NetParameter()
+    model.layer.add(name="elsewhere", type="BatchNorm").blobs.add(data=[1, 2, 3])
+    (tmp_path / "w.caffemodel").write_bytes(model.SerializeToString())
+    layers = wire.read_weights(tmp_path / "w.caffemodel", {"conv"})
+    assert layers == [("elsewhere", "BatchNorm", [None])]
+    with pytest.raises(InputError, match="layer 'elsewhere', blob 0: .* shape"):
+        wire.read_weights(tmp_path / "w.caffemodel")

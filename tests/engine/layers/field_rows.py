@@ -1,8 +1,8 @@
 """What the tables of `fields_*.py` are made of: how a field's effect is looked for.
 
 A table is {"Message.field": rows}. Rows are `Pair`s of settings whose effects must differ,
-`Same` ones whose effects may not (with the reason why the field has none), `Refused` ones, or the
-name of a test `Elsewhere`.
+`Same` ones whose effects may not (with the reason why the field has none), `Refused` ones, `Warned`
+ones whose only effect is a line in the log, or the name of a test `Elsewhere`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.helpers import data_files
 from tests.helpers.layer_runs import Run, distinct
 from tests.helpers.net_texts import CLASSIFIER
 
+_LOG = -2  # in a OneLayer's outcome
 WITHOUT_GRADIENT = {"Accuracy", "ArgMax", "Embed", "Threshold"}
 LABELLED = {"SoftmaxWithLoss"}
 
@@ -56,8 +57,8 @@ class OneLayer(NamedTuple):
         caffe.set_random_seed(1)
         before = set(os.listdir())
         arrays = [b if isinstance(b, np.ndarray) else distinct(*b) for b in self.bottoms]
-        run = Run(self.kind, self.text(), *arrays, **self.more)
         with logged() as lines:
+            run = Run(self.kind, self.text(), *arrays, **self.more)
             if self.kind == "MemoryData":
                 run.layer.set_arrays(distinct(*run.layer.shape), np.zeros(run.layer.shape[0], "f4"))
             for _ in range(2):
@@ -179,6 +180,22 @@ class Refused(NamedTuple):
             raise AssertionError(f"{field} is accepted")
 
 
+class Warned(NamedTuple):
+    """A layer's setting without an effect but for a line in the log with `words` in it."""
+
+    one: OneLayer
+    words: str
+    other: OneLayer
+
+    def check(self, field: str) -> None:
+        assert mentions(field, self.one.text())
+        first, second = self.one.outcome(), self.other.outcome()
+        told = [line for line in first[_LOG] if line not in second[_LOG]]
+        assert len(told) == 1 and re.search(self.words, told[0]), told
+        first[_LOG] = second[_LOG]
+        assert same(first, second)
+
+
 class Elsewhere(NamedTuple):
     """A test of another file, `path` below tests/, that shows the field's effect."""
 
@@ -251,3 +268,6 @@ class Layers:
 
     def refuse(self, fields: str, words: str) -> Refused:
         return Refused(self.one(fields), words)
+
+    def warn(self, one: str, words: str, other: str = "") -> Warned:
+        return Warned(self.one(one), words, self.one(other))

@@ -60,7 +60,7 @@ def in_transform_param(rows, common):
         "crop_size": "crop_size: 5",
         "mirror": "mirror: true",
     }
-    return {name: rows.refuse(f"{common} {text}", REMEDY) for name, text in texts.items()}
+    return {name: rows.warn(f"{common} {text}", REMEDY, common) for name, text in texts.items()}
 
 
 def data():
@@ -194,7 +194,7 @@ def transformation():
         if name == "crop_size":
             found[name].append(window.differ("crop_size: 8", "crop_size: 9"))
         elif name in no_effect:
-            found[name].append(by_layer["WindowData"].refuse(text, "has no effect"))
+            found[name].append(by_layer["WindowData"].warn(text, "has no effect"))
         else:
             found[name].append(by_layer["WindowData"].differ(text))
     for name, path in (("force_color", ENCODED_DB), ("force_gray", COLOR_DB)):
@@ -202,7 +202,7 @@ def transformation():
         rows = Layers("Data", "TransformationParameter", rest=source, tops=2)
         found[name] += [
             rows.differ(texts[name]),
-            by_layer["ImageData"].refuse(texts[name], "write is_color"),
+            by_layer["ImageData"].warn(texts[name], "write is_color"),
         ]
     return found
 

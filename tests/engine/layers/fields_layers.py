@@ -111,7 +111,7 @@ def convolution():
         for axis in "hw"
     }
     for name, text in (("group", "group: 2"), ("bias_term", "bias_term: true")):
-        both[name].append(im2col.refuse(text, "leave " + name))
+        both[name].append(im2col.warn(text, name + " has no effect"))
     for name in ("stride", "pad"):
         both[name].append(im2col.differ(f"{name}: 2"))
     one_output = f"kernel_size: 1 {FILLERS}"
@@ -123,18 +123,18 @@ def convolution():
             Layers("Convolution", "ConvolutionParameter", IMAGE, common=one_output).differ(
                 "num_output: 2", "num_output: 3"
             ),
-            im2col.refuse("num_output: 1", "leave num_output"),
+            im2col.warn("num_output: 1", "num_output has no effect"),
         ],
         "kernel_size": bare.differ("kernel_size: 1", "kernel_size: 2"),
         "weight_filler": [
             empty.differ("num_output: 1 weight_filler { value: 2 }", "num_output: 1"),
-            im2col.refuse("weight_filler { }", "leave weight_filler"),
+            im2col.warn("weight_filler { }", "weight_filler has no effect"),
         ],
         "bias_filler": [
             empty.differ("num_output: 1 bias_filler { value: 2 }", "num_output: 1"),
-            im2col.refuse("bias_filler { }", "leave bias_filler"),
+            im2col.warn("bias_filler { }", "bias_filler has no effect"),
         ],
-        "axis": [rows.refuse("axis: 2", "only axis 1"), im2col.differ("axis: 0")],
+        "axis": [rows.differ("axis: 2"), back.differ("axis: 2"), im2col.differ("axis: 0")],
         "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
         "force_nd_im2col": rows.alike(ONE_CODE, "force_nd_im2col: true"),
     }
@@ -254,7 +254,7 @@ def lrn():
         "alpha": [rows.differ("alpha: 2"), within.differ("alpha: 2")],
         "beta": [rows.differ("beta: 2"), within.differ("beta: 2")],
         "norm_region": rows.differ("norm_region: WITHIN_CHANNEL"),
-        "k": [rows.differ("k: 2"), within.refuse("k: 2", "k 2 goes with ACROSS_CHANNELS")],
+        "k": [rows.differ("k: 2"), within.warn("k: 2", "k 2 has no effect")],
         "engine": rows.alike(ONE_CODE, "engine: CUDNN", "engine: CAFFE"),
     }
 

@@ -83,7 +83,7 @@ def loss():
     }
     for name, text in {"ignore_label": ignored, "normalize": "normalize: false",
                        "normalization": "normalization: FULL"}.items():  # fmt: skip
-        found[name] += [rows.refuse(text, "loss_param has no effect") for rows in others]
+        found[name] += [rows.warn(text, "loss_param has no effect") for rows in others]
     return found
 
 

@@ -93,7 +93,7 @@ def solver():
         "max_iter": solvers(BASE.replace("iter: 4", "iter: 5")),
         "iter_size": [
             solvers(BASE + "iter_size: 2", net=RANDOM),
-            Refused(OneSolver(BASE + "iter_size: 0"), "iter_size"),
+            Pair(OneSolver(BASE + "iter_size: 0"), OneSolver(BASE)),
         ],
         "lr_policy": [
             solvers(BASE.replace("fixed", name) + "gamma: 0.5 power: 2 stepsize: 2 stepvalue: 2")

@@ -34,8 +34,12 @@ def test_it_is_the_share_of_labels_with_the_highest_score():
 
 
 def test_more_classes_than_there_are_cannot_be_the_best():
-    with pytest.raises(InputError, match="top_k 6 is not within 1 to 5"):
+    with pytest.raises(InputError, match="top_k 6 is more than the 5 classes"):
         Run("Accuracy", "accuracy_param { top_k: 6 }", pattern(2, 5), pattern(2))
+
+
+def test_none_is_among_the_best_0():
+    assert Run("Accuracy", "accuracy_param { top_k: 0 }", pattern(2, 5), np.zeros(2)).forward() == 0
 
 
 def test_accuracy_has_no_gradient():

@@ -167,7 +167,7 @@ def test_parameters_that_the_layer_comes_with_are_kept():
         ("num_output: 2 kernel_size: 2 kernel_h: 2", "either kernel_size or kernel_h"),
         ("num_output: 2 kernel_h: 2", "both kernel_h and kernel_w"),
         ("num_output: 2 kernel_size: [2, 2, 2]", "3 values of kernel_size for 2"),
-        ("num_output: 2 kernel_size: 2 axis: 2", "only axis 1"),
+        ("num_output: 2 kernel_size: 2 axis: 4", "axis 4 is out of range"),
         ("num_output: 2 kernel_size: 9", "too small for kernel"),
         ('num_output: 2 kernel_size: 2 weight_filler { type: "xavir" }', "'xavier'"),
     ],
@@ -206,3 +206,29 @@ def test_fixed_upsampling_channel_by_channel_is_a_deconvolution(mixed):
         found.append([run.forward(), *run.backward(dy)])
     for fast, dense in zip(*found):
         np.testing.assert_allclose(fast, dense, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize(
+    ("shape", "fields"),
+    [
+        ((2, 3), ""),
+        ((2, 3, 4, 5), "axis: 2 kernel_size: 2 pad: 1"),
+        ((2, 3, 3), "axis: 0 kernel_size: 2 dilation: 2"),
+        ((1, 2, 3, 2, 3, 2), "kernel_size: 2 stride: 2 pad: 1"),
+        ((1, 2, 4, 4), "kernel_size: 3 dilation: 0 pad: 1"),
+    ],
+)
+def test_the_gradients_along_any_axes_are_those_of_differences(kind, shape, fields):
+    x = distinct(*shape)
+    run = Run(kind, f"convolution_param {{ num_output: 2 {fields} }}", x)
+    check_gradients(run, [x])
+
+
+def test_channels_that_stand_last_are_mixed_as_by_an_inner_product():
+    x = pattern(2, 3, 4)
+    run = Run("Convolution", "convolution_param { num_output: 5 axis: -1 bias_term: false }", x)
+    weight = run.layer.blobs[0]
+    assert weight.shape == (5, 4)
+    weight.data[...] = pattern(5, 4)
+    np.testing.assert_allclose(run.forward(), x @ pattern(5, 4).T)

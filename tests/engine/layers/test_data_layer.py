@@ -207,17 +207,6 @@ def test_a_truncated_picture_is_reported(db, make):
     refused(make, "item '00000000'", "truncated")
 
 
-@pytest.mark.parametrize("field", ["scale: 2", "crop_size: 3", "mirror: true", 'mean_file: "m"'])
-def test_what_only_old_layers_hold_themselves_is_refused_elsewhere(db, make, field):
-    db(counted(3))
-    refused(
-        make,
-        field.split(":")[0],
-        "write it in transform_param",
-        prototxt=text(f"batch_size: 1 {field}"),
-    )
-
-
 def test_an_old_layers_own_fields_are_honoured(db, make):
     db(counted(3))
     net = make(

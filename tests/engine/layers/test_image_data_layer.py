@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import caffe
+from tests.engine.layers.field_rows import logged
 from tests.helpers import data_files as files
 
 
@@ -207,10 +209,7 @@ def test_training_that_is_resumed_reads_on_where_it_was(pictures, make_solver):
         (text(transform="mean_value: 1 mean_value: 2"), ["2 mean_values for 3 channels"]),
         (text(transform='mean_file: "none"'), ["mean_file: cannot read none"]),
         (text(transform='mean_file: "x" mean_value: 1'), ["mean_file and mean_value", "give one"]),
-        (text(transform="force_gray: true"), ["force_gray", "is_color in image_data_param"]),
         (text("batch_size: 99999 new_height: 9999 new_width: 9999"), ["do not fit"]),
-        (text("crop_size: 3"), ["crop_size", "write it in transform_param"]),
-        (text("mirror: true"), ["mirror", "write it in transform_param"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused(pictures, refused, prototxt, words):
@@ -221,19 +220,72 @@ def test_what_cannot_be_meant_is_refused(pictures, refused, prototxt, words):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("0.png", ["list.txt:2", "'0.png' is not 'name label'"]),
-        ("0.png one", ["list.txt:2", "0.png one"]),
-        ("0.png 1.5", ["list.txt:2", "0.png 1.5"]),
-        (" 4", ["list.txt:2", "name label"]),
-        ("", ["list.txt:2", "name label"]),
-        ("0.png 4294967296", ["list.txt:2", "4294967296"]),
+        (" 4", ["list.txt:2", "' 4' names no picture", "name label"]),
+        ("", ["list.txt:2", "the line is empty", "name label"]),
     ],
 )
-def test_a_line_that_is_not_a_name_and_a_label_is_refused(pictures, refused, tmp_path, line, words):
+def test_a_line_without_a_name_is_refused(pictures, refused, tmp_path, line, words):
     listed = pictures(PICTURES[:1])
     with open(listed, "a") as file:
         file.write(line + "\n")
     refused(text(), *words)
+
+
+# Of whole lines: what the label is that Caffe reads.
+LABELS = {
+    "0.png": 0,
+    "0.png one": 0,
+    "0.png 1.7": 1,
+    "0.png 3x": 3,
+    "0.png 0x10": 0,
+    "0.png +4": 4,
+    "0.png -4": -4,
+    "0.png \t5": 5,
+    "0.png 4294967299": 3,
+    "0.png 99999999999999999999": -1,
+    "2007_0.png": 2007,
+    "my 0.png": 0,
+}
+
+
+@pytest.mark.parametrize("line", LABELS)
+def test_a_label_is_the_number_that_the_text_after_the_last_blank_begins_with(
+    pictures, read, tmp_path, line
+):
+    pictures(PICTURES[:1])
+    for name in ("2007_0.png", "my"):
+        shutil.copy(tmp_path / "0.png", tmp_path / name)
+    (tmp_path / "list.txt").write_text(line + "\n")
+    assert labels(read(text("batch_size: 1"))) == [LABELS[line]]
+
+
+def test_labels_that_are_no_numbers_are_told_of_once(pictures, read, tmp_path):
+    pictures(PICTURES[:1])
+    (tmp_path / "list.txt").write_text("0.png 1\n2007_0.png\n0.png one\n0.png 2\n")
+    with logged() as lines:
+        read(text("batch_size: 1"))
+    (told,) = [line for line in lines() if "list.txt" in line]
+    assert "2 of 4 lines end in no label" in told
+    assert "'2007_0.png' in line 2 has label 2007" in told
+
+
+def test_lists_with_the_line_ends_of_windows_are_read(pictures, read, tmp_path):
+    pictures(PICTURES[:2])
+    (tmp_path / "list.txt").write_bytes(b"0.png 7\r\n1.png\r\n")
+    assert labels(read(text("batch_size: 2"))) == [7, 1]
+
+
+def test_a_picture_that_is_not_there_is_named_with_its_line(pictures, refused, tmp_path):
+    pictures(PICTURES[:1])
+    (tmp_path / "list.txt").write_text("none.png 1\n")
+    refused(text(), "list.txt:1: cannot read 'none.png'")
+
+
+@pytest.mark.parametrize("line", ["0.png 1 ", "0.png\t1", "0.png  1"])
+def test_a_blank_too_many_or_a_tab_is_pointed_out(pictures, refused, tmp_path, line):
+    pictures(PICTURES[:1])
+    (tmp_path / "list.txt").write_text(line + "\n")
+    refused(text(), "list.txt:1", "one blank between them")
 
 
 def test_an_empty_list_is_refused(refused, tmp_path):

@@ -48,7 +48,7 @@ def test_dummy_data_takes_the_older_four_numbers():
     ("body", "complaint"),
     [
         ("shape { dim: 1 } num: 1", "not both"),
-        ("num: 1 channels: 2", "as many num as"),
+        ("num: 1 channels: 2", "has 0 height for 3 tops"),
         ("shape { dim: 1 } shape { dim: 1 }", "2 shapes for 3 tops"),
         ('shape { dim: 1 } data_filler { type: "gausian" }', "'gaussian'"),
     ],

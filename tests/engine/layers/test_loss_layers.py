@@ -61,6 +61,21 @@ def test_one_valid_label_counts_once():
     np.testing.assert_allclose(run.forward(), np.log(np.exp(scores).sum()) - scores[2], rtol=1e-5)
 
 
+@pytest.mark.parametrize("ignored", ["", "loss_param { ignore_label: 255 }"])
+def test_labels_that_are_no_numbers_are_told_as_such(ignored):
+    labels = LABELS.astype(np.float32)
+    labels[0, 0, 0, 1] = np.nan
+    run = Run("SoftmaxWithLoss", ignored, SCORES, labels)
+    with pytest.raises(InputError, match="'b1' holds NaN where a label should be"):
+        run.forward()
+
+
+def test_labels_far_out_of_range_are_shown_as_they_are():
+    run = Run("SoftmaxWithLoss", "", SCORES, LABELS * 0 + 1e20)
+    with pytest.raises(InputError, match=r"label 1e\+20 in 'b1' is not one of"):
+        run.forward()
+
+
 def test_a_probability_of_0_costs_what_caffe_charges():
     scores = np.zeros((1, 3, 1, 1), dtype=np.float32)
     scores[0, 1] = 500

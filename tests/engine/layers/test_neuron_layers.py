@@ -67,4 +67,10 @@ def test_dropout_of_ratio_0_is_the_identity_and_draws_nothing():
 
 def test_dropout_of_everything_is_refused():
     with pytest.raises(InputError, match="dropout_ratio 1 "):
-        Run("Dropout", "dropout_param { dropout_ratio: 1 }", pattern(2, 2))
+        Run("Dropout", "dropout_param { dropout_ratio: 1 }", pattern(2, 2), phase=TRAIN)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, -0.5])
+def test_no_ratio_matters_where_nothing_is_dropped(ratio):
+    run = Run("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}", pattern(2, 2))
+    np.testing.assert_array_equal(run.forward(), pattern(2, 2))

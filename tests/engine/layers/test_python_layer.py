@@ -107,7 +107,9 @@ def test_a_layer_without_backward_is_refused_once_a_gradient_has_to_come_through
 
 
 def test_a_layer_without_reshape_is_refused(make, folder):
-    with pytest.raises(InputError, match=r"layer 'p' \(Python\): class 'NoReshape'.*'reshape'"):
+    with pytest.raises(
+        InputError, match=r"layer 'p' \(Python\): class 'NoReshape'.*'reshape': write def reshape"
+    ):
         make(python("NoReshape"))
 
 
@@ -146,7 +148,15 @@ def test_its_exceptions_come_through_unchanged(make, folder):
         make(python("Raises"))
 
 
-@pytest.mark.parametrize("kind", ["NoLayer", "function", "nowhere", "CALLS", "caffe"])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("scale", "did you mean 'Scale'"), ("Other", "it has Scale")]
+)
+def test_a_class_that_its_module_lacks_is_told_with_those_that_are_there(make, folder, kind, words):
+    with pytest.raises(InputError, match=f"layer 'p'.*'own_layers' has no class '{kind}'.*{words}"):
+        make(python(kind))
+
+
+@pytest.mark.parametrize("kind", ["NoLayer", "function", "CALLS", "caffe"])
 def test_only_subclasses_of_layer_are_made(make, folder, kind):
     with pytest.raises(InputError, match=f"layer 'p'.*'{kind}'.*subclass of caffe.Layer"):
         make(python(kind))
@@ -166,6 +176,15 @@ def test_a_module_that_cannot_be_imported_says_why(make, folder):
     (folder / "needs_more.py").write_text("import a_package_that_is_not_there\n")
     with pytest.raises(InputError, match="needs_more.*a_package_that_is_not_there"):
         make(python("Scale", module="needs_more"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("def broken(:", "SyntaxError.*line 1"), ("1 / 0", "ZeroDivisionError")]
+)
+def test_a_module_whose_code_fails_is_told_in_one_line(make, folder, code, words):
+    (folder / "fails.py").write_text(code)
+    with pytest.raises(InputError, match=f"layer 'p'.*'fails' cannot be imported: {words}"):
+        make(python("Scale", module="fails"))
 
 
 INSTALLED = (

@@ -43,21 +43,6 @@ def test_a_window_that_sticks_out_by_less_than_a_stride_reads_zeros():
         Run("Im2col", "convolution_param { kernel_size: 5 stride: 2 }", pattern(1, 1, 3, 3))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("num_output", ": 3"),
-        ("group", ": 2"),
-        ("bias_term", ": false"),
-        ("weight_filler", "{ value: 1 }"),
-        ("bias_filler", "{ value: 1 }"),
-    ],
-)
-def test_im2col_has_no_weights(name, value):
-    with pytest.raises(InputError, match=f"no weights: leave {name} out"):
-        Run("Im2col", f"convolution_param {{ kernel_size: 2 {name} {value} }}", pattern(1, 1, 3, 3))
-
-
 def test_im2col_needs_spatial_axes_and_room():
     with pytest.raises(InputError, match="needs spatial axes behind axis 1"):
         Run("Im2col", "convolution_param { kernel_size: 2 }", pattern(2, 2))

@@ -96,7 +96,7 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     [
         (b"\x0a\x01n\xa2\x06\x00\x00", "it is a caffemodel, not a prototxt"),
         (b"\x0a\0", "is a binary file, not a prototxt"),
-        (b'name: "a"\nname: "\xff\xfe"', ":2: is not UTF-8 text"),
+        ('name: "a"'.encode("utf-16"), "text in UTF-16, not a prototxt; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_not_text_is_told_so(tmp_path, content, words):

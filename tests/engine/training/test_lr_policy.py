@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from caffe.engine import InputError
 from caffe.proto import caffe_pb2
 from caffe.training import lr_policy
+from tests.engine.layers.field_rows import logged
 
 
 def settings(text):
@@ -62,12 +63,12 @@ def test_a_growing_rate_that_overflows_is_infinite_not_a_crash():
     [
         ('lr_policy: "fixd"', ["fixd", "'fixed'"]),
         ("", ["lr_policy ''", "multistep"]),
-        ('lr_policy: "step" stepsize: 3', ["'step'", "gamma"]),
+        ('lr_policy: "plateau"', ["'plateau'", "one of fixed"]),
+        ('lr_policy: "step" gamma: -1 stepsize: 3', ["'step'", "gamma", "-1"]),
         ('lr_policy: "step" gamma: 1', ["'step'", "stepsize"]),
         ('lr_policy: "step" gamma: 1 stepsize: 0', ["'step'", "stepsize"]),
-        ('lr_policy: "exp"', ["'exp'", "gamma"]),
-        ('lr_policy: "inv" gamma: 1', ["'inv'", "power"]),
-        ('lr_policy: "multistep"', ["'multistep'", "gamma"]),
+        ('lr_policy: "exp" gamma: -1', ["'exp'", "gamma", "-1"]),
+        ('lr_policy: "STEP"', ["'STEP'", "did you mean 'step'"]),
         ('lr_policy: "poly" power: 1', ["'poly'", "max_iter"]),
         ('lr_policy: "poly" power: 1 max_iter: 0', ["'poly'", "max_iter"]),
         ('lr_policy: "sigmoid" gamma: 1', ["'sigmoid'", "stepsize"]),
@@ -77,3 +78,28 @@ def test_a_policy_that_lacks_something_says_what(text, words):
     with pytest.raises(InputError) as raised:
         lr_policy.check(settings(text))
     assert all(word in str(raised.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ('lr_policy: "step" stepsize: 3', ["gamma"]),
+        ('lr_policy: "exp"', ["gamma"]),
+        ('lr_policy: "inv"', ["gamma", "power"]),
+        ('lr_policy: "multistep"', ["gamma"]),
+        ('lr_policy: "poly" max_iter: 9', ["power"]),
+        ('lr_policy: "sigmoid" stepsize: 2', ["gamma"]),
+        ('lr_policy: "fixed"', []),
+        ('lr_policy: "exp" gamma: 0', []),
+    ],
+)
+def test_a_missing_field_is_0_and_told_of(text, missing):
+    param = settings(text)
+    with logged() as lines:
+        lr_policy.check(param)
+    assert [line.split("reads ")[1].split(",")[0] for line in lines()] == missing
+    written = settings(text + "".join(f" {field}: 0" for field in missing))
+    for iteration in (0, 3):
+        assert lr_policy.learning_rate(param, iteration) == lr_policy.learning_rate(
+            written, iteration
+        )

@@ -90,6 +90,13 @@ def test_a_picture_of_a_format_that_is_not_taken_is_named(tmp_path):
         pictures.read_rgb(str(tmp_path / "x.png"))
 
 
+def test_a_picture_cut_off_at_its_head_is_called_damaged(tmp_path):
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:12])
+    with pytest.raises(Exception, match="x.png: not a JPEG/PNG.* picture, or damaged at its head"):
+        pictures.read_rgb(str(tmp_path / "x.png"))
+
+
 def test_ids_that_only_look_odd_are_read(tmp_path):
     (tmp_path / "x.txt").write_text("{a}\n<b>\n")
     assert lists.read_split(str(tmp_path / "x.txt")) == ["{a}", "<b>"]
