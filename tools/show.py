@@ -9,14 +9,14 @@ are the colours of the classes. Without --ids the images are N of the split, spr
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from segmentation.layer import shrink_image, shrink_label
 
 from prototxt import skeleton
+from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device
 from tools.common.files import check_target
+from tools.common.inputs import check_input
 from tools.common.metrics import fast_hist, metrics
 from tools.common.nets import (
     class_count,
@@ -104,7 +104,7 @@ def smaller(rgb, masks, side):
 
 
 def parser():
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="show.py", description="A split's photographs, truth and predictions side by side."
     )
     p.add_argument("--net", required=True, metavar="PROTOTXT", help="the net: NET/val.prototxt")
@@ -136,6 +136,8 @@ def parser():
 
 def main(argv):
     args = parser().parse_args(argv)
+    check_input(args.net, "net", "--net")
+    check_input(args.weights, "weights", "--weights")
     if args.images < 1 or args.max_side < 0:
         raise UserError("--images must be 1 or more, and --max-side 0 or more")
     proto = read_net(args.net)
