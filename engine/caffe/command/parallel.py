@@ -14,10 +14,11 @@ from multiprocessing import connection
 
 from .. import log, ranks
 from ..compute import determinism, device
-from ..compute.gpu_errors import gpu_error
 from ..settings import set_lean
-from ..training.nccl import NCCL
+from ..training.nccl import NCCL, Gone
+from .error_lines import error_line, exit_code
 
+_GRACE = 20.0  # seconds for a wait for gradients to end by itself, and for a snapshot
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # the first solver acts on them
 
 
@@ -57,11 +58,11 @@ def _work(flags, number, count: int, rank: int, uid: str) -> None:
             solver.restore(flags.snapshot)
         _tie(solver, uid)
         solver.step(solver.param.max_iter - solver.iter)
+    except Gone:
+        sys.exit(1)  # that one, or the first solver, says why
     except Exception as error:
-        error = gpu_error(error) or error
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: solver {rank}: {text}", file=sys.stderr, flush=True)
-        sys.exit(getattr(error, "exit_code", 1))
+        print(f"error: solver {rank}: {error_line(error)}", file=sys.stderr, flush=True)
+        sys.exit(exit_code(error))
 
 
 class Others:
@@ -73,6 +74,8 @@ class Others:
         self._uid = NCCL.new_uid()
         self._processes: list = []
         self._over = threading.Event()
+        self.lost = 0
+        """The exit code of the first of them that failed."""
 
     def __enter__(self) -> Others:
         count = len(self._numbers)
@@ -90,13 +93,18 @@ class Others:
         return self
 
     def _watch(self) -> None:
-        """End when another solver fails: the gradients that it owes would never come."""
+        """See to it that this process ends when another solver fails: the gradients that it owes
+        would never come. Where the wait for them ends by itself, the training's own end writes a
+        snapshot."""
         waiting = {process.sentinel: process for process in self._processes}
         while waiting and not self._over.is_set():
             for sentinel in connection.wait(list(waiting), timeout=0.5):
                 process = waiting.pop(sentinel)
                 process.join()
                 if process.exitcode and not self._over.is_set():
+                    self.lost = process.exitcode
+                    if self._over.wait(_GRACE):
+                        return
                     print("error: another solver has failed", file=sys.stderr, flush=True)
                     for other in self._processes:
                         other.kill()

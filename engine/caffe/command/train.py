@@ -65,6 +65,15 @@ class SignalEffects:
         return next((action for action in (STOP, SNAPSHOT) if action in arrived), None)
 
 
+def solve(solver) -> None:
+    """`solver.solve()`, with a snapshot of what was learned where an error ends it."""
+    begun = solver.iter
+    try:
+        solver.solve()
+    except Exception as error:
+        raise with_snapshot(solver, begun, error) from error
+
+
 def with_snapshot(solver, begun: int, error: Exception) -> Exception:
     """The error to raise for one that ended the training, which began at iteration `begun`: what
     was learned until then goes into a snapshot, where it is whole."""
@@ -150,11 +159,7 @@ def main(flags) -> int:
         with SignalEffects(flags.sigint_effect, flags.sighup_effect) as signals:
             solver.set_action_function(signals.action)
             log("Starting Optimization", where=WHERE)
-            begun = solver.iter
-            try:
-                solver.solve()
-            except Exception as error:
-                raise with_snapshot(solver, begun, error) from error
+            solve(solver)
     if signals.stopped_by:
         return 128 + signals.stopped_by
     log("Optimization Done.", where=WHERE)

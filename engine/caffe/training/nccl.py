@@ -87,9 +87,13 @@ def _all(operation, *args, **more):
         raise _gone(error) from None
 
 
-def _gone(error: RuntimeError) -> Error:
+class Gone(Error):
+    """Another solver has ended, or cannot be reached."""
+
+
+def _gone(error: RuntimeError) -> Gone:
     reason = " ".join(str(error).split())
-    return Error(f"solver {solver_rank()}: another solver is gone, or cannot be reached: {reason}")
+    return Gone(f"solver {solver_rank()}: another solver is gone, or cannot be reached: {reason}")
 
 
 def _from_first(content: bytes) -> bytes:

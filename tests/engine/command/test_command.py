@@ -207,6 +207,57 @@ def test_two_solvers_train_together(write, tmp_path):
     assert os.path.exists("s_iter_20.solverstate")
 
 
+LOST = """
+import os
+from caffe import command
+from caffe.command import flags, parallel, train
+from caffe.training.solver import Solver
+
+if __name__ == "__mp_main__":  # the other solver
+    iterate = Solver._iterate
+
+    def fail(solver):
+        if solver.iter == 6:
+            HOW
+        iterate(solver)
+
+    Solver._iterate = fail
+
+if __name__ == "__main__":
+    def main(words):
+        given = flags.Flags(solver="solver.prototxt")
+        with parallel.Others(given, [None, None]) as others:
+            solver = train.make_solver(given)
+            others.join(solver)
+            train.solve(solver)
+        return 0
+
+    command._run = main
+    command.main([])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["os.kill(os.getpid(), 9)", "raise RuntimeError('a fault')"])
+def test_a_lost_solver_ends_the_first_in_one_line_and_with_a_snapshot(write, tmp_path, how):
+    write(NET)
+    write(SOLVER, "solver.prototxt")
+    write(LOST.replace("HOW", how), "two.py")
+    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(ENGINE), CUDA_VISIBLE_DEVICES="")
+    env["GLOG_minloglevel"] = "2"
+    done = subprocess.run(
+        [sys.executable, "two.py"], cwd=tmp_path, env=env, capture_output=True, text=True,
+        timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in done.stderr
+    assert len(errors) == (2 if "raise" in how else 1)
+    assert "solver 0: another solver is gone" in errors[-1]
+    assert "iteration 6 is in a snapshot" in errors[-1]
+    assert os.path.exists("s_iter_6.solverstate")
+
+
 def test_other_solvers_only_give_gradients():
     param = text.parse_solver(SOLVER)
     parallel._only_gradients(param)
