@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from difflib import get_close_matches
@@ -35,7 +36,7 @@ def change(param, path, changes):
         _change(param, field.strip(), value.strip())
     if param.snapshot_prefix.endswith("/") or os.path.isdir(param.snapshot_prefix):
         # Caffe then names snapshots after the solver's file; it is to be this one, not the copy
-        # that write_effective makes.
+        # that in_force makes.
         name = os.path.splitext(os.path.basename(path))[0]
         param.snapshot_prefix = os.path.join(param.snapshot_prefix, name)
     return param
@@ -91,8 +92,20 @@ def train_net(param):
     return param.train_net or param.net
 
 
-def write_effective(param, folder):
-    """Write the settings in force to `folder`/solver_in_force.prototxt; return its path."""
+@contextlib.contextmanager
+def in_force(param, folder):
+    """Context in which `param` stands in `folder`/solver_in_force.prototxt, whose path it gives.
+    Where it fails, as where another training is at work there, the file is as it was again."""
     path = os.path.join(folder, "solver_in_force.prototxt")
+    try:
+        with open(path, encoding="utf-8") as file:
+            before = file.read()
+    except (OSError, ValueError):
+        before = None
     write_atomic(path, text_format.MessageToString(param))
-    return path
+    try:
+        yield path
+    except BaseException:
+        if before is not None:
+            write_atomic(path, before)
+        raise

@@ -23,7 +23,7 @@ class SignalRequests:
         signal.signal(number, signal.SIG_DFL)
         # Not print: a handler may interrupt one.
         line = b"\nstopping after this iteration, with a snapshot; once more stops at once\n"
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be closed
             os.write(sys.stderr.fileno(), line)
 
     def _on_snapshot(self, number, frame):

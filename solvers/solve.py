@@ -226,7 +226,7 @@ def after_snapshot(solver, param, begun, error):
     if isinstance(error, divergence.Diverged) or solver.iter == begun:
         return error
     said, kind = error_line(error), UserError if exit_code(error) == 2 else Failure
-    if not param.snapshot or solver.iter % param.snapshot:
+    if not written(solver, param):
         try:
             last_snapshot(solver)
         except Exception as failed:  # losses from before may arrive only now, and not be finite
@@ -234,6 +234,13 @@ def after_snapshot(solver, param, begun, error):
     return kind(
         f"{said}; then resume with --resume auto (iteration {solver.iter} is in a snapshot)"
     )
+
+
+def written(solver, param):
+    """Whether there is a snapshot of the present iteration, which is one of this run."""
+    if hasattr(solver, "snapshot_at"):
+        return solver.snapshot_at == solver.iter
+    return bool(param.snapshot) and solver.iter % param.snapshot == 0
 
 
 def last_snapshot(solver):
@@ -268,10 +275,13 @@ def work(args):
     folder = os.path.dirname(param.snapshot_prefix)
     before = rates.in_force(folder) if args.resume is not None else None
     lean()
-    solver = caffe.get_solver(settings.write_effective(param, folder))
     net = settings.train_net(param)
-    score.check_classes(protos[net], net, solver.net, "score")
-    start(solver, args, param, protos[net])
+    with settings.in_force(param, folder) as path:
+        solver = caffe.get_solver(path)
+        score.check_classes(protos[net], net, solver.net, "score")
+        start(solver, args, param, protos[net])
+        if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
+            solver.reserve_snapshots()
     if solver.iter >= param.max_iter:
         print(
             f"iteration {solver.iter} of {param.max_iter} is reached already; --iterations N "
@@ -282,8 +292,6 @@ def work(args):
     note = rates.note(args.solver, planned, before, param, solver.iter)
     if note:
         print(f"note: {note}", file=sys.stderr)
-    if hasattr(solver, "reserve_snapshots"):
-        solver.reserve_snapshots()
     requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
@@ -296,8 +304,7 @@ def work(args):
             raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
     wanted = param.snapshot_after_train or not done
-    written = param.snapshot and solver.iter > begun and solver.iter % param.snapshot == 0
-    if wanted and (not written or getattr(solver, "snapshot_failed", False)):
+    if wanted and not written(solver, param):
         last_snapshot(solver)
     if done:
         return 0

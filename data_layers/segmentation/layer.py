@@ -145,6 +145,8 @@ class SegmentationLayer(caffe.Layer):
                 f"{name}: has {len(top)} tops, but needs {len(tops)}: {', '.join(tops)}"
             )
         self.source = self.open_source(params)
+        # Once: a training asks for its position in every iteration.
+        self.fingerprint = _fingerprint(self.source.ids)
         self.randomize = params["randomize"] and "train" in params["split"]
         self.seed = params["seed"]
         if self.seed is None:
@@ -219,7 +221,7 @@ class SegmentationLayer(caffe.Layer):
             "seed": self.seed,
             "randomize": self.randomize,
             "ids": len(self.source.ids),
-            "ids_crc32": _fingerprint(self.source.ids),
+            "ids_crc32": self.fingerprint,
         }
 
     def restore_state(self, state):
@@ -237,7 +239,7 @@ class SegmentationLayer(caffe.Layer):
             wrong = True
         if wrong:
             raise DataError(f"{name}: the saved position is damaged; start from the weights alone")
-        if same != (len(self.source.ids), _fingerprint(self.source.ids)):
+        if same != (len(self.source.ids), self.fingerprint):
             raise DataError(
                 f"{where}: holds other ids than at the snapshot ({len(self.source.ids)} now, "
                 f"{same[0]} then); put the old list back, or start from the weights alone"

@@ -14,6 +14,7 @@ from .core.blob import Blob
 from .core.layer import TEST, TRAIN
 from .core.vectors import DtypeVec, Vector, read_only
 from .errors import InputError
+from .layers.python import as_users_see
 from .proto import text
 from .run import batches
 from .run.debug_info import set_debug_info
@@ -86,7 +87,7 @@ class Net:
         wiring = Wiring(param, where)
         self.name = param.name
         self.phase = wiring.phase
-        self.layers = wiring.layers
+        self.layers = as_users_see(wiring.layers)
         self._where = where
         self._wiring = wiring
         self._learnable = wiring.learnable
@@ -114,7 +115,7 @@ class Net:
             for numbers in (self._bottom_ids, self._top_ids)
         )
         weights = [0.0] * len(self._blobs)
-        for layer, ids in zip(self.layers, self._top_ids):
+        for layer, ids in zip(wiring.layers, self._top_ids):
             for i, weight in zip(ids, layer._loss_weights):
                 weights[i] = weight
         self.blob_loss_weights = OrderedDict(zip(names, weights))
@@ -127,7 +128,8 @@ class Net:
 
     def reshape(self) -> None:
         """Carry the input blobs' present shapes through all layers."""
-        for layer, bottom, top in zip(self.layers, self._wiring.bottoms, self._wiring.tops):
+        wiring = self._wiring
+        for layer, bottom, top in zip(wiring.layers, wiring.bottoms, wiring.tops):
             layer.reshape(bottom, top)
 
     def _index(self, layer_name: str) -> int:
@@ -217,7 +219,7 @@ class Net:
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of `other`'s layers of the same names from now on."""
-        _weights.share(self.layers, other.layers, self._where)
+        _weights.share(self._wiring.layers, other._wiring.layers, self._where)
 
     def copy_from(self, filename) -> None:
         """Copy the parameters of layers with the same names from a caffemodel, or an HDF5 file:
@@ -228,20 +230,20 @@ class Net:
         with no parameter changed, when a layer's blobs differ in number or shape, or the file is
         broken.
         """
-        _weights.load(self.layers, self._learnable, filename)
+        _weights.load(self._wiring.layers, self._learnable, filename)
 
     def load_hdf5(self, filename) -> None:
         """Copy parameters from HDF5, whatever the file's name; as `copy_from`."""
-        _weights.load_hdf5(self.layers, self._learnable, filename)
+        _weights.load_hdf5(self._wiring.layers, self._learnable, filename)
 
     def save(self, filename, diffs: bool = False) -> None:
         """Write all parameters, with their diffs if asked, as a caffemodel, atomically."""
-        _weights.save(self.name, self.layers, filename, diffs)
+        _weights.save(self.name, self._wiring.layers, filename, diffs)
 
     def save_hdf5(self, filename, diffs: bool = False) -> None:
         """Write all parameters, with their diffs if asked, as HDF5 (`/data/<layer>/<index>`),
         atomically. A shared parameter is written with its owner only."""
-        _weights.save_hdf5(self.layers, self._learnable, filename, diffs)
+        _weights.save_hdf5(self._wiring.layers, self._learnable, filename, diffs)
 
     def set_input_arrays(self, data, labels) -> None:
         """Give a MemoryData net its arrays."""

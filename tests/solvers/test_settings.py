@@ -55,8 +55,21 @@ def test_a_wrong_change_is_refused_in_one_line(solver, change, words):
 
 def test_what_is_written_is_what_was_read(solver, tmp_path):
     param = settings.read_solver(solver, ["base_lr=0.1"])
-    path = settings.write_effective(param, str(tmp_path / "new" / "folder"))
+    with settings.in_force(param, str(tmp_path / "new" / "folder")) as path:
+        assert settings.read_solver(path) == param
     assert settings.read_solver(path) == param
+
+
+def test_settings_of_a_training_that_did_not_begin_leave_those_in_force(solver, tmp_path):
+    first = settings.read_solver(solver, ["base_lr=0.1"])
+    with settings.in_force(first, str(tmp_path)) as path:
+        pass
+    with (
+        pytest.raises(KeyError),
+        settings.in_force(settings.read_solver(solver, ["base_lr=0.2"]), str(tmp_path)),
+    ):
+        raise KeyError
+    assert settings.read_solver(path) == first
 
 
 @pytest.mark.parametrize("prefix", ["snapshots/", "there"])

@@ -12,7 +12,7 @@ from ..errors import Error, InputError
 from ..log import log
 from ..proto import caffe_pb2, text
 from ..settings import set_lean
-from ..training.snapshots import NotWhole
+from ..training.snapshots import NotWhole, NotWritten
 from ..training.solver import SNAPSHOT, STOP
 from ..training.solver_updates import solver_class
 from . import parallel
@@ -77,11 +77,11 @@ def solve(solver) -> None:
 def with_snapshot(solver, begun: int, error: Exception) -> Exception:
     """The error to raise for one that ended the training, which began at iteration `begun`: what
     was learned until then goes into a snapshot, where it is whole."""
-    if solver.iter == begun or isinstance(error, NotWhole):
+    if solver.iter == begun or isinstance(error, (NotWhole, NotWritten)):
         return error
     said, number = error_line(error), solver.iter
     try:
-        if not solver.param.snapshot or number % solver.param.snapshot:
+        if solver.snapshot_at != number:
             solver.last_snapshot()
         said += f"; iteration {number} is in a snapshot: resume from it with -snapshot"
     except Exception as failed:

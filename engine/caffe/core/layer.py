@@ -30,7 +30,7 @@ class _Own:
     """A layer's name, out of its LayerParameter; a layer written in Python may set another."""
 
     def __get__(self, layer, owner=None) -> str:
-        return "" if layer is None else layer._param.name
+        return "" if layer is None else layer.layer_param.name
 
 
 class Layer:
@@ -73,7 +73,7 @@ class Layer:
     """Of a layer written in Python: what the prototxt's python_param gives it."""
 
     def __init__(self, layer_param=None, phase: int = TEST):
-        self.layer_param = self._param = layer_param
+        self.layer_param = layer_param
         self.phase = phase
         self.__dict__["blobs"] = BlobVec()
         self.param_propagate_down: list[bool] = []
@@ -96,13 +96,7 @@ class Layer:
 
     @property
     def type(self) -> str:
-        return self._param.type
-
-    @property
-    def _traits(self):
-        """Where `num_bottom`, `is_loss` and the like are read: of a layer written in Python, which
-        may use these names for anything, where every layer has them."""
-        return Layer if self.type == "Python" else self
+        return self.layer_param.type
 
     def setup(self, bottom, top):
         pass
@@ -129,7 +123,6 @@ class Layer:
         bottoms do. Valid after `reshape`."""
         return None
 
-    @property
     def _reads_as_stored(self) -> bool:
         """Forward leaves a folded bottom as it is; other layers make it whole. Valid after
         `reshape`."""
@@ -137,7 +130,7 @@ class Layer:
 
     def fail(self, message: str) -> InputError:
         """An InputError that names this layer: `raise self.fail("…")`."""
-        return InputError(f"layer '{self._param.name}' ({self.type}): {message}")
+        return InputError(f"layer '{self.layer_param.name}' ({self.type}): {message}")
 
     def warn(self, message: str) -> None:
         """A line in the log that names this layer: what was asked for has no effect."""

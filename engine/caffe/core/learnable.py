@@ -37,7 +37,7 @@ class Learnable:
         A named parameter that an earlier layer owns is shared: memory of the owner, and one
         entry in the list of learnable blobs.
         """
-        specs = list(layer._param.param)
+        specs = list(layer.layer_param.param)
         if len(specs) > len(layer.blobs):
             raise layer.fail(f"{len(specs)} param entries for {len(layer.blobs)} parameter blobs")
         specs += [caffe_pb2.ParamSpec()] * (len(layer.blobs) - len(specs))
@@ -48,7 +48,7 @@ class Learnable:
             if spec.name:
                 self._owner[spec.name] = len(self.blobs)
             self.blobs.append(blob)
-            self.names.append(spec.name or f"{layer._param.name}[{i}]")
+            self.names.append(spec.name or f"{layer.layer_param.name}[{i}]")
             self._lr.append(spec.lr_mult if spec.HasField("lr_mult") else None)
             self._decay.append(spec.decay_mult if spec.HasField("decay_mult") else None)
         return [spec.lr_mult for spec in specs]

@@ -52,7 +52,7 @@ def _parameters(layers: list[Layer]) -> dict[str, BlobVec]:
     """The parameter blobs of the first layer of each name, as Caffe looks layers up."""
     found: dict[str, BlobVec] = {}
     for layer in layers:
-        found.setdefault(layer._param.name, layer.blobs)
+        found.setdefault(layer.layer_param.name, layer.blobs)
     return found
 
 
@@ -106,7 +106,7 @@ def load_hdf5(layers: list[Layer], learnable: Learnable, filename) -> None:
 def _targets(layers: list[Layer], name: str, number: int) -> BlobVec | None:
     """The parameter blobs of the `number`th layer of this name that has any; None if no layer is
     it. (The first one is the first of the name even if it has none.)"""
-    named = [layer.blobs for layer in layers if layer._param.name == name]
+    named = [layer.blobs for layer in layers if layer.layer_param.name == name]
     with_blobs = [blobs for blobs in named if blobs]
     if number < len(with_blobs):
         return with_blobs[number]
@@ -133,7 +133,7 @@ def save(name: str, layers: list[Layer], filename, diffs: bool = False) -> None:
     atomically."""
     net = caffe_pb2.NetParameter(name=name)
     for layer in layers:
-        net.layer.add().CopyFrom(layer._param)
+        net.layer.add().CopyFrom(layer.layer_param)
     data = [[blob.peek() for blob in layer.blobs] for layer in layers]
     diff = [[blob.peek_diff() for blob in layer.blobs] for layer in layers] if diffs else None
     wire.write_net(os.fspath(filename), net, data, diff)
@@ -147,7 +147,7 @@ def save_hdf5(layers: list[Layer], learnable: Learnable, filename, diffs: bool =
     def named(attribute):
         return [
             (
-                layer._param.name,
+                layer.layer_param.name,
                 [getattr(b, attribute)() if id(b) in own else None for b in layer.blobs],
             )
             for layer in layers
@@ -163,7 +163,7 @@ def share(layers: list[Layer], others: list[Layer], where: str) -> None:
     parameters = _parameters(layers)
     pairs: list[tuple[Blob, Blob]] = []
     for layer in others:
-        name, theirs = layer._param.name, layer.blobs
+        name, theirs = layer.layer_param.name, layer.blobs
         mine = parameters.get(name)
         if mine is None:
             continue

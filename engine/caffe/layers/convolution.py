@@ -128,7 +128,6 @@ class Convolution(Windowed):
     def _backward_reads(self):  # type: ignore[override]
         return Reads.BOTTOMS if adds_to(self, 0) else Reads.NOTHING
 
-    @property
     def _reads_as_stored(self):
         return True
 

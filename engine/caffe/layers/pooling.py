@@ -138,7 +138,6 @@ class Pooling(Windowed):
         geometry = zip(self.kernel, self.stride, self.pad)
         return tuple(Window(k, s, edge=p) for k, s, p in geometry)
 
-    @property
     def _reads_as_stored(self):
         return self.by_hand is None
 

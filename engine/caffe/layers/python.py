@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..core import python_path
-from ..core.layer import Layer
+from ..core.layer import Layer, LayerVec
 from ..errors import InputError
 from ..proto.hints import did_you_mean
 from . import register
@@ -85,16 +85,38 @@ def python_layer(layer_param, phase: int) -> Layer:
     Layer.__init__(layer, layer_param, phase)  # a class's own __init__ need not call it
     if made.__init__ is not Layer.__init__:
         made.__init__(layer, layer_param)  # pycaffe passes nothing else
-    layer._param, layer.phase, layer.param_str = layer_param, phase, param.param_str
-    if made.backward is Layer.backward:  # needed only where a gradient has to come through
-        layer.backward = _without_backward(layer, param.layer)
-    return layer
+    layer.layer_param, layer.phase, layer.param_str = layer_param, phase, param.param_str
+    return UsersLayer(layer, layer_param, phase)
 
 
-def _without_backward(layer: Layer, name: str):
-    message = f"class '{name}' has no method 'backward', and the layers below need its gradient"
+class UsersLayer(Layer):
+    """Stands in a net for a layer that a user wrote. What the engine keeps of a layer lies here, so
+    that the user's object may use any attribute for itself."""
 
-    def backward(top, propagate_down, bottom):
-        raise layer.fail(message)
+    def __init__(self, users: Layer, layer_param, phase: int):
+        super().__init__(layer_param, phase)
+        self.users = users
+        self.__dict__["blobs"] = users.__dict__["blobs"]
 
-    return backward
+    def setup(self, bottom, top):
+        self.users.setup(bottom, top)
+
+    def reshape(self, bottom, top):
+        self.users.reshape(bottom, top)
+
+    def forward(self, bottom, top):
+        self.users.forward(bottom, top)
+
+    def backward(self, top, propagate_down, bottom):
+        backward = self.users.backward
+        if getattr(backward, "__func__", None) is Layer.backward:  # asked for only now
+            name = type(self.users).__name__
+            raise self.fail(
+                f"class '{name}' has no method 'backward', and the layers below need its gradient"
+            )
+        backward(top, propagate_down, bottom)
+
+
+def as_users_see(layers) -> LayerVec:
+    """A net's layers, with those that users wrote as themselves."""
+    return LayerVec(one.users if isinstance(one, UsersLayer) else one for one in layers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -127,13 +128,19 @@ class Recurrent(Layer):
         for blob, carried in zip(top[1:], self.carried):
             blob.share_data(carried)
 
+    def held_state(self) -> Callable[[], dict]:
+        """A function that gives the `state()` of now, also later; no wait for a GPU until then."""
+        held = [blob.read().clone() for blob in self.carried]
+
+        def state() -> dict:
+            coded = (base64.b64encode(t.cpu().numpy().tobytes()).decode("ascii") for t in held)
+            return {"sequences": held[0].shape[1], **dict(zip(self.states, coded))}
+
+        return state
+
     def state(self) -> dict:
         """The hidden states that the next forward pass begins with, for JSON."""
-        found = {
-            name: base64.b64encode(blob.read().cpu().numpy().tobytes()).decode("ascii")
-            for name, blob in zip(self.states, self.carried)
-        }
-        return {"sequences": self.carried[0].shape[1], **found}
+        return self.held_state()()
 
     def restore_state(self, state: dict) -> None:
         """Undo of `state()`. ValueError where its sizes do not fit."""

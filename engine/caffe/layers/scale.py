@@ -124,7 +124,6 @@ class Scale(_Spread):
     def _backward_reads(self):  # type: ignore[override]
         return Reads.BOTTOMS if self.scaled_by_bottom or adds_to(self, 0) else Reads.NOTHING
 
-    @property
     def _reads_as_stored(self):
         return True
 

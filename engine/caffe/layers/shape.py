@@ -64,7 +64,6 @@ class Crop(Mover):
     def setup(self, bottom, top):
         self.diff_fold: Fold | None = None
 
-    @property
     def _reads_as_stored(self):
         return True
 

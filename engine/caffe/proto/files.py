@@ -46,7 +46,8 @@ _together: list[list[tuple[str, str]]] = []
 def together():
     """Context: what ``atomic_path`` writes in it takes its place at the end of the whole block, in
     the order of writing, after the file in the last one's place has gone: where the last one is,
-    all the others are of the same writing. If the block fails, everything stays as it was."""
+    all the others are of the same writing. If the block fails, everything stays as it was; if one
+    cannot take its place, the last one's is empty."""
     written: list[tuple[str, str]] = []
     _together.append(written)
     try:
@@ -61,10 +62,10 @@ def together():
             with contextlib.suppress(OSError):
                 os.unlink(part)
         if isinstance(err, OSError):
-            raise Error(f"cannot write {err.filename}: {reason(err)}") from err
+            raise Error(f"cannot write {err.filename2 or err.filename}: {reason(err)}") from err
         raise
     finally:
-        _together.remove(written)
+        _together.pop()
     for folder in {os.path.dirname(target) for _, target in written}:
         _sync_folder(folder)
 

@@ -39,13 +39,20 @@ def path(name) -> str:
 
 
 def _unescaped(found: re.Match) -> str:
+    """A run of escapes, those of bytes that are no UTF-8 as stand-ins, all others as escapes."""
     codes = [int(octal or "0", 8) or int(hexa or "0", 16) for octal, hexa in _ONE.findall(found[0])]
     data = bytes(code & 0xFF for code in codes)
     try:
         data.decode("utf-8")
+        return found[0]
     except UnicodeDecodeError:
-        return decode(data)
-    return found[0]
+        pass
+    parts = []
+    for letter in decode(data):
+        stands_in = 0x80 <= ord(letter) - _STAND_IN < 0x100
+        escaped = "".join(f"\\{byte:03o}" for byte in letter.encode("utf-8"))
+        parts.append(letter if stands_in else escaped)
+    return "".join(parts)
 
 
 def _strings_unescaped(found: re.Match) -> str:

@@ -39,13 +39,14 @@ class _Lines:
     def forward(self, index: int) -> None:
         if not self.on:
             return
-        wiring, layer = self.net._wiring, self.net.layers[index]
+        wiring = self.net._wiring
+        layer = wiring.layers[index]
         start = f"    [Forward] Layer {wiring.layer_names[index]}"
         lines = []
         for i, blob in enumerate(wiring.tops[index]):
             name = self._blob_name(wiring.top_ids[index], i)
             lines.append((f"{start}, top blob {name} data", blob.read()))
-        specs = layer._param.param
+        specs = layer.layer_param.param
         for i, blob in enumerate(layer.blobs):
             name = (specs[i].name if i < len(specs) else "") or str(i)
             lines.append((f"{start}, param blob {name} data", blob.read()))
@@ -54,7 +55,8 @@ class _Lines:
     def backward(self, index: int) -> None:
         if not self.on or not self.net._wiring.layer_needs[index]:
             return
-        wiring, layer = self.net._wiring, self.net.layers[index]
+        wiring = self.net._wiring
+        layer = wiring.layers[index]
         start = f"    [Backward] Layer {wiring.layer_names[index]}"
         lines = []
         for i, blob in enumerate(wiring.bottoms[index]):

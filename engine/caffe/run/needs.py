@@ -31,7 +31,7 @@ def force_needs(wiring) -> None:
     """`force_backward`: all layers have a backward pass, to all bottoms that allow it."""
     for i, layer in enumerate(wiring.layers):
         wiring.layer_needs[i] = True
-        allowed = layer._traits.allow_force_backward
+        allowed = layer.allow_force_backward
         for j, bottom in enumerate(wiring.bottom_ids[i]):
             if j >= len(allowed) or allowed[j]:
                 wiring.bottom_needs[i][j] = True

@@ -110,7 +110,7 @@ def plan(net) -> PlanTable:
     if net.phase == TRAIN:
         for step in reversed(steps):
             backward[step.number] = _backward(net, step, in_use, folded, updates_early)
-    masked = {step.masks.number: step.layer._param.name for step in steps if step.masks}
+    masked = {step.masks.number: step.layer.layer_param.name for step in steps if step.masks}
     rows = []
     for step, name, before, behind in zip(steps, net._layer_names, forward, backward):
         blobs = zip(step.tops, step.folds)
@@ -137,7 +137,7 @@ def _make(step, in_use: _InUse, folded: dict) -> None:
 
 
 def _forward(step, in_use: _InUse, folded: dict) -> int:
-    if not step.layer._reads_as_stored:  # it makes them whole
+    if not step.layer._reads_as_stored():  # it makes them whole
         for blob in step.bottoms:
             folded[id(blob._data)] = None
             in_use.add(blob._data, _size(blob, None))
@@ -186,14 +186,14 @@ def _names(net, blobs) -> str:
 def _notes(net, step, masked_by: str | None, updates_early: bool) -> str:
     notes = []
     if step.masks is not None:
-        notes.append(f"does the backward pass of {step.masks.layer._param.name}")
+        notes.append(f"does the backward pass of {step.masks.layer.layer_param.name}")
     if masked_by is not None:
         notes.append(f"backward is done by {masked_by}")
     if step.released:
         notes.append(f"forward gives back {_names(net, step.released)}")
     if net.phase == TRAIN:
         if step.made_again:
-            again = ", ".join(earlier.layer._param.name for earlier in step.made_again)
+            again = ", ".join(earlier.layer.layer_param.name for earlier in step.made_again)
             notes.append(f"backward runs {again} forward again")
         if step.released_after_backward:
             notes.append(f"backward gives back {_names(net, step.released_after_backward)}")

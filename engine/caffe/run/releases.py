@@ -158,13 +158,13 @@ def _why_not_again(wiring, blob: Blob) -> str | None:
     for k in _makers(wiring, group):
         layer = wiring.layers[k]
         if not layer._can_run_again:
-            return f"layer '{layer._param.name}' ({layer.type}) might not give the same"
+            return f"layer '{layer.layer_param.name}' ({layer.type}) might not give the same"
         for bottom in wiring.bottoms[k]:
             source = _group(wiring, bottom)
             changer = _makers(wiring, source)[-1]
             if source != group and changer > k:
-                name = wiring.layers[changer]._param.name
-                return f"layer '{name}' changes what layer '{layer._param.name}' reads"
+                name = wiring.layers[changer].layer_param.name
+                return f"layer '{name}' changes what layer '{layer.layer_param.name}' reads"
     return None
 
 

@@ -79,9 +79,8 @@ class Wiring:
         del layer_param.blobs[:]
         bottom_ids = [self._read(layer, name) for name in layer_param.bottom]
         top_ids = [self._add_top(layer, i) for i in range(len(layer_param.top))]
-        traits = layer._traits
-        if traits.auto_tops:
-            fewest = max(traits.num_top[0], traits.equal_bottoms_tops * len(bottom_ids))
+        if layer.auto_tops:
+            fewest = max(layer.num_top[0], layer.equal_bottoms_tops * len(bottom_ids))
             while len(top_ids) < fewest:
                 top_ids.append(self._add_blob(ANONYMOUS))
         if layer_param.type == "Input":
@@ -103,7 +102,7 @@ class Wiring:
         return self._by_name[name]
 
     def _add_top(self, layer, i: int) -> int:
-        param = layer._param
+        param = layer.layer_param
         name = param.top[i]
         in_place = i < len(param.bottom) and param.bottom[i] == name
         if not in_place and name in self._by_name:
@@ -128,7 +127,7 @@ class Wiring:
         learns = any(layer.param_propagate_down) or any(needs)
         for index in top_ids:
             self.blob_needs[index] = learns
-        self.bottom_needs.append(list(layer._param.propagate_down) or needs)
+        self.bottom_needs.append(list(layer.layer_param.propagate_down) or needs)
         self.layer_needs.append(learns)
 
 
@@ -146,20 +145,20 @@ def _add_blob(layer, proto) -> None:
 
 def _set_up(layer, bottom: RawBlobVec, top: RawBlobVec) -> None:
     for what, blobs, (least, most) in (
-        ("bottom", bottom, layer._traits.num_bottom),
-        ("top", top, layer._traits.num_top),
+        ("bottom", bottom, layer.num_bottom),
+        ("top", top, layer.num_top),
     ):
         if len(blobs) < least or (most is not None and len(blobs) > most):
             wanted = str(least) if least == most else f"{least} to {most or 'any number'}"
             raise layer.fail(f"takes {wanted} {what} blobs, is given {len(blobs)}")
-    if layer._traits.equal_bottoms_tops and len(bottom) != len(top):
+    if layer.equal_bottoms_tops and len(bottom) != len(top):
         raise layer.fail(f"takes as many tops as bottoms, not {len(top)} for {len(bottom)}")
     layer.setup(bottom, top)
     layer.reshape(bottom, top)
-    given = layer._param.loss_weight
+    given = layer.layer_param.loss_weight
     if given and len(given) != len(top):
         raise layer.fail(f"loss_weight is given {len(given)} times for {len(top)} tops")
-    is_loss = layer._traits.is_loss
+    is_loss = layer.is_loss
     layer._loss_weights = list(given) or [
         1.0 if is_loss and i == 0 else 0.0 for i in range(len(top))
     ]

@@ -150,7 +150,7 @@ class NCCL:
         net = self._solver.net
         for blob in net._learnable.blobs:
             _all(distributed.broadcast, blob.write(), src=0)
-        states = layer_states(net, lambda layer: not layer._param.bottom)
+        states = layer_states(net, lambda layer: not layer.layer_param.bottom)
         found = json.loads(_from_first(json.dumps(states).encode("utf-8")))
         for name, state in found.items() if solver_rank() else ():
             try:

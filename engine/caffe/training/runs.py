@@ -62,7 +62,7 @@ class Run:
 # -- the lock -----------------------------------------------------------------------------------
 
 _held: dict[str, int] = {}
-"""The locks of this process: absolute prefix -> file descriptor."""
+"""The locks of this process: absolute prefix, links resolved -> file descriptor."""
 _named: dict[str, str] = {}
 """The trainings that this process has named in <prefix>.run.json: absolute prefix -> id."""
 _users: dict[str, set[int]] = {}
@@ -85,7 +85,8 @@ def claim(prefix: str, run: Run, owner) -> None:
     """Make `run` the training that writes at `prefix`, as long as the object `owner` lives and this
     process: InputError where another process trains there. Where the file system has no locks,
     a warning. Several owners of one process may share a prefix."""
-    place = os.path.abspath(prefix)
+    folder, name = os.path.split(prefix)
+    place = os.path.join(os.path.realpath(folder), name)
     if place not in _held:
         _lock(prefix, place)
     if id(owner) not in _users.setdefault(place, set()):
@@ -179,30 +180,35 @@ def snapshots(prefix: str) -> list[tuple[int, str, str | None]]:
         for match in map(pattern.match, entries)
         if match
     ]
-    present = _present(prefix)
+    present = _read_run(prefix + ".run.json")
     return [
         (iteration, path, _why_not(path, iteration, prefix, present))
         for iteration, path in sorted(found, reverse=True)
     ]
 
 
-def _present(prefix: str) -> Run | None:
+def _read_run(path: str) -> Run | None:
+    """The run that a JSON file names; None where it names none, is damaged or not there."""
     try:
-        return Run.from_json(_read_json(prefix + ".run.json"))
-    except (ValueError, TypeError, KeyError):
+        return Run.from_json(_read_json(path))
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
+
+
+def _age(path: str) -> float:
+    try:
+        return os.path.getmtime(path)
+    except OSError:  # it has just gone
+        return 0.0
 
 
 def _why_not(path: str, iteration: int, prefix: str, present: Run | None) -> str | None:
     if present is None:
         return None
-    try:
-        writer = Run.from_json(_read_json(position_path(path)))
-    except (ValueError, TypeError, KeyError):
-        writer = None
+    writer = _read_run(position_path(path))
     if writer is not None:
         ours = present.went_through(writer.id, iteration)
-    elif os.path.getmtime(path) >= os.path.getmtime(prefix + ".run.json"):
+    elif _age(path) >= _age(prefix + ".run.json"):
         ours = True  # BVLC Caffe has gone on since
     else:
         ours = present.went_through(None, iteration)

@@ -29,6 +29,10 @@ from ..proto.hdf5_checks import is_hdf5
 from ..ranks import solver_rank
 from . import places, runs
 
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
+
 
 def _paths(solver, prefix: str, iteration: int) -> tuple[str, str, bool]:
     """Where the caffemodel and the solverstate of an iteration go, and whether as HDF5."""
@@ -74,12 +78,13 @@ def save(solver, prefix: str | None = None) -> str:
         log(f"Snapshotting solver state to {form} file {state}")
         write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
         write(state, solver.iter, model, history, solver._current_step)
+    solver.snapshot_at = solver.iter
     return state
 
 
 def save_elsewhere(solver, error: Error) -> None:
     """Where `error` is that the last snapshot cannot be written at the prefix: write it in another
-    folder, and raise Error that names it. Nothing for other errors."""
+    folder, and raise NotWritten that names it. Nothing for other errors."""
     if error.exit_code == InputError.exit_code or isinstance(error, NotWhole):
         return
     problem = str(error)
@@ -89,11 +94,17 @@ def save_elsewhere(solver, error: Error) -> None:
         except Error as also:
             problem += f"; {also}"
             continue
-        raise Error(
+        raise NotWritten(
             f"{problem}; the snapshot of iteration {solver.iter} is in {state} instead: move its "
             "three files to the others, or resume from it there"
         )
-    raise Error(f"{problem}; the snapshot of iteration {solver.iter} could not be written anywhere")
+    raise NotWritten(
+        f"{problem}; the snapshot of iteration {solver.iter} could not be written anywhere"
+    )
+
+
+class NotWritten(Error):
+    """The last snapshot could not be written at its prefix."""
 
 
 class NotWhole(Error):
@@ -131,8 +142,8 @@ def layer_states(net, only=lambda layer: True) -> dict:
     """
     return {
         name: layer.state()
-        for name, layer in zip(net._layer_names, net.layers)
-        if hasattr(layer, "restore_state") and hasattr(layer, "state") and only(layer)
+        for name, layer, inside in zip(net._layer_names, net.layers, net._wiring.layers)
+        if hasattr(layer, "restore_state") and hasattr(layer, "state") and only(inside)
     }
 
 
@@ -144,12 +155,19 @@ def restore_layers(net, states: dict) -> None:
             layer.restore_state(state)
 
 
+def _held_states(net) -> dict:
+    """`layer_states`, in which a function gives what would have to be waited for on a GPU."""
+    quick = layer_states(net, lambda layer: not hasattr(layer, "held_state"))
+    slow = {n: one for n, one in zip(net._layer_names, net.layers) if hasattr(one, "held_state")}
+    return {**quick, **{name: layer.held_state() for name, layer in slow.items()}}
+
+
 def training_position(solver) -> dict:
     """Where `solver`'s training is: what the side file is made of, less the test nets' layers.
-    Nothing waits for a GPU, but for the states of recurrent layers."""
+    Nothing waits for a GPU."""
     return {
         "iter": solver.iter,
-        "layers": layer_states(solver.net),
+        "layers": _held_states(solver.net),
         "generators": rng.get_state(),
         "losses": solver._losses.unread(),
     }
@@ -168,6 +186,7 @@ def _write_position(solver, path: str, history) -> None:
     }
     whole = {
         **now,
+        "layers": {name: s() if callable(s) else s for name, s in now["layers"].items()},
         "generators": coded,
         "losses": [float(loss) for loss in now["losses"]],
         "history_crc32": _fingerprint(history),
@@ -314,7 +333,7 @@ def _read_position(path: str, iteration: int, history) -> dict | None:
         }
         if stored["iter"] != iteration:
             raise ValueError(f"it is of iteration {stored['iter']}, not {iteration}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise _broken(path, error) from None
     if stored.get("history_crc32") not in (None, _fingerprint(history)):
         log(f"{path} is of another solverstate: the data start again from their beginning", WARNING)

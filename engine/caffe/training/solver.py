@@ -72,8 +72,8 @@ class Solver(ParamUpdates):
         self._half_updated = False  # some parameters are of the next iteration
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
-        self.snapshot_failed = False
-        """The last snapshot that `step` was to write could not be written."""
+        self.snapshot_at: int | None = None
+        """The iteration of the last snapshot that was written."""
         self._reserved = False  # the place for snapshots has been looked at
         self._run = Run()  # which training this is, for its snapshots
         self._history = [
@@ -275,12 +275,12 @@ class Solver(ParamUpdates):
             self.restore(resume_file)
         if self.param.snapshot_after_train:
             self.reserve_snapshots()
+        begun = self.iter
         self.step(self.param.max_iter - self.iter)
         every = self.param.snapshot
-        due = self.param.snapshot_after_train and (
-            not every or self.iter % every or self.snapshot_failed
-        )
-        if due and not solver_rank():
+        at_an_interval = every and self.iter % every == 0 and self.iter == begun  # it is there
+        due = self.param.snapshot_after_train and not at_an_interval
+        if due and self.snapshot_at != self.iter and not solver_rank():
             self.last_snapshot()
         if self._stopped_early:
             log("Optimization stopped early.")
@@ -381,12 +381,10 @@ class Solver(ParamUpdates):
     def _snapshot_if_possible(self) -> None:
         """`snapshot` within a training, which goes on where it cannot be written."""
         self._see_losses()  # its error ends the training
-        self.snapshot_failed = False
         try:
             self.snapshot()
         except Error as error:
-            self.snapshot_failed = True
-            log(f"{error}; the training goes on, to the next snapshot", WARNING)
+            log(f"{error}; the training goes on, and tries again at the next snapshot", WARNING)
 
     def reserve_snapshots(self) -> None:
         """Make this the only process that writes at the snapshot_prefix, and try that the last

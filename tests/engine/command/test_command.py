@@ -14,7 +14,7 @@ import pytest
 import caffe
 from caffe import command, log as log_module
 from caffe.command import flags, parallel, train
-from caffe.engine import InputError
+from caffe.engine import Error, InputError
 from caffe.proto import text
 from tests.helpers.net_texts import ip, layer
 
@@ -153,6 +153,49 @@ def test_an_error_in_the_training_comes_with_a_snapshot_of_what_was_learned(run,
     )
     monkeypatch.setattr(train, "make_solver", make)
     assert run("train", "-solver", "solver.prototxt", "-snapshot", "s_iter_6.solverstate")[0] == 0
+
+
+def test_a_snapshot_that_could_not_be_written_is_not_said_to_be_there(run, monkeypatch, write):
+    make, saved = train.make_solver, []
+
+    def failing(*given):
+        solver = make(*given)
+        write_snapshot = solver.snapshot
+
+        def snapshot():
+            saved.append(solver.iter)
+            if len(saved) == 1:
+                raise Error("no room")
+            return write_snapshot()
+
+        def fail():
+            if solver.iter == 10:
+                raise MemoryError("no room")
+
+        solver.snapshot = snapshot
+        solver.add_callback(fail)
+        return solver
+
+    monkeypatch.setattr(train, "make_solver", failing)
+    code, lines, _ = run("train", "-solver", "solver.prototxt")
+    assert code == 1 and "iteration 10 is in a snapshot" in lines[-1]
+    assert saved == [10, 10] and Path("s_iter_10.solverstate").exists()
+
+
+def test_a_last_snapshot_that_went_elsewhere_is_written_once(run, monkeypatch, tmp_path):
+    make = train.make_solver
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def blocked(*given):
+        solver = make(*given)
+        solver.add_callback(lambda: solver.iter == 19 and Path("s_iter_20.caffemodel").mkdir())
+        return solver
+
+    monkeypatch.setattr(train, "make_solver", blocked)
+    code, lines, _ = run("train", "-solver", "solver.prototxt")
+    assert code == 1
+    assert lines[-1].count("instead") == 1 and "no snapshot" not in lines[-1]
+    assert len(list(tmp_path.glob("snapshot-*/*.solverstate"))) == 1
 
 
 def test_a_training_that_diverges_ends_with_exit_code_1_and_no_snapshot_of_it(run, monkeypatch):

@@ -29,6 +29,7 @@ def write_weights() -> str:
 
 
 BASE = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 4 '
+UNSAVED = BASE + "snapshot_after_train: false "
 MOMENTUM = BASE + "momentum: 0.9 "
 TESTED = BASE + "test_iter: 2 test_interval: 2 "
 DISPLAYED = BASE + "display: 2 "
@@ -93,7 +94,7 @@ def solver():
         "max_iter": solvers(BASE.replace("iter: 4", "iter: 5")),
         "iter_size": [
             solvers(BASE + "iter_size: 2", net=RANDOM),
-            Pair(OneSolver(BASE + "iter_size: 0"), OneSolver(BASE)),
+            Pair(OneSolver(UNSAVED + "iter_size: 0"), OneSolver(UNSAVED)),  # NaN has no snapshot
         ],
         "lr_policy": [
             solvers(BASE.replace("fixed", name) + "gamma: 0.5 power: 2 stepsize: 2 stepvalue: 2")

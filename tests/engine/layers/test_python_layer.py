@@ -330,3 +330,43 @@ def test_the_command_runs_no_file_in_numpys_place(download, root):
     run = run_there(root, ["-m", "caffe", "--help"], [])
     assert run.returncode == 0, run.stderr
     assert not (download / "ran").exists()
+
+
+class OwnNames(caffe.Layer):
+    """Uses names for itself that the engine's own layers use too."""
+
+    def setup(self, bottom, top):
+        for name in ("_masks", "_windows", "_lean", "_folds", "_loss_weights", "_forget",
+                     "_backward_reads", "_reads_as_stored", "_selects", "_can_run_again",
+                     "_keeps_tops", "_param", "num_bottom", "is_loss", "users"):  # fmt: skip
+            setattr(self, name, {"kept": name})
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        assert self._masks == {"kept": "_masks"} and self._loss_weights["kept"]
+        top[0].data[...] = 2 * bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        assert self._lean == {"kept": "_lean"}
+        bottom[0].diff[...] = 2 * top[0].diff
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_layer_may_use_any_attribute_for_itself(write, lean):
+    caffe.engine.set_lean(lean)
+    try:
+        net = caffe.Net(
+            write(f"""force_backward: true
+            layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 3 }} }} }}
+            layer {{ name: "own" type: "Python" bottom: "data" top: "own" loss_weight: 1
+              python_param {{ module: "{__name__}" layer: "OwnNames" }} }}"""),
+            caffe.TRAIN,
+        )
+    finally:
+        caffe.engine.set_lean(False)
+    net.blobs["data"].data[...] = [1, 2, 3]
+    assert net.forward()["own"].tolist() == [2, 4, 6]
+    assert net.backward()["data"].tolist() == [2, 2, 2]
+    assert isinstance(net.layers[1], OwnNames) and net.layer_dict["own"]._param["kept"]

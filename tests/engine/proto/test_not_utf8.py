@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import caffe
-from caffe.proto import not_utf8, text
+from caffe.proto import caffe_pb2, not_utf8, text
 
 LATIN = "caf\xe9".encode("latin-1")
 
@@ -88,3 +88,13 @@ def test_a_solver_whose_paths_are_in_another_encoding_trains_and_goes_on(tmp_pat
     (bias,) = second.net.params.values()
     assert bias[0].data == -3
     assert os.path.exists(b"s\xe9_iter_3.caffemodel")
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [(r"caf\351\042x", 'caf\U000f00e9"x'), (r"\351\134x", "\U000f00e9\\x"),
+     (r"\351\012", "\U000f00e9\n"), (r"\303\251\351", "\xe9\U000f00e9")],
+)  # fmt: skip
+def test_escapes_beside_bytes_that_are_no_utf8_stay_escapes(written, read):
+    param = text.parse(f'name: "{written}"', caffe_pb2.NetParameter())
+    assert param.name == read

@@ -94,7 +94,7 @@ def test_a_training_goes_on_where_a_snapshot_within_it_cannot_be_written(
     monkeypatch.setenv("GLOG_minloglevel", "1")
     solver.step(1)
     assert solver.iter == 2
-    assert "the training goes on, to the next snapshot" in capfd.readouterr().err
+    assert "tries again at the next snapshot" in capfd.readouterr().err
     full.unlink()
     solver.step(1)
     states = sorted(p.name for p in small_disk.glob("*.solverstate"))

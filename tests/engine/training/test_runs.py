@@ -78,7 +78,17 @@ def test_snapshots_without_an_id_count_where_bvlc_caffe_wrote_them_since(make_so
     assert usable() == ([4, 2] if later else [2])
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"run": 1}', '{"run": "a", "lineage": [[1]]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"run": 1}',
+        '{"run": "a", "lineage": [[1]]}',
+        '{"run": "a", "lineage": [["b", 1e400]]}',
+    ],
+)
 def test_a_damaged_list_of_runs_refuses_no_snapshot(make_solver, tmp_path, text):
     trained(make_solver, 2)
     (tmp_path / "s.run.json").write_text(text)
@@ -141,6 +151,14 @@ def test_a_solver_holds_its_prefix_as_long_as_it_is_there(make_solver, root):
     assert refused()
     del solver
     assert not refused()
+
+
+def test_a_prefix_by_way_of_a_link_is_the_same(make_solver, tmp_path):
+    solver = make_solver(CLASSIFIER, SNAPSHOTS)
+    solver.reserve_snapshots()
+    (tmp_path / "link").symlink_to(tmp_path)
+    linked = make_solver(CLASSIFIER, SNAPSHOTS.replace('"s"', '"link/s"'))
+    linked.reserve_snapshots()  # of the same process
 
 
 def test_a_forked_process_does_not_hold_the_prefix(make_solver, root):
