@@ -57,8 +57,11 @@ def _missing(place, stem, endings, what):
     by_stem = _by_stem(place)
     of_id = sorted(by_stem.get(stem, ()))
     if of_id:
-        kinds = ", ".join(endings)
-        return f"no such {what}{others}; there is {of_id[0]}, but a {what} ends in {kinds}"
+        lost = [file for file in of_id if os.path.splitext(file)[1].lower() in endings]
+        if lost:
+            return f"no such {what}: {lost[0]} is there, but is no file, or a link to none"
+        kinds, article = ", ".join(endings), "an" if what[0] in "aeiou" else "a"
+        return f"no such {what}{others}; there is {of_id[0]}, but {article} {what} ends in {kinds}"
     alike = [s for s in by_stem if s.lower() == stem.lower()] or [
         s for s in by_stem if s.startswith(stem) and not s[len(stem) : len(stem) + 1].isalnum()
     ]

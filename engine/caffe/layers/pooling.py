@@ -24,6 +24,8 @@ def window(layer: Layer, field: str, default: int | None) -> list[int]:
     param = layer.layer_param.pooling_param
     square = "kernel_size" if field == "kernel" else field
     has = [param.HasField(f"{field}_{a}") for a in "hw"]
+    if field == "kernel" and param.HasField(square) and not all(has):
+        return [param.kernel_size] * 2  # one of kernel_h and kernel_w by itself says nothing
     if any(has):
         if param.HasField(square):
             raise layer.fail(f"give either {square} or {field}_h and {field}_w, not both")

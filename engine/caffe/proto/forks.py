@@ -20,8 +20,10 @@ def _told(kind: str, message: str, name: str) -> str:
 
 
 def of_type(name: str) -> str:
-    """Whose layer type `name` is, for an error message; empty for one of no fork that is known."""
-    return _told("type", "", name)
+    """Whose layer type `name` is, in any case, for an error message; empty for one of no fork that
+    is known."""
+    alike = (one for kind, _, one in _table() if kind == "type" and one.lower() == name.lower())
+    return _told("type", "", next(alike, name))
 
 
 def of_field(message: str, name: str) -> str:

@@ -168,8 +168,8 @@ def check_storage(dataset) -> None:
 def array_of(dataset, room: Room) -> np.ndarray:
     if is_group(dataset):
         raise Damaged(f"'{dataset.name}' is a group, not an array")
-    if dataset.dtype.kind != "f":
-        raise Damaged(f"'{dataset.name}' holds {dataset.dtype}, not floats")
+    if dataset.dtype.kind not in "fiu":
+        raise Damaged(f"'{dataset.name}' holds {dataset.dtype}, not numbers")
     check_storage(dataset)
     room.take(dataset)
     array = np.asarray(dataset[()], dtype=np.float32)

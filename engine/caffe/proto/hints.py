@@ -19,12 +19,26 @@ _OTHER_NAMES = {
     "maxpooling": "Pooling",
     "maxpool": "Pooling",
     "avgpool": "Pooling",
+    "avgpooling": "Pooling",
+    "averagepool": "Pooling",
+    "averagepooling": "Pooling",
+    "convolutional": "Convolution",
+    "add": "Eltwise",
+    "mul": "Eltwise",
     "fc": "InnerProduct",
     "leakyrelu": "ReLU",
     "crossentropyloss": "SoftmaxWithLoss",
     "lr": "base_lr",
     "learningrate": "base_lr",
     "maxiterations": "max_iter",
+    "padding": "pad",
+    "dilate": "dilation",
+    "ratio": "dropout_ratio",
+    "slope": "negative_slope",
+    "input": "bottom",
+    "inputs": "bottom",
+    "output": "top",
+    "outputs": "top",
 }
 
 
@@ -43,7 +57,7 @@ def near(word: str, names: Iterable[str]) -> list[str]:
     for found in (
         [name for name in names if _plain(name) == plain],
         [name for name in names if name == _OTHER_NAMES.get(plain)],
-        [name for name in names if _begins(_plain(name), plain)],
+        [name for name in names if len(plain) > 3 and _begins(_plain(name), plain)],
         [name for name in names if _some_words(_words(word), _words(name))],
         _longest([name for name in names if _is_more(word, name)]),
         _slips(plain, names),
@@ -98,9 +112,11 @@ def _is_more(word: str, name: str) -> bool:
 
 def _slips(plain: str, names: list[str]) -> list[str]:
     allowed = 0 if len(plain) < 4 else 1 if len(plain) < 8 else 2
-    distances = {name: _distance(plain, _plain(name)) for name in names}
+    # Nobody slips in a first letter: GELU is no ELU.
+    alike = [name for name in names if _plain(name)[:1] == plain[0]]
+    distances = {name: _distance(plain, _plain(name)) for name in alike}
     least = min(distances.values(), default=allowed + 1)
-    return [name for name in names if distances[name] == least] if least <= allowed else []
+    return [name for name in alike if distances[name] == least] if least <= allowed else []
 
 
 def _distance(a: str, b: str) -> int:

@@ -117,7 +117,7 @@ def require_whole(solver) -> None:
     if solver._half_updated:
         raise NotWhole(
             f"iteration {solver.iter} ended between the updates of two parameters: there is "
-            "nothing whole to write; resume from an earlier snapshot"
+            "nothing whole to write; go on from an earlier snapshot"
         )
     learnable = solver.net._learnable
     data = [blob.read() for blob in learnable.blobs]
@@ -128,7 +128,7 @@ def require_whole(solver) -> None:
         if not bool(tensor.isfinite().all()):
             raise NotWhole(
                 f"iteration {solver.iter}: the weights of {name} are not finite: no snapshot is "
-                "written; resume from an earlier one with a lower base_lr"
+                "written; go on from an earlier one, or start again, with a lower base_lr"
             )
 
 

@@ -7,6 +7,7 @@ import pytest
 import caffe
 from caffe.proto import caffe_pb2
 from caffe.proto.hints import did_you_mean, near
+from caffe.proto.mistakes import unknown_type
 
 TYPES = {
     "convolution": "Convolution",
@@ -43,7 +44,9 @@ def test_a_type_that_is_all_but_right_is_found(word):
     assert near(word, caffe.layer_type_list()) == [TYPES[word]]
 
 
-@pytest.mark.parametrize("word", ["BN", "Permute", "Interp", "Upsample", "Foo", "", "X", "Loss"])
+@pytest.mark.parametrize(
+    "word", ["BN", "Permute", "Interp", "Upsample", "Foo", "", "X", "Loss", "GELU", "CReLU"]
+)
 def test_a_far_type_is_not_held_out(word):
     assert near(word, caffe.layer_type_list()) == []
 
@@ -59,3 +62,17 @@ def test_several_names_are_listed_and_more_than_three_are_none():
         did_you_mean("soft", ["Softer", "Softmax", "x"]) == "; did you mean 'Softer' or 'Softmax'?"
     )
     assert did_you_mean("abc", ["abcd", "abce", "abcf", "abcg"]) == ""
+
+
+@pytest.mark.parametrize("word", ["Relu6", "RoIPooling", "AXPY", "permute"])
+def test_a_type_of_another_caffe_is_known_in_any_case(word):
+    assert "it is a type of " in unknown_type(word, caffe.layer_type_list())
+
+
+@pytest.mark.parametrize(
+    "message, word, meant",
+    [("LayerParameter", "input", "bottom"), ("DropoutParameter", "ratio", "dropout_ratio"),
+     ("ReLUParameter", "slope", "negative_slope"), ("ConvolutionParameter", "padding", "pad")],
+)  # fmt: skip
+def test_what_others_call_a_field_is_known(message, word, meant):
+    assert near(word, getattr(caffe_pb2, message).DESCRIPTOR.fields_by_name) == [meant]
