@@ -45,7 +45,7 @@ _MESSAGES = {
     ONNX: _Message(
         {1: (VARINT,), 2: (BYTES,), 3: (BYTES,), 4: (BYTES,), 5: (VARINT,), 6: (BYTES,),
          7: (BYTES,), 8: (BYTES,), 14: (BYTES,), 20: (BYTES,), 25: (BYTES,)},
-        (7, 2),  # the graph, 7, may lie beyond the bytes that are looked at
+        (7,),
         (1,),
     ),
     "BlobProto": _Message(
@@ -102,20 +102,12 @@ def _texts(buf, fields: list[Field]) -> list[bytes]:
     return [bytes(buf[field.start : field.end]) for field in fields if field.number == 2]
 
 
-def _is_onnx(buf, fields: list[Field]) -> bool:
-    """Whether its text is the name of the program that made it, not a caffemodel's path."""
-    texts = _texts(buf, fields)
-    graph = any(field.number == 7 for field in fields)
-    named = bool(texts) and all(min(text, default=0) >= 32 for text in texts)
-    return graph or (named and not any(b".caffemodel" in text or b"/" in text for text in texts))
-
-
 def _is_solverstate(buf, fields: list[Field]) -> bool:
     """Whether its text is one: a caffemodel's path."""
     return all(min(text, default=32) >= 32 for text in _texts(buf, fields))
 
 
-_LOOKED_INTO = {ONNX: _is_onnx, TENSORFLOW: _is_tensorflow, "solverstate": _is_solverstate}
+_LOOKED_INTO = {TENSORFLOW: _is_tensorflow, "solverstate": _is_solverstate}
 
 
 def _fits(name: str, fields: list[Field]) -> bool:
