@@ -10,8 +10,8 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..proto import not_utf8
-from ..proto.files import reason
 from ..proto.kinds import check_text
+from ..proto.opening import LARGEST_LIST, read_regular
 from ..reading import images
 from ..reading.data_transformer import Transformer
 from . import register
@@ -50,12 +50,9 @@ def read_list(path, fail, warn) -> list[tuple[str, int]]:
     what is said of labels that are no whole numbers."""
     try:
         check_text(path, "a list of pictures")
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+        lines = read_regular(path, LARGEST_LIST).split(b"\n")
     except InputError as error:
         raise fail(f"source: {error}") from None
-    except OSError as error:
-        raise fail(f"source: cannot read {path}: {reason(error)}") from None
     if not lines[-1]:
         lines.pop()
     if not lines:
