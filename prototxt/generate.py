@@ -14,6 +14,8 @@ import os
 import posixpath
 import sys
 
+from segmentation.opening import read_regular
+
 from prototxt import build, own
 from prototxt.errors import InputError
 from prototxt.files import write_atomic
@@ -53,10 +55,8 @@ def own_files(toml, nets=None, out=None, root=None):
 def write(path, text):
     """Write `text` as the file `path`, whole or not at all; a file that already is so stays."""
     data = text.encode()
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            if file.read() == data:
-                return
+    if os.path.exists(path) and read_regular(path) == data:
+        return
     write_atomic(path, data)
 
 

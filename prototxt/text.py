@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 from google.protobuf import text_format
+from segmentation.opening import read_regular
 
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
@@ -27,8 +28,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # a comment in GBK, say
-            content = file.read()
+        content = read_regular(path).decode("utf-8", "replace")  # a comment in GBK, say
         if "\0" in content:
             wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
             raise InputError(f"{path}: {wrong}")

@@ -19,6 +19,7 @@ from nyud_layers import read_hha
 from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
+from segmentation.opening import read_regular
 from segmentation.pictures import read_rgb
 
 from tools.common.arguments import Parser
@@ -144,8 +145,8 @@ def shares(labels, names):
 
 def read_names(path, count):
     """Class names, one a line; there must be `count`. Raises UserError."""
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        names = [line.strip() for line in file if line.strip()]
+    lines = read_regular(path).decode("utf-8-sig", "replace").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
     if len(names) != count:
         raise UserError(f"{path}: names {len(names)} classes, but the net has {count}")
     return names

@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 
+from segmentation.opening import open_regular
+
 from prototxt.files import wrong_kind
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
@@ -23,8 +25,8 @@ def read_log(path):
     Raises UserError."""
     losses, rates = {}, {}
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
+        with open_regular(path) as file:
+            for line in io.TextIOWrapper(file, "utf-8", "replace"):
                 for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
                     if match:

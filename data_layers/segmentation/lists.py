@@ -6,7 +6,9 @@ import os
 import re
 
 from segmentation.kinds import wrong_kind
+from segmentation.opening import LARGEST_LIST, read_regular
 from segmentation.params import DataError
+from segmentation.terminal import visible
 
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
@@ -32,8 +34,7 @@ def read_lines(path, expected):
     `expected` says what a line should be, for the message. Raises DataError.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_regular(path, LARGEST_LIST)
         lines = data.decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the data set's folder right?") from None
@@ -106,9 +107,7 @@ def fault(name):
 def _safe(name):
     parts = name.split("/")
     return not (
-        any(part in ("", ".", "..") for part in parts)
-        or "\\" in name
-        or any(ord(letter) < 32 for letter in name)
+        any(part in ("", ".", "..") for part in parts) or "\\" in name or visible(name) != name
     )
 
 

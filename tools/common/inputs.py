@@ -9,6 +9,8 @@ import codecs
 import os
 import re
 
+from segmentation.opening import open_regular
+
 from prototxt import text
 from prototxt.files import wrong_kind
 from prototxt.paths import absent
@@ -65,8 +67,6 @@ def check_input(path, kind="", option=""):
         raise UserError(f"{where}: is a folder; {_to_name(path, kind)}")
     if not os.path.exists(path):
         raise UserError(f"{where}: {absent(path)}")
-    if not os.path.isfile(path):  # a pipe can be read once only
-        return
     found = kind_of(path, where)
     if found == "empty":
         raise UserError(f"{where}: the file is empty")
@@ -85,7 +85,7 @@ def kind_of(path, where=""):
     """What a file is by its content: a key of NAMES, `empty`, `a text file` that is no prototxt, or
     nothing where that is not plain. Raises UserError where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
     except OSError as error:
         raise UserError(f"{where or path}: cannot be read ({error.strerror})") from None
@@ -156,6 +156,7 @@ def _beside(path, kind):
 
 
 def _nets_of(path):
-    with open(path, encoding="utf-8", errors="replace") as file:
-        found = re.findall(r"(?m)^\s*(?:train_net|test_net|net)\s*:\s*['\"]([^'\"]+)", file.read())
+    with open_regular(path) as file:
+        head = file.read(HEAD).decode("utf-8", "replace")
+    found = re.findall(r"(?m)^\s*(?:train_net|test_net|net)\s*:\s*['\"]([^'\"]+)", head)
     return list(dict.fromkeys(found))

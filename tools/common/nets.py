@@ -10,6 +10,7 @@ import sys
 from collections import namedtuple
 
 import numpy as np
+from segmentation.opening import open_regular
 
 from prototxt import text
 from prototxt.build import param_str
@@ -100,7 +101,7 @@ def _parse_weights(path):
 
     from caffe.proto import caffe_pb2
 
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read()
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return

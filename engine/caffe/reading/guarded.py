@@ -42,9 +42,7 @@ def scans(data: bytes) -> int:
 
 def _check(width: int, height: int, count: int) -> None:
     if width * height > MOST_PIXELS:
-        raise InputError(
-            f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down"
-        )
+        raise InputError(f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down")
     if count > MOST_SCANS or count * width * height > MOST_WORK:
         raise InputError(
             f"a JPEG of {width} × {height} pixels in {count} scans is too much work (at most "
