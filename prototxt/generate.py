@@ -14,11 +14,10 @@ import os
 import posixpath
 import sys
 
-from segmentation.opening import read_regular
-
 from prototxt import build, own
 from prototxt.errors import InputError
 from prototxt.files import write_atomic
+from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
 
 NETS_FOLDER = "prototxt/nets"

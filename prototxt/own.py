@@ -9,11 +9,10 @@ import re
 import sys
 from typing import Any
 
-from segmentation.opening import LARGEST_LIST, read_regular
-
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
+from prototxt.opening import LARGEST_LIST, read_regular
 from prototxt.parts import POOLS, STAGES
 from prototxt.paths import absent, why_unreadable
 from prototxt.tasks import (

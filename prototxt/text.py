@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 from google.protobuf import text_format
-from segmentation.opening import read_regular
 
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
+from prototxt.opening import read_regular
 from prototxt.paths import why_unreadable
 
 # Fields that stand at the top of the one and nowhere in the other.
@@ -21,6 +21,9 @@ _SOLVER = re.compile(r"(?m)^\s*(?:base_lr|lr_policy|max_iter|train_net|net|snaps
 _NET = re.compile(r"(?m)^\s*(?:layers?\s*[:{<]|input\s*:)")
 
 _KINDS = {"SolverParameter": "solver", "NetParameter": "net"}
+
+_LONGEST = 1000
+"""Letters of what protobuf says is wrong, which quotes the line."""
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -43,7 +46,8 @@ def read(path, message):
         if wanted and found and found != wanted:
             raise InputError(f"{path}: is a {found}'s prototxt; a {wanted}'s is expected") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
-        raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+        told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"
+        raise InputError(f"{path}:{told}{_suggestion(reason, message)}") from None
 
 
 def kind(content: str) -> str:

@@ -31,9 +31,9 @@ ABOVE = {"__init__.py", "__main__.py", "_caffe.py", "engine.py", "pycaffe.py"}
 
 # The toolkit: what a folder may import from, `caffe` and published packages aside.
 TOOLKIT = {
-    "prototxt": {"prototxt", "data_layers"},
+    "prototxt": {"prototxt"},
     "data_layers": {"data_layers"},
-    "surgery": {"surgery", "prototxt", "data_layers", "tools/common"},
+    "surgery": {"surgery", "prototxt", "tools/common"},
     "tools/common": {"tools/common", "prototxt", "data_layers"},
     "tools/arithmetic": {"tools/arithmetic", "tools/common", "prototxt"},
     "tools/datasets": {"tools/datasets", "tools/common", "prototxt", "data_layers"},

@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from segmentation.opening import read_regular
-
+from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.inputs import check_input

@@ -19,9 +19,9 @@ from nyud_layers import read_hha
 from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
-from segmentation.opening import read_regular
 from segmentation.pictures import read_rgb
 
+from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder

@@ -8,9 +8,8 @@ from __future__ import annotations
 import io
 import os
 
-from segmentation.opening import open_regular
-
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, write_atomic

@@ -27,10 +27,10 @@ import numpy as np
 from segmentation.files import find
 from segmentation.labels import VOID
 from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
-from segmentation.opening import LARGEST_PICTURE, read_regular
 from segmentation.params import DataError
 from segmentation.pictures import MAX_PIXELS, read_picture, size
 
+from prototxt.opening import LARGEST_PICTURE, read_regular
 from prototxt.tasks import VOC_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 
 from segmentation.kinds import wrong_kind
 from segmentation.opening import LARGEST_LIST, read_regular
 from segmentation.params import DataError
-from segmentation.terminal import visible
 
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
@@ -107,8 +107,14 @@ def fault(name):
 def _safe(name):
     parts = name.split("/")
     return not (
-        any(part in ("", ".", "..") for part in parts) or "\\" in name or visible(name) != name
+        any(part in ("", ".", "..") for part in parts) or "\\" in name or any(map(_unseen, name))
     )
+
+
+def _unseen(letter):
+    """Whether it steers a terminal, breaks the line, or turns or hides what follows. The joiners
+    of Arabic and Indian scripts are letters."""
+    return unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") and letter not in "\u200c\u200d"
 
 
 def _splits_beside(path):

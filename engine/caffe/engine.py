@@ -16,7 +16,8 @@ from .core import python_path
 from .core.torch_weights import load_torch_weights
 from .core.weights import read_weights
 from .errors import Error, InputError
-from .proto.hdf5 import read_arrays as read_hdf5_arrays
+from .proto.hdf5 import member_names as hdf5_names, read_arrays as read_hdf5_arrays
+from .proto.hdf5_checks import structure_trouble as hdf5_trouble
 from .proto.kinds import file_misfit as misfit
 from .reading.guarded import scans as jpeg_scans
 from .run.plan_table import plan
@@ -27,9 +28,10 @@ from .training.lr_policy import rate_at
 from .training.runs import position_path, snapshots
 
 __all__ = [
-    "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "jpeg_scans", "keep", "keep_memory",
-    "load_torch_weights", "misfit", "plan", "position_path", "python_path", "rate_at",
-    "read_hdf5_arrays", "read_weights", "recompute", "report", "set_autotuning", "set_deterministic", "set_folding",
+    "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names",
+    "hdf5_trouble", "jpeg_scans", "keep", "keep_memory", "load_torch_weights", "misfit", "plan",
+    "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute", "report", "set_autotuning",
+    "set_deterministic", "set_folding",
     "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize",
     "version",
 ]  # fmt: skip

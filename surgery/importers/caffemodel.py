@@ -10,10 +10,10 @@ from collections import OrderedDict
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from segmentation.opening import open_regular
 
 import caffe
 from caffe.proto import caffe_pb2
+from prototxt.opening import open_regular
 from prototxt.skeleton import parse
 from surgery.errors import SurgeryError
 from surgery.importers.hdf5 import is_hdf5, read_arrays

@@ -1,13 +1,13 @@
-"""HDF5 files, by the engine's guarded reader; under BVLC Caffe by h5py, with the guards that matter:
-numbers that lie in the file itself, and no more of them than it can hold."""
+"""HDF5 files, by the engine's guarded reader; under BVLC Caffe by h5py, with the guards that
+matter most: numbers lie in the file itself, and are no more than it can hold."""
 
 import re
 from contextlib import contextmanager
 
 import numpy as np
-from segmentation.opening import open_regular
 
 import caffe
+from prototxt.opening import open_regular
 from surgery.errors import SurgeryError
 
 DEFLATED = 1032  # no deflated array is smaller than this share of its size

@@ -15,10 +15,10 @@ import re
 from collections import OrderedDict
 
 import numpy as np
-from segmentation.opening import open_regular
 
 import caffe
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from surgery.errors import SurgeryError
 
 MEAN_RGB = np.array([0.485, 0.456, 0.406])

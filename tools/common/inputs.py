@@ -9,10 +9,10 @@ import codecs
 import os
 import re
 
-from segmentation.opening import open_regular
-
+import caffe
 from prototxt import text
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from prototxt.paths import absent
 from tools.common.cli import UserError
 
@@ -106,12 +106,16 @@ def kind_of(path, where=""):
 
 def _kind_of_hdf5(path):
     """Weights and states of Caffe differ by their groups."""
+    engine = getattr(caffe, "engine", None)
     try:
-        import h5py
+        if engine is not None:
+            groups = set(engine.hdf5_names(path))
+        else:
+            import h5py
 
-        with h5py.File(path, "r") as file:
-            groups = set(file)
-    except (ImportError, OSError):
+            with h5py.File(path, "r") as file:
+                groups = set(file)
+    except Exception:  # h5py raises many kinds for a damaged file; the reader knows more
         return ""
     return "state" if {"iter", "history"} & groups else "weights" if "data" in groups else ""
 

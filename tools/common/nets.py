@@ -10,10 +10,10 @@ import sys
 from collections import namedtuple
 
 import numpy as np
-from segmentation.opening import open_regular
 
 from prototxt import text
 from prototxt.build import param_str
+from prototxt.opening import open_regular
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
 from tools.common.inputs import check_input

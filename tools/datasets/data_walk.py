@@ -18,10 +18,10 @@ from segmentation.files import LABEL_ENDINGS, find
 from segmentation.labels import VOID, check_labels, check_sizes
 from segmentation.layer import locate
 from segmentation.lists import IMAGE_ENDINGS, fault
-from segmentation.opening import open_regular
 from segmentation.params import DataError
 from segmentation.pictures import orientation, read_palette
 
+from prototxt.opening import open_regular
 from tools.common import workers
 
 BATCH = 16

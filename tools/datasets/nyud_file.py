@@ -11,9 +11,9 @@ import os
 from collections import namedtuple
 
 import numpy as np
-from segmentation.opening import open_regular
 
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from tools.common.cli import UserError
 
 HEIGHT, WIDTH = 480, 640

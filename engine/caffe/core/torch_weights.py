@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 
 from ..errors import InputError
 from ..proto import kinds, not_utf8
 from ..proto.opening import open_regular
+
+
+class _Clipped(io.BufferedReader):
+    """A file of which no more memory is taken to read it than what is left of it, whatever number
+    of bytes is asked for."""
+
+    def read(self, size=-1, /):
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(max(0, left if size is None or size < 0 else min(size, left)))
 
 
 def load_torch_weights(path) -> dict:
@@ -19,7 +29,7 @@ def load_torch_weights(path) -> dict:
     import torch
 
     name = not_utf8.path(path)
-    with open_regular(name) as file:
+    with _Clipped(open_regular(name).detach()) as file:
         size = os.fstat(file.fileno()).st_size
         wrong = kinds.file_misfit(name, "a PyTorch file", "PyTorch", "pickle", "zip")
         if wrong:
@@ -42,10 +52,10 @@ def load_torch_weights(path) -> dict:
 
 def _check_records(file, size: int, name: str) -> None:
     """Raise InputError where the archive's records are packed, or are more than the file."""
-    if not zipfile.is_zipfile(file):
-        file.seek(0)
-        return  # of before PyTorch 1.6: its numbers are read from the file as they lie there
     try:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return  # of before PyTorch 1.6: its numbers are read from the file as they lie there
         with zipfile.ZipFile(file) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

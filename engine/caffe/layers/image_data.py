@@ -37,7 +37,9 @@ def _label(text: bytes) -> int:
     """The int that `text` begins with, 0 where it begins with none; beyond 32 bits as C's atoi and
     a conversion to int make it."""
     found = _NUMBER.match(text)
-    value = max(-(2**63), min(int(found[1]) if found else 0, 2**63 - 1))
+    digits = found[1].lstrip(b"+-").lstrip(b"0")[:20] if found else b""  # enough to be too large
+    value = min(int(digits or b"0"), 2**63 - 1)
+    value = max(-(2**63), -int(digits or b"0")) if found and found[1][:1] == b"-" else value
     return (value + 2**31) % 2**32 - 2**31
 
 

@@ -53,7 +53,7 @@ class _List:
                 error if message.startswith(str(fail(""))) else fail(f"source: {error}")
             ) from None
         except OSError as error:
-            raise fail(f"source: cannot read {path}: {reason(error)}") from None
+            raise fail(f"source: cannot read {path}: {error.strerror}") from None
 
     def _words(self, file):
         self.line = 0

@@ -120,6 +120,12 @@ def read_weights_hdf5(path) -> list[LayerWeights]:
         ]
 
 
+def member_names(path) -> list[str]:
+    """The names at the top of an HDF5 file. InputError where it cannot be read."""
+    with opened(path, "file") as file:
+        return sorted(file)
+
+
 def read_arrays(path, *levels: str) -> dict[tuple[str, ...], np.ndarray]:
     """The float32 arrays of an HDF5 file of another program's, by the names on the way to each.
 

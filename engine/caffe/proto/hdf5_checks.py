@@ -49,13 +49,14 @@ def _numbers(buf, start: int, form: str) -> tuple:
     return struct.unpack(form, buf[start : start + struct.calcsize(form)])
 
 
-def _free_places(buf, heap: int):
+def _free_places(buf, heap: int, base: int):
     """The free places of the local heap at `heap`, one by one: without end where they are a ring.
-    Raises Damaged where they are outside of it."""
+    Addresses count from `base`. Raises Damaged where they are outside of it."""
     start = heap + len(_HEAP)
     if start + struct.calcsize(_HEAP_NUMBERS) > len(buf):
         return
     size, free, names = _numbers(buf, start, _HEAP_NUMBERS)
+    names += base
     while free != _LAST_FREE:
         if free + _FREE_SIZE > size or names + free + _FREE_SIZE > len(buf):
             raise Damaged("has a list of free places that leads out of its heap")
@@ -73,6 +74,15 @@ def _check_driver(buf) -> None:
     driver = buf[start + (place or 0) : start + (place or 0) + 8]
     if place and (buf[start + 13] != 8 or driver != b"\xff" * 8):
         raise Damaged("is stored in a way that Caffe does not use")
+
+
+def structure_trouble(buf) -> str:
+    """What `check_structure` says of the bytes of an HDF5 file; "" where nothing is wrong."""
+    try:
+        check_structure(buf)
+        return ""
+    except (Damaged, OSError) as err:
+        return str(err)
 
 
 def _beginning(buf) -> int:
@@ -95,9 +105,9 @@ def check_structure(buf, heaps: bool = True) -> None:
 
 def _check_heaps(buf) -> None:
     """Refuse a ring of free places: HDF5's library would follow it without end."""
-    count, heap = 0, buf.find(_HEAP)
+    count, heap, base = 0, buf.find(_HEAP), _beginning(buf)
     while heap >= 0:
-        for _ in _free_places(buf, heap):
+        for _ in _free_places(buf, heap, base):
             count += 1
             if count * _FREE_SIZE > len(buf):
                 raise Damaged("has more free places than room for them")

@@ -75,7 +75,7 @@ def read_regular(path, most: int) -> bytes:
     """The content of the regular file ``path``; InputError as ``open_regular``."""
     with open_regular(path, most) as file:
         try:
-            content = file.read(most + 1)
+            content = file.read()
         except OSError as err:
             raise InputError(f"cannot read {not_utf8.path(path)}: {reason(err)}") from err
     if len(content) > most:  # it grew, or is one whose size is not told, as those of /proc
