@@ -9,7 +9,6 @@ import codecs
 import os
 import re
 
-import caffe
 from prototxt import text
 from prototxt.files import wrong_kind
 from prototxt.opening import open_regular
@@ -106,6 +105,8 @@ def kind_of(path, where=""):
 
 def _kind_of_hdf5(path):
     """Weights and states of Caffe differ by their groups."""
+    import caffe  # here: PyTorch is slow to import
+
     engine = getattr(caffe, "engine", None)
     try:
         if engine is not None:
