@@ -19,6 +19,7 @@ from prototxt.errors import InputError
 from prototxt.files import write_atomic
 from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
+from prototxt.terminal import visible
 
 NETS_FOLDER = "prototxt/nets"
 
@@ -90,10 +91,10 @@ def main(arguments=None):
         for path, text in made.items():
             write(path, text)
     except InputError as err:
-        print(f"error: {err}", file=sys.stderr)
+        print("error: " + visible(str(err)), file=sys.stderr)
         return err.exit_code
     except OSError as err:
-        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
+        print("error: " + visible(f"{err.filename}: {err.strerror}"), file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
         print(folder)

@@ -190,7 +190,9 @@ def _count(table, folder, split):
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:
-        lines = read_regular(listed, LARGEST_LIST).decode("utf-8-sig").splitlines()
+        lines = (
+            read_regular(listed, LARGEST_LIST).decode("utf-8-sig").replace("\r", "\n").split("\n")
+        )
         count = sum(1 for line in lines if line.strip())
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "not text"

@@ -19,6 +19,7 @@ FORM = "no folder, no extension, no second column"
 
 _NO_LIST = ("<", "{", "version https://git-lfs")  # how web pages, messages and pointers begin
 _NO_IMAGES = ("thumbs.db", "desktop.ini")
+_BREAKS = re.compile(r"\r\n|\r|\n")  # not all that Unicode breaks lines at: an editor shows none
 _COLUMNS = re.compile(r"[\s,;]+")
 _ENDINGS = (*IMAGE_ENDINGS, ".mat", ".gif", ".txt")
 
@@ -35,7 +36,7 @@ def read_lines(path, expected):
     """
     try:
         data = read_regular(path, LARGEST_LIST)
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = _BREAKS.split(data.decode("utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the data set's folder right?") from None
     except UnicodeDecodeError as error:

@@ -126,15 +126,10 @@ def test_tensors_that_share_their_numbers_take_no_more_than_the_file(tmp_path):
 
 @pytest.mark.parametrize("value", [
     torch.ones(1).expand(1 << 15, 1 << 15), torch.ones(2, 2).to_sparse(),
-    torch.empty(3, device="meta"), torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8),
-    "text", 5, {"a": torch.ones(1)},
+    torch.empty(3, device="meta"), "text", 5, {"a": torch.ones(1)},
 ])  # fmt: skip
 def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
     torch.save(vgg(odd=value), tmp_path / "x.pth")
-    if getattr(value, "is_quantized", False):
-        with no_files.in_time():
-            read_source(str(tmp_path / "x.pth"), MEAN)  # its numbers, or an error: no crash
-        return
     refused(tmp_path / "x.pth")
 
 

@@ -15,9 +15,9 @@ import os
 import sys
 import traceback
 
+from prototxt.terminal import visible
 from tools.common.output import Expendable, settle
 from tools.common.progress import Progress, duration, progress
-from tools.common.terminal import visible
 
 __all__ = [
     "Failure",

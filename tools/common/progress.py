@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from tools.common.terminal import visible
+from prototxt.terminal import visible
 
 PIPE_SECONDS = 10.0  # in a pipe: a line at least this often while there is something new to say
 

@@ -51,8 +51,9 @@ def test_what_is_no_regular_file_is_refused_by_name_and_never_waited_for(tmp_pat
 
 
 @pytest.mark.parametrize("kind", no_files.KINDS)
-@pytest.mark.parametrize("backend, name", [("LMDB", "data.mdb"), ("LEVELDB", "CURRENT"),
-                                           ("LEVELDB", "000003.log"), ("LEVELDB", "LOCK")])  # fmt: skip
+@pytest.mark.parametrize("backend, name", [
+    ("LMDB", "data.mdb"), ("LEVELDB", "CURRENT"), ("LEVELDB", "000003.log"), ("LEVELDB", "LOCK"),
+])  # fmt: skip
 def test_a_database_of_anything_but_files_is_refused_by_name(tmp_path, backend, name, kind):
     pytest.importorskip({"LMDB": "lmdb", "LEVELDB": "plyvel"}[backend])
     folder = tmp_path / "db"
