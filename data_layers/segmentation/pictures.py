@@ -161,7 +161,7 @@ def _check_scans(path, file, pixels):
         import caffe  # here: PyTorch is slow to import, and hardly any picture comes here
 
         engine = getattr(caffe, "engine", None)
-        count = engine.jpeg_scans(data) if engine else 0
+        count = engine.jpeg_scans(data) if engine else count
     if count > MAX_SCANS or count * pixels > MAX_WORK:
         raise DataError(
             f"{path}: a JPEG of {pixels} pixels in {count} scans takes too much work (at most "

@@ -1,7 +1,7 @@
 """Weights from a .caffemodel of any generation (Oxford's VGG is V1), or from HDF5.
 
-The embedded engine has its own reader, which maps the file into memory: the 553 MB of VGG-16 cost
-neither time nor memory. Under BVLC Caffe protobuf reads the file, which takes a few times its size.
+The embedded engine has its own reader, which takes the file's size of memory and copies no number
+again: the 553 MB of VGG-16 take a fraction of a second. Under BVLC Caffe protobuf reads the file, which takes a few times its size.
 """
 
 from __future__ import annotations
