@@ -174,8 +174,8 @@ def _opened(path, formats, max_pixels, use):
     if any(kind not in Image.OPEN for kind in formats):
         Image.init()
     try:
-        kinds = [k for k in formats if k in Image.OPEN]
-        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file, formats=kinds) as image:
+        known = [k for k in formats if k in Image.OPEN]
+        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file, formats=known) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(

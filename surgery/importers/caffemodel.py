@@ -1,7 +1,8 @@
 """Weights from a .caffemodel of any generation (Oxford's VGG is V1), or from HDF5.
 
 The embedded engine has its own reader, which takes the file's size of memory and copies no number
-again: the 553 MB of VGG-16 take a fraction of a second. Under BVLC Caffe protobuf reads the file, which takes a few times its size.
+again: the 553 MB of VGG-16 take a fraction of a second. Under BVLC Caffe protobuf reads the file,
+which takes a few times its size.
 """
 
 from __future__ import annotations

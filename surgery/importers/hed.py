@@ -42,7 +42,8 @@ def find(path):
     arrays = read_arrays(path, *LEVELS)
     # By number, for as text conv2d_10 precedes conv2d_2.
     places = sorted({names[:3] for names in arrays}, key=lambda names: [*map(_number, names)])
-    weights, counts = OrderedDict(), {}
+    weights: OrderedDict = OrderedDict()
+    counts: dict[int, int] = {}
     for block, layers, conv in places:
         stage = _number(block)
         counts[stage] = counts.get(stage, 0) + 1

@@ -77,12 +77,15 @@ def _check_driver(buf) -> None:
 
 
 def structure_trouble(buf) -> str:
-    """What `check_structure` says of the bytes of an HDF5 file; "" where nothing is wrong."""
+    """What `check_structure` finds wrong in the bytes of an HDF5 file; "" where that is nothing,
+    and where they are no HDF5."""
     try:
         check_structure(buf)
-        return ""
-    except (Damaged, OSError) as err:
+    except Damaged as err:
         return str(err)
+    except OSError:
+        pass
+    return ""
 
 
 def _beginning(buf) -> int:

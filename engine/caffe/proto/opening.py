@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from caffe.errors import InputError
 from caffe.proto import not_utf8
@@ -54,7 +54,7 @@ def check_regular(path, most: int | None = None) -> int:
         raise InputError(f"cannot read {name}: {reason(err)}") from err
 
 
-def open_regular(path, most: int | None = None) -> BinaryIO:
+def open_regular(path, most: int | None = None) -> BufferedReader:
     """The regular file ``path``, open to read its bytes. InputError, which names it, if it is
     none, cannot be read, or is larger than ``most`` bytes."""
     name = not_utf8.path(path)
@@ -99,7 +99,7 @@ def read_whole(path, most: int = LARGEST_MESSAGE) -> memoryview:
             view = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
             filled = 0
             while filled < size:
-                count = file.readinto(view[filled : filled + _PIECE])  # type: ignore[attr-defined]
+                count = file.readinto(view[filled : filled + _PIECE])
                 if not count:
                     raise _shorter(name)
                 filled += count
