@@ -17,7 +17,9 @@ import sys
 from prototxt import build, own
 from prototxt.errors import InputError
 from prototxt.files import write_atomic
+from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
+from prototxt.terminal import visible
 
 NETS_FOLDER = "prototxt/nets"
 
@@ -53,10 +55,8 @@ def own_files(toml, nets=None, out=None, root=None):
 def write(path, text):
     """Write `text` as the file `path`, whole or not at all; a file that already is so stays."""
     data = text.encode()
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            if file.read() == data:
-                return
+    if os.path.exists(path) and read_regular(path) == data:
+        return
     write_atomic(path, data)
 
 
@@ -91,10 +91,10 @@ def main(arguments=None):
         for path, text in made.items():
             write(path, text)
     except InputError as err:
-        print(f"error: {err}", file=sys.stderr)
+        print("error: " + visible(str(err)), file=sys.stderr)
         return err.exit_code
     except OSError as err:
-        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
+        print("error: " + visible(f"{err.filename}: {err.strerror}"), file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
         print(folder)

@@ -21,6 +21,7 @@ from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.pictures import read_rgb
 
+from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import make_folder
@@ -144,8 +145,8 @@ def shares(labels, names):
 
 def read_names(path, count):
     """Class names, one a line; there must be `count`. Raises UserError."""
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        names = [line.strip() for line in file if line.strip()]
+    lines = read_regular(path).decode("utf-8-sig", "replace").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
     if len(names) != count:
         raise UserError(f"{path}: names {len(names)} classes, but the net has {count}")
     return names

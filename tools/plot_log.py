@@ -9,6 +9,7 @@ import io
 import os
 
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, write_atomic
@@ -23,8 +24,8 @@ def read_log(path):
     Raises UserError."""
     losses, rates = {}, {}
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
+        with open_regular(path) as file:
+            for line in io.TextIOWrapper(file, "utf-8", "replace"):
                 for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
                     if match:

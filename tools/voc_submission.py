@@ -30,6 +30,7 @@ from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.params import DataError
 from segmentation.pictures import MAX_PIXELS, read_picture, size
 
+from prototxt.opening import LARGEST_PICTURE, read_regular
 from prototxt.tasks import VOC_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn
@@ -77,8 +78,7 @@ def read_prediction(path):
 def packed(path, labels, palette):
     """The bytes of a prediction for the archive: as they are if their palette is VOC's."""
     if palette_kind(labels, palette) == "voc":
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path, LARGEST_PICTURE)
     stream = io.BytesIO()
     indexed(labels).save(stream, "PNG")
     return stream.getvalue()

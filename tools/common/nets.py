@@ -13,6 +13,7 @@ import numpy as np
 
 from prototxt import text
 from prototxt.build import param_str
+from prototxt.opening import open_regular
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
 from tools.common.inputs import check_input
@@ -100,7 +101,7 @@ def _parse_weights(path):
 
     from caffe.proto import caffe_pb2
 
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read()
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return

@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError
 from ..errors import InputError
 from ..log import WARNING, log
 from ..proto import caffe_pb2, kinds, text
-from ..proto.files import atomic_write, map_file
+from ..proto.files import atomic_write
+from ..proto.opening import read_whole
 from ..proto.upgrade import upgrade_net, upgrade_solver
 from .devices import WHERE
 from .files import check_file
@@ -24,8 +25,9 @@ def _is_old_net(net) -> bool:
 
 
 def _read_binary(path: str):
-    data = map_file(path)
-    kinds.refuse(data, path, "a caffemodel", kinds.CAFFEMODEL)
+    with kinds.FileBytes(path) as head:
+        kinds.refuse(head, path, "a caffemodel", kinds.CAFFEMODEL)
+    data = read_whole(path)
     try:
         return caffe_pb2.NetParameter.FromString(bytes(data))
     except DecodeError:

@@ -14,8 +14,9 @@ from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
 from ..proto import kinds, not_utf8
 from ..proto.encoding import Damaged
-from ..proto.files import check_regular, reason
-from ..proto.hdf5_checks import check_storage, h5py_package
+from ..proto.files import reason
+from ..proto.hdf5_checks import check_storage, check_structure, h5py_package, is_in_file
+from ..proto.opening import LARGEST_LIST, FileBytes, read_regular
 from ..ranks import solver_count
 from . import register
 from ._data import (
@@ -37,6 +38,8 @@ DATASETS = ("data", "label")
 """What HDF5Output makes."""
 ROOM, CHUNK_ENTRY = 2**16, 512
 """More bytes than HDF5 takes beside the numbers themselves: for all, and for each chunk."""
+_SEARCHED = 1 << 28
+"""Bytes of a file up to which rings in its structures are looked for."""
 
 
 class _File:
@@ -45,6 +48,7 @@ class _File:
     def __init__(self, path: str, names, fail, whole: bool):
         self.path, self.names, self.fail = path, names, fail
         self.begin = self.end = 0  # the rows that `arrays` holds
+        self.searched = False
         with self._opened() as file:
             datasets = [self._dataset(file, name) for name in names]
             self.shapes = [dataset.shape[1:] for dataset in datasets]
@@ -71,7 +75,7 @@ class _File:
     def _opened(self):
         """The open file; what is wrong with it, then and while it is read, is an error of ours."""
         try:
-            self._check_regular()
+            self._check_file()
             with h5py_package().File(self.path, "r") as file:
                 yield file
         except Damaged as error:
@@ -82,16 +86,21 @@ class _File:
             what = f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}"
             raise self.fail(what) from None
 
-    def _check_regular(self) -> None:
+    def _check_file(self) -> None:
         try:
-            check_regular(self.path)
-            wrong = kinds.file_misfit(self.path, "an HDF5 file", kinds.HDF5, kinds.MATLAB)
+            with FileBytes(self.path) as buf:
+                wrong = kinds.misfit(buf, "an HDF5 file", kinds.HDF5, kinds.MATLAB)
+                if not wrong:  # a training set is not searched whole
+                    check_structure(buf, heaps=len(buf) <= _SEARCHED and not self.searched)
+                    self.searched = True
         except InputError as error:
             raise self.fail(f"source: {error}") from None
         if wrong:
             raise self.fail(f"{self.path}: {wrong}")
 
     def _dataset(self, file, name: str):
+        if name in file and not is_in_file(file, name):
+            raise Damaged(f"'{name}' is a link to elsewhere, which is not followed")
         found = file.get(name)
         if not isinstance(found, h5py_package().Dataset):
             there = ", ".join(sorted(file)) or "nothing"
@@ -140,12 +149,9 @@ class _Rows:
             raise self.fail("hdf5_data_param.source is not given: the file with the list")
         try:
             kinds.check_text(source, "a text that lists HDF5 files")
-            with open(source, "rb") as file:
-                names = [os.fsdecode(name) for name in file.read().split()]
+            names = [os.fsdecode(name) for name in read_regular(source, LARGEST_LIST).split()]
         except InputError as error:
             raise self.fail(f"source: {error}") from None
-        except OSError as error:
-            raise self.fail(f"source: cannot read {source}: {reason(error)}") from None
         if not names:
             raise self.fail(f"{source}: must list at least 1 HDF5 file")
         for name in names:

@@ -1,12 +1,11 @@
-"""Files that are never half written, and bytes of files that need not fit in memory."""
+"""Files that are never half written."""
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 
-from caffe.errors import Error, InputError
+from caffe.errors import Error
 from caffe.proto import not_utf8
 
 
@@ -107,29 +106,3 @@ def atomic_write(path):
     """Context: a binary file object whose content takes ``path``'s place at the end."""
     with atomic_path(path) as part, open(part, "wb") as file:
         yield file
-
-
-def check_regular(path) -> int:
-    """Size in bytes of the regular file ``path``; InputError if it is none or empty."""
-    name = not_utf8.path(path)
-    try:
-        size = os.stat(name).st_size
-    except (OSError, ValueError) as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err
-    if os.path.isdir(name):
-        raise InputError(f"cannot read {name}: it is a folder, not a file")
-    if not os.path.isfile(name):
-        raise InputError(f"cannot read {name}: it is not a regular file")
-    return size
-
-
-def map_file(path) -> memoryview:
-    """Read-only view of a file's bytes, mapped, not read; alive as long as any view of it."""
-    name = not_utf8.path(path)
-    if check_regular(name) == 0:
-        raise InputError(f"{name}: the file is empty")
-    try:
-        with open(name, "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err

@@ -11,8 +11,9 @@ from google.protobuf import text_format
 
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2, kinds, not_utf8
-from caffe.proto.files import atomic_write, check_regular, reason
+from caffe.proto.files import atomic_write
 from caffe.proto.mistakes import explain
+from caffe.proto.opening import check_regular, read_regular
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
@@ -60,11 +61,7 @@ def read_text(path) -> str:
         raise InputError(f"{name}: {wrong}")
     if size > _LARGEST_TEXT:
         raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
-    try:
-        with open(name, "rb") as file:
-            data = file.read(_LARGEST_TEXT)
-    except OSError as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err
+    data = read_regular(name, _LARGEST_TEXT)
     if b"\0" in data:
         raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
     return not_utf8.decode(data.removeprefix(codecs.BOM_UTF8))
