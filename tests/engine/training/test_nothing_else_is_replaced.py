@@ -27,9 +27,7 @@ def test_a_lock_or_list_of_somebody_elses_is_kept(make_solver, name, content):
 def test_weights_without_a_solverstate_are_kept_before_the_first_iteration(make_solver):
     Path("s_iter_4.caffemodel").write_bytes(b"the only copy")
     solver = make_solver(NET, LAST)
-    with pytest.raises(
-        InputError, match="s_iter_4.caffemodel: is there already, and is of no"
-    ):
+    with pytest.raises(InputError, match="s_iter_4.caffemodel: is there already, and is of no"):
         solver.solve()
     assert solver.iter == 0
     assert Path("s_iter_4.caffemodel").read_bytes() == b"the only copy"
