@@ -131,8 +131,8 @@ def test_nothing_an_empty_file_and_our_own_are_written_over(tmp_path, before):
 
 
 WRITES = re.compile(
-    r"write_atomic\(|open\([^)\n]*, ?[\"'][wax]b?[\"']|\.write_(text|bytes)\(|os\.(replace|rename)\("
-    r"|shutil\.(copy|move)|\.save\(|\.savefig\(|savemat\("
+    r"write_atomic\(|open\([^)\n]*, ?[\"'][wax]b?[\"']|\.write_(text|bytes)\("
+    r"|os\.(replace|rename)\(|shutil\.(copy|move)|\.save\(|\.savefig\(|savemat\("
 )
 ALLOWED = {
     "prototxt/files.py": "the writer itself",
