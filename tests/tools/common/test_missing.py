@@ -79,7 +79,7 @@ def test_before_a_net_is_made_its_layers_are_told_by_their_types(left):
         + layer("prelu", "PReLU") + layer("up", "Deconvolution", CONV % "")
         + layer("ip", "InnerProduct", "inner_product_param { num_output: 2 }")
         + layer("embed", "Embed", "embed_param { num_output: 2 input_dim: 2 }")
-        + layer("two", "Scale", 'bottom: "data"') + layer("relu", "ReLU")
+        + layer("two", "Scale", 'bottom: "data" scale_param { axis: 0 }') + layer("relu", "ReLU")
         + 'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 } } }\n'
         + layer("train", "PReLU", "include { phase: TRAIN }")
         + layer("test", "PReLU", "include { phase: TEST }")
