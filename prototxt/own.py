@@ -28,6 +28,8 @@ from prototxt.tasks import (
 
 COPY = "task.toml"
 """The name of the TOML's copy beside the nets that were made from it."""
+COPIED = "# Copied from "
+"""How the copy begins."""
 
 NUMBER = (int, float)
 
@@ -277,9 +279,9 @@ def copy_text(path):
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"{path}: {getattr(err, 'strerror', None) or 'not UTF-8'}") from None
     made_by = "by `python -m prototxt.generate --own`, for the names of the classes.\n"
-    if text.startswith("# Copied from ") and made_by in text:
+    if text.startswith(COPIED) and made_by in text:
         return text
-    return f"# Copied from {os.path.basename(path)} {made_by}{text}"
+    return f"{COPIED}{os.path.basename(path)} {made_by}{text}"
 
 
 def load(path, root=None, counted=True):

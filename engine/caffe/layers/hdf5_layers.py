@@ -14,7 +14,7 @@ from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
 from ..proto import kinds, not_utf8
 from ..proto.encoding import Damaged
-from ..proto.files import reason
+from ..proto.files import in_the_way, reason
 from ..proto.hdf5_checks import check_storage, check_structure, h5py_package, is_in_file
 from ..proto.opening import LARGEST_LIST, FileBytes, read_regular
 from ..ranks import solver_count
@@ -36,6 +36,8 @@ BLOCK = 64 * 2**20
 
 DATASETS = ("data", "label")
 """What HDF5Output makes."""
+OUTPUT_MARK, OUTPUT_HEAD = b"HDF5Output of dilated-fcn2s-caffe", 4096
+"""How a file of HDF5Output says so, and within how many bytes of its beginning."""
 ROOM, CHUNK_ENTRY = 2**16, 512
 """More bytes than HDF5 takes beside the numbers themselves: for all, and for each chunk."""
 _SEARCHED = 1 << 28
@@ -223,14 +225,22 @@ class HDF5Data(Prefetching):
         return _Rows(self)
 
 
+def _is_output(file) -> bool:
+    """Whether a file is of HDF5Output: the attribute stands near the beginning as long as it is
+    there, so that HDF5's library need not read what may be anything."""
+    head = file.read(OUTPUT_HEAD)
+    return head.startswith(b"\x89HDF\r\n\x1a\n") and OUTPUT_MARK in head
+
+
 @register("HDF5Output")
 class HDF5Output(Layer):
     """Two bottoms, (n, channels, height, width), into the datasets `data` and `label` of a file
     that each forward makes longer. (BVLC Caffe ends at the second forward.)
 
     The first forward makes the file: what was there is kept until then. (BVLC Caffe empties it as
-    the net is made.) Between two forwards it is whole and closed. The bottoms are fetched from the
-    GPU: the file is the host's.
+    the net is made, whatever it is.) Only a file of this layer is replaced, which its attribute
+    `written_by` tells. Between two forwards it is whole and closed. The bottoms are fetched from
+    the GPU: the file is the host's.
     """
 
     num_bottom = (2, 2)
@@ -251,20 +261,20 @@ class HDF5Output(Layer):
     def _check_place(self) -> None:
         """The file can be written, as far as can be seen, or an error."""
         folder = os.path.dirname(self.path) or "."
-        if os.path.lexists(self.path) and not os.path.isfile(self.path):
-            why = "no regular file is there"
-        elif not os.path.isdir(folder):
+        why = in_the_way(self.path, "one that this layer has written", _is_output)
+        if not why and not os.path.isdir(folder):
             why = f"there is no folder {folder}"
-        elif not os.access(self.path if os.path.exists(self.path) else folder, os.W_OK):
+        elif not why and not os.access(self.path if os.path.exists(self.path) else folder, os.W_OK):
             why = "no permission"
-        else:
-            return
-        raise self.fail(f"cannot write {self.path}: {why}")
+        if why:
+            raise self.fail(f"cannot write {self.path}: {why}")
 
     def _begin(self) -> None:
         """The file, with nothing in it."""
+        self._check_place()
         content = io.BytesIO()
-        h5py_package().File(content, "w").close()
+        with h5py_package().File(content, "w") as file:
+            file.attrs["written_by"] = np.bytes_(OUTPUT_MARK)
         with open(self.path, "wb") as file:
             file.write(content.getvalue())
         self.begun = True

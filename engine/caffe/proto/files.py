@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from typing import BinaryIO
 
 from caffe.errors import Error
 from caffe.proto import not_utf8
@@ -35,6 +37,24 @@ def _remove_leftovers(folder: str, name: str) -> None:
                 os.kill(int(writer), 0)
             except ProcessLookupError:
                 os.unlink(os.path.join(folder, entry))
+
+
+def in_the_way(path, what: str, ours: Callable[[BinaryIO], bool]) -> str:
+    """Why the file ``path`` must not be replaced by ``what`` ("a file of HDF5Output"), in words:
+    something else is there. "" where nothing is, or an empty file, or one that ``ours(file)``,
+    a binary file at its beginning, knows as written by us."""
+    name = not_utf8.path(path)
+    if not os.path.lexists(name):
+        return ""
+    if not os.path.isfile(name):
+        return "no regular file is there; give another name"
+    try:
+        with open(name, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0 or ours(file):
+                return ""
+    except OSError as err:
+        return f"it cannot be read ({reason(err)}); give another name"
+    return f"the file that is there is not {what}; delete it, or give another name"
 
 
 _together: list[list[tuple[str, str]]] = []

@@ -11,7 +11,6 @@ from google.protobuf import text_format
 
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2, kinds, not_utf8
-from caffe.proto.files import atomic_write
 from caffe.proto.mistakes import explain
 from caffe.proto.opening import check_regular, read_regular
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
@@ -109,15 +108,15 @@ def read_solver(path):
     with _named_kind(name, "a solver's", kinds.NET):
         solver = parse_solver(content, name)
     stem = os.path.splitext(name)[0]
-    if not solver.HasField("snapshot_prefix"):
+    given = solver.HasField("snapshot_prefix")
+    if not given:
         solver.snapshot_prefix = stem
-    elif os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
+    solver.snapshot_prefix = not_utf8.at_home(solver.snapshot_prefix)
+    if given and os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
         solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
     return solver
 
 
-def write_text(message, path) -> None:
-    """Write a message in text format; what stood at ``path`` is replaced at once or not at all."""
-    text = text_format.MessageToString(message)
-    with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+def printed(message) -> bytes:
+    """A message in text format, as a file holds it."""
+    return text_format.MessageToString(message).encode("utf-8")
