@@ -76,7 +76,7 @@ def save(solver, prefix: str | None = None) -> str:
         runs.claim(not_utf8.path(prefix), solver._run, solver)
     model, state, as_hdf5 = _paths(solver, prefix, solver.iter)
     if runs.is_lone(not_utf8.path(model)):
-        raise runs.not_ours(model)
+        raise Error(str(runs.not_ours(model)))  # a last snapshot then goes elsewhere
     form = "HDF5" if as_hdf5 else "binary proto"
     history = [blob.read().cpu().numpy() for blob in solver._history]
     with together():
