@@ -218,16 +218,16 @@ def lone_weights(prefix: str) -> list[tuple[int, str]]:
 def is_lone(model: str) -> bool:
     """Whether the caffemodel `model` is there without the other files of a snapshot: weights that
     somebody keeps or has downloaded, or that no training can be resumed from any more."""
-    if not os.path.lexists(model):
+    if not os.path.lexists(model) or os.path.isdir(model):
         return False
     stem = re.sub(r"\.caffemodel(\.h5)?$", "", model)
     others = (".position.json", ".solverstate", ".solverstate.h5")
     return not any(os.path.exists(stem + ending) for ending in others)
 
 
-def not_ours(model: str) -> InputError:
-    """The error for a snapshot that would replace such weights."""
-    return InputError(
+def not_ours(model: str) -> str:
+    """Why such weights are not replaced by a snapshot, and what to do."""
+    return (
         f"{model}: is there already, and is of no snapshot (no solverstate is beside it); move it "
         "away, or give another snapshot_prefix"
     )

@@ -58,7 +58,7 @@ def reserve(solver) -> None:
     places.check_room(prefix, sizes)
     for iteration, path in runs.lone_weights(prefix):
         if solver.iter < iteration <= last and _writes_at(solver.param, iteration, last):
-            raise runs.not_ours(path)
+            raise InputError(runs.not_ours(path))
     runs.claim(prefix, solver._run, solver)
 
 
@@ -76,7 +76,7 @@ def save(solver, prefix: str | None = None) -> str:
         runs.claim(not_utf8.path(prefix), solver._run, solver)
     model, state, as_hdf5 = _paths(solver, prefix, solver.iter)
     if runs.is_lone(not_utf8.path(model)):
-        raise Error(str(runs.not_ours(model)))  # a last snapshot then goes elsewhere
+        raise Error(runs.not_ours(model))  # which goes elsewhere, if it is the last one
     form = "HDF5" if as_hdf5 else "binary proto"
     history = [blob.read().cpu().numpy() for blob in solver._history]
     with together():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe.engine import InputError
+from caffe.engine import Error, InputError
 from tests.helpers.net_texts import SNAPSHOTS, data, ip, losses
 
 NET = data(4, 3) + data(4, name="label") + ip("ip", "data", 5) + losses()
@@ -37,9 +37,22 @@ def test_weights_that_came_meanwhile_are_kept(make_solver):
     solver = make_solver(NET, LAST)
     solver.step(3)
     Path("s_iter_3.caffemodel").write_bytes(b"the only copy")
-    with pytest.raises(InputError, match="s_iter_3.caffemodel"):
+    with pytest.raises(Error, match="s_iter_3.caffemodel: is there already, and is of no"):
         solver.snapshot()
     assert Path("s_iter_3.caffemodel").read_bytes() == b"the only copy"
+
+
+def test_a_last_snapshot_in_whose_place_something_is_goes_elsewhere(
+    make_solver, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    solver = make_solver(NET, LAST)
+    solver.step(3)
+    Path("s_iter_3.caffemodel").write_bytes(b"the only copy")
+    with pytest.raises(Error, match="is of no snapshot .* is in .*solverstate instead"):
+        solver.last_snapshot()
+    assert Path("s_iter_3.caffemodel").read_bytes() == b"the only copy"
+    assert len(list(tmp_path.glob("**/snapshot-*/s_iter_3.solverstate"))) == 1
 
 
 def test_weights_of_iterations_that_are_not_written_are_no_matter(make_solver):
