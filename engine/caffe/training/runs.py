@@ -90,7 +90,8 @@ def claim(prefix: str, run: Run, owner) -> None:
     a warning. Several owners of one process may share a prefix."""
     folder, name = os.path.split(prefix)
     place = os.path.join(os.path.realpath(folder), name)
-    _check_ours(prefix + ".run.json", "about a training", ("run", "lineage"))
+    if _named.get(place) != run.id:  # later its last snapshot counts for more
+        _check_ours(prefix + ".run.json", "about a training", ("run", "lineage"))
     if place not in _held:
         _lock(prefix, place)
     if id(owner) not in _users.setdefault(place, set()):
