@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 
 def wrong_kind(path: str, wanted: str, *accepted: str) -> str:
@@ -15,6 +16,25 @@ def wrong_kind(path: str, wanted: str, *accepted: str) -> str:
 
     engine = getattr(caffe, "engine", None)
     return engine.misfit(path, wanted, *accepted) if engine else ""
+
+
+def in_the_way(path, what: str, ours: Callable[[BinaryIO], bool]) -> str:
+    """Why the file `path` is not to be replaced by `what` ("a mask"), and what to do; "" where
+    nothing is there, or an empty file, or one that `ours(file)` knows as written by us.
+
+    ours: is given the file opened for reading bytes, at its beginning.
+    """
+    if not os.path.lexists(path):
+        return ""
+    if not os.path.isfile(path):
+        return "what is there is no regular file; give another name"
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0 or ours(file):
+                return ""
+    except OSError as error:
+        return f"is there and cannot be read ({error.strerror}); give another name"
+    return f"the file that is there is not {what}, and is kept; delete it, or give another name"
 
 
 @contextlib.contextmanager

@@ -16,10 +16,14 @@ import sys
 
 from prototxt import build, own
 from prototxt.errors import InputError
-from prototxt.files import write_atomic
+from prototxt.files import in_the_way, write_atomic
+from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
+from prototxt.terminal import visible
 
 NETS_FOLDER = "prototxt/nets"
+HEAD = 4096
+"""Bytes of a line that are looked at."""
 
 
 def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
@@ -50,14 +54,31 @@ def own_files(toml, nets=None, out=None, root=None):
     return made
 
 
-def write(path, text):
-    """Write `text` as the file `path`, whole or not at all; a file that already is so stays."""
-    data = text.encode()
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            if file.read() == data:
-                return
-    write_atomic(path, data)
+def write(made):
+    """Write {path: text}, each file whole or not at all; one that already is so stays.
+
+    Raises InputError, with nothing written, where a file is there that no generator has written.
+    """
+    changed = {path: text.encode() for path, text in made.items() if not _holds(path, text)}
+    for path in changed:
+        problem = in_the_way(path, "a generated one", _is_generated)
+        if problem:
+            raise InputError(f"{path}: {problem}")
+    for path, data in changed.items():
+        write_atomic(path, data)
+
+
+def _holds(path, text):
+    if not os.path.isfile(path):
+        return False
+    return read_regular(path) == text.encode()
+
+
+def _is_generated(file):
+    """Whether a file begins with the comments of a generated one."""
+    first, second = file.readline(HEAD), file.readline(HEAD)
+    made = second.startswith((b"# Made by ", b"# Made from "))
+    return made or first.startswith(own.COPIED.encode())
 
 
 def parse(arguments):
@@ -88,13 +109,12 @@ def main(arguments=None):
         else:
             out, data = options.out or NETS_FOLDER, options.data or "data"
             made = task_files(options.task, options.net, out, data)
-        for path, text in made.items():
-            write(path, text)
+        write(made)
     except InputError as err:
-        print(f"error: {err}", file=sys.stderr)
+        print("error: " + visible(str(err)), file=sys.stderr)
         return err.exit_code
     except OSError as err:
-        print(f"error: {err.filename}: {err.strerror}", file=sys.stderr)
+        print("error: " + visible(f"{err.filename}: {err.strerror}"), file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
         print(folder)

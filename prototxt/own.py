@@ -12,6 +12,7 @@ from typing import Any
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
+from prototxt.opening import LARGEST_LIST, read_regular
 from prototxt.parts import POOLS, STAGES
 from prototxt.paths import absent, why_unreadable
 from prototxt.tasks import (
@@ -27,6 +28,8 @@ from prototxt.tasks import (
 
 COPY = "task.toml"
 """The name of the TOML's copy beside the nets that were made from it."""
+COPIED = "# Copied from "
+"""How the copy begins."""
 
 NUMBER = (int, float)
 
@@ -88,9 +91,7 @@ def read_toml(path):
             f"{path}: reading TOML needs Python 3.11 or later, or the package tomli"
         ) from None
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-        return tomllib.loads(content.decode())
+        return tomllib.loads(read_regular(path).decode())
     except OSError as err:
         raise InputError(f"{path}: {why_unreadable(path, err)}") from None
     except ValueError as err:
@@ -191,8 +192,10 @@ def _count(table, folder, split):
     splits = os.path.join(folder, table.get("splits", "ImageSets/Segmentation"))
     listed = os.path.join(splits, f"{split}.txt")
     try:
-        with open(listed, encoding="utf-8-sig") as file:
-            count = sum(1 for line in file if line.strip())
+        lines = (
+            read_regular(listed, LARGEST_LIST).decode("utf-8-sig").replace("\r", "\n").split("\n")
+        )
+        count = sum(1 for line in lines if line.strip())
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "not text"
         table.fail("val_images", f"is not given, and the ids of {listed} cannot be counted: {why}")
@@ -272,14 +275,13 @@ def _skip_scales(table):
 def copy_text(path):
     """The text of the TOML file `path` for its copy beside the nets. Raises InputError."""
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+        text = read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"{path}: {getattr(err, 'strerror', None) or 'not UTF-8'}") from None
     made_by = "by `python -m prototxt.generate --own`, for the names of the classes.\n"
-    if text.startswith("# Copied from ") and made_by in text:
+    if text.startswith(COPIED) and made_by in text:
         return text
-    return f"# Copied from {os.path.basename(path)} {made_by}{text}"
+    return f"{COPIED}{os.path.basename(path)} {made_by}{text}"
 
 
 def load(path, root=None, counted=True):

@@ -13,7 +13,7 @@ def why_unreadable(path, error: OSError) -> str:
         return absent(path)
     if isinstance(error, IsADirectoryError):
         return "is a folder; name a file in it"
-    return f"cannot be read ({error.strerror})"
+    return f"cannot be read ({error.strerror or error})"
 
 
 def absent(path, what: str = "file") -> str:

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
+from prototxt.opening import read_regular
 from prototxt.paths import why_unreadable
 
 # Fields that stand at the top of the one and nowhere in the other.
@@ -21,14 +22,16 @@ _NET = re.compile(r"(?m)^\s*(?:layers?\s*[:{<]|input\s*:)")
 
 _KINDS = {"SolverParameter": "solver", "NetParameter": "net"}
 
+_LONGEST = 1000
+"""Letters of what protobuf says is wrong, which quotes the line."""
+
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def read(path, message):
     """Parse the prototxt `path` into the protobuf `message` and return it. Raises InputError."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # a comment in GBK, say
-            content = file.read()
+        content = read_regular(path).decode("utf-8", "replace")  # a comment in GBK, say
         if "\0" in content:
             wrong = wrong_kind(path, "a prototxt") or "not a text file; a prototxt is expected"
             raise InputError(f"{path}: {wrong}")
@@ -43,7 +46,8 @@ def read(path, message):
         if wanted and found and found != wanted:
             raise InputError(f"{path}: is a {found}'s prototxt; a {wanted}'s is expected") from None
         reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
-        raise InputError(f"{path}:{reason}{_suggestion(reason, message)}") from None
+        told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"
+        raise InputError(f"{path}:{told}{_suggestion(reason, message)}") from None
 
 
 def kind(content: str) -> str:

@@ -14,8 +14,9 @@ import prototxt.text
 from caffe.proto import caffe_pb2
 from tools.common import nets
 from tools.common.cli import UserError
-from tools.common.files import write_atomic
+from tools.common.files import check_target, write
 from tools.common.inputs import check_input
+from tools.common.written import LONGEST, Written
 
 
 def read_solver(path, changes=()):
@@ -34,12 +35,22 @@ def change(param, path, changes):
         if not equals or not field.strip():
             raise UserError(f"--set {one}: write it as field=value")
         _change(param, field.strip(), value.strip())
+    for field in ("train_net", "net", "snapshot_prefix"):
+        if param.HasField(field):
+            setattr(param, field, _at_home(getattr(param, field)))
+    param.test_net[:] = map(_at_home, param.test_net)
     if param.snapshot_prefix.endswith("/") or os.path.isdir(param.snapshot_prefix):
         # Caffe then names snapshots after the solver's file; it is to be this one, not the copy
         # that in_force makes.
         name = os.path.splitext(os.path.basename(path))[0]
         param.snapshot_prefix = os.path.join(param.snapshot_prefix, name)
     return param
+
+
+def _at_home(path):
+    """A path of a prototxt, the home folder in place of a leading `~/`, in every Caffe."""
+    there = path.startswith("~/") and not os.path.lexists("~")
+    return os.path.expanduser(path) if there else path
 
 
 def _change(param, field, value):
@@ -92,20 +103,51 @@ def train_net(param):
     return param.train_net or param.net
 
 
+IN_FORCE = "solver_in_force.prototxt"
+SIGN = "# The settings in force, written by solvers/solve.py.\n"
+
+
+def _is_in_force(file):
+    """Whether a file begins so, or is as protobuf prints a solver's settings: without comments, as
+    earlier versions wrote it."""
+    content = file.read(LONGEST)
+    if content.startswith(SIGN.encode()):
+        return True
+    try:
+        param = text_format.Parse(content, caffe_pb2.SolverParameter())
+    except (text_format.ParseError, UnicodeDecodeError):
+        return False
+    return text_format.MessageToString(param).encode() == content
+
+
+SETTINGS = Written("a solver's settings in force", _is_in_force)
+
+
+def check_effective(param):
+    """Raise UserError where something else is in the place of the settings in force."""
+    check_target(_in_force(param), SETTINGS)
+
+
 @contextlib.contextmanager
-def in_force(param, folder):
-    """Context in which `param` stands in `folder`/solver_in_force.prototxt, whose path it gives.
-    Where it fails, as where another training is at work there, the file is as it was again."""
-    path = os.path.join(folder, "solver_in_force.prototxt")
+def in_force(param):
+    """Context in which `param` stands in the file of the settings in force, beside the snapshots,
+    whose path it gives. Where it fails, as where another training is at work there, the file is as
+    it was again."""
+    path = _in_force(param)
+    check_target(path, SETTINGS)
     try:
         with open(path, encoding="utf-8") as file:
             before = file.read()
     except (OSError, ValueError):
         before = None
-    write_atomic(path, text_format.MessageToString(param))
+    write(path, SIGN + text_format.MessageToString(param), SETTINGS)
     try:
         yield path
     except BaseException:
         if before is not None:
-            write_atomic(path, before)
+            write(path, before, SETTINGS)
         raise
+
+
+def _in_force(param):
+    return os.path.join(os.path.dirname(param.snapshot_prefix), IN_FORCE)

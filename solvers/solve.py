@@ -22,6 +22,7 @@ from solvers import computing, divergence, rates, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
+from tools.common import missing
 from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
@@ -32,11 +33,13 @@ from tools.common.cli import (
     exit_code,
     run,
     select_device,
+    warn,
 )
 from tools.common.files import check_target
 from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
 from tools.common.output import Expendable, expendable_output
+from tools.common.written import LOG
 
 
 def parse(argv):
@@ -100,7 +103,7 @@ def log_to(path):
     kind = kind_of(path) if os.path.isfile(path) else ""
     if kind in ("solver", "net", "weights", "state"):
         raise UserError(f"--log {path}: is {NAMES[kind]}, not a log; name another file")
-    check_target(path)
+    check_target(path, LOG)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
@@ -137,6 +140,7 @@ def checked_solver(args, protos):
         raise UserError(f"{args.solver}: has no snapshot_prefix, which says where snapshots go")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
+    settings.check_effective(param)
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
         raise UserError(
@@ -164,6 +168,18 @@ def check_alive(net, proto, where):
         )
 
 
+def warn_of_missing(net, proto, args):
+    """Warn of layers that --weights has nothing for; UserError where it has nothing for any."""
+    needed = list(net.params)
+    left, stored = missing.without(proto, args.weights, needed)
+    if needed and not set(needed) & stored:
+        raise UserError(
+            missing.none_fits(args.weights, f"the net of {args.solver}", needed, stored)
+        )
+    if left:
+        warn(f"{args.weights}: has no weights for {missing.few(left)}; they start from fillers")
+
+
 def start(solver, args, param, proto):
     """Give the solver its weights and, on resuming, its state. proto: its net's NetParameter."""
     if args.resume == "auto":
@@ -181,6 +197,7 @@ def start(solver, args, param, proto):
         return
     solver.net.copy_from(args.weights)
     check_alive(solver.net, proto, args.weights)
+    warn_of_missing(solver.net, proto, args)
 
 
 def train(solver, args, param, protos, requests):
@@ -276,7 +293,7 @@ def work(args):
     before = rates.in_force(folder) if args.resume is not None else None
     lean()
     net = settings.train_net(param)
-    with settings.in_force(param, folder) as path:
+    with settings.in_force(param) as path:
         solver = caffe.get_solver(path)
         score.check_classes(protos[net], net, solver.net, "score")
         start(solver, args, param, protos[net])

@@ -15,7 +15,8 @@ from caffe.proto import caffe_pb2
 from prototxt import generate
 from solvers import resume, settings
 from tools.common.cli import UserError
-from tools.common.files import make_folder, write_atomic
+from tools.common.files import make_folder, write
+from tools.common.written import json_of
 
 Stage = namedtuple("Stage", "task net files solver param sources planned", defaults=[None])
 Stage.__doc__ = """One net to train.
@@ -28,6 +29,7 @@ sources    [(suffix, Stage)] that it goes on from; empty: pretrained VGG weights
 planned    the iterations that its solver names
 """
 
+FACTS = json_of("what train.py records of a stage", "net", "solver", "init")
 MAY_CHANGE = ("max_iter", "display", "average_loss", "snapshot", "snapshot_prefix", "test_iter",
               "test_interval", "train_net", "test_net", "solver_mode", "device_id")  # fmt: skip
 """Solver fields that may change within a training: they do not say what is learned."""
@@ -113,8 +115,7 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
 
 
 def write_nets(stage):
-    for path, text in stage.files.items():
-        generate.write(path, text)
+    generate.write(stage.files)
 
 
 @contextlib.contextmanager
@@ -179,7 +180,7 @@ def recorded(stage):
 
 
 def record(stage, facts):
-    write_atomic(stage_file(stage, "stage.json"), json.dumps(facts, indent=1) + "\n")
+    write(stage_file(stage, "stage.json"), json.dumps(facts, indent=1) + "\n", FACTS)
 
 
 def _tells(line):

@@ -33,9 +33,11 @@ from tools import summary
 from tools.common import nets
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, check_device, run
+from tools.common.files import check_ours
 from tools.common.output import expendable_output
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
+from tools.common.written import SCORES, WEIGHTS
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
 """Solver fields that a recipe sets itself."""
@@ -129,6 +131,12 @@ def check(stages, ahead, args, protos):
     for stage in stages:
         if stage in ahead:
             st.check_not_beyond(stage)
+        if stage in ahead:
+            check_ours(st.stage_file(stage, "stage.json"), st.FACTS)
+        if stage in ahead and st.recorded(stage) is None and not st.reached(stage):
+            check_ours(st.stage_file(stage, "init.caffemodel"), WEIGHTS)
+        if stage in ahead or stage in to_score(stages, ahead, args):
+            check_ours(st.stage_file(stage, "scores.json"), SCORES)
         if stage in ahead or st.done(stage):
             facts = _facts(stage, args)
             if not args.accept_changes:

@@ -21,9 +21,10 @@ from surgery.importers import FORMATS, check_source, read_source
 from surgery.initial import initialise
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
-from tools.common.files import replacing
+from tools.common.files import check_target, replacing
 from tools.common.inputs import check_input
 from tools.common.tables import table
+from tools.common.written import WEIGHTS, sign_weights
 
 
 def arguments(argv):
@@ -92,8 +93,9 @@ def save(net, path):
     if free < need:
         # BVLC Caffe would abort in the middle of the file.
         raise OSError(f"{path}: needs {need / 1e6:.0f} MB, the disk has {free / 1e6:.0f} MB free")
-    with replacing(path) as part:
+    with replacing(path, WEIGHTS) as part:
         net.save(part)
+        sign_weights(part)
 
 
 def main(argv):
@@ -107,11 +109,11 @@ def main(argv):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: a seed is 0 or more")
+    check_target(args.out, WEIGHTS)
     proto = read_prototxt(args.net)
     mean = data_mean(proto)
     mean = mean if mean is not None and len(mean) == 3 else VOC_MEAN
     read = {source: read_source(source, mean) for source in args.sources}
-    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
     caffe.set_mode_cpu()
     caffe.set_random_seed(args.seed)
     net = build(proto, args.net)

@@ -32,10 +32,13 @@ from tools.benchmark.nets import NETS
 from tools.benchmark.worker import SIDES
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, UserError, processors, run, warn
-from tools.common.files import check_target, make_folder, write_atomic
+from tools.common.files import check_target, make_folder, write
+from tools.common.written import PICTURE, begins, json_of
 from tools.summary import side_lengths
 
 SIZES = "500x500,375x500"
+REPORT = begins("a report of bench.py", "# Performance\n", "# Performance on the GPU\n")
+FIGURES = json_of("figures of bench.py", "command", "settings", "machine", "results")
 BUSY = 0.5  # processes at work
 GPU_SIDES = ("engine", "torch", "ceiling")
 CPU_MEASURES = [name for name in MEASURES if name != "both"]
@@ -201,12 +204,12 @@ def memory_size():
 
 def save(data, stem):
     """Write what there is so far: the JSON, the report, and the chart of the growth."""
-    write_atomic(f"{stem}.json", json.dumps(data, indent=1) + "\n")
+    write(f"{stem}.json", json.dumps(data, indent=1) + "\n", FIGURES)
     growth = [r for r in data["results"] if r["measure"] == "growth" and "engine" in r["sides"]]
     if growth:
         bench_chart.plot(growth, f"{stem}.png")
     chart = os.path.basename(f"{stem}.png") if growth else None
-    write_atomic(f"{stem}.md", bench_report.markdown(data, chart))
+    write(f"{stem}.md", bench_report.markdown(data, chart), REPORT)
 
 
 def measure(setup, names, data, stem):
@@ -236,7 +239,8 @@ def main(argv):
         if args.data is not None:
             bench_data.first_of(args.data, 1)
         make_folder(out)
-        check_target(f"{stem}.md")
+        for ending, kind in (("md", REPORT), ("json", FIGURES), ("png", PICTURE)):
+            check_target(f"{stem}.{ending}", kind)
         load = _load()  # before this has raised it
         abouts, left_out = sides_of(args)
         setup = setup._replace(sides=list(abouts))

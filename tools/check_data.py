@@ -29,12 +29,14 @@ from prototxt.tasks import TASKS
 from tools.common import nets
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, processors, run, warn
-from tools.common.files import check_target, write_atomic
+from tools.common.files import check_target, write
+from tools.common.written import json_of
 from tools.datasets.data_report import problems, report, report_json, unlisted
 from tools.datasets.data_walk import Item, class_count, problem, walk
 from tools.datasets.data_warnings import all_warnings
 
 NEEDED = ("parse", "open_source", "top_names")
+REPORT = json_of("a report of check_data.py", "splits", "problems", "in_no_split")
 READ_ALIKE = {*COMMON, "mean"} - {"split"}
 """Parameters that change nothing in which files are read."""
 
@@ -248,7 +250,7 @@ def main(argv):
     args = parser().parse_args(argv)
     splits = chosen(args)
     if args.json:
-        check_target(args.json)
+        check_target(args.json, REPORT)
     open_splits(splits)
     check_lists(splits)
     try:
@@ -263,7 +265,7 @@ def main(argv):
     left, doubts = unlisted(splits), all_warnings(splits)
     report(splits, left, doubts, args.all)
     if args.json:
-        write_atomic(args.json, json.dumps(report_json(splits, left, doubts), indent=1) + "\n")
+        write(args.json, json.dumps(report_json(splits, left, doubts), indent=1) + "\n", REPORT)
     return 1 if problems(splits) else 0
 
 

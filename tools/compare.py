@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 
+from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.inputs import check_input
@@ -26,11 +27,7 @@ LARGEST = 1e300
 def read(path):
     """The reports in a file of `score.py --json`, as a list of dicts. Raises UserError."""
     try:
-        size = os.path.getsize(path)
-        if size > MAX_BYTES:
-            raise UserError(f"{path}: {size} bytes are too many for a file of score.py --json")
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(read_regular(path, MAX_BYTES).decode())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -20,11 +20,10 @@ import time
 import numpy as np
 from PIL import Image
 
-from prototxt import build
+from prototxt import build, generate
 from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, run
-from tools.common.files import write_atomic
 from tools.common.pictures import VIEWS, panel, save_png, views, with_legend
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
@@ -82,8 +81,7 @@ def write_nets(task, folder, prefix):
     files = build.files(task, NET, folder, prefix, "", made_by)
     seen = dataclasses.replace(task, val=dataclasses.replace(task.val, split="seen"))
     files["seen.prototxt"] = build.net_text(seen, NET, "val", "", made_by)
-    for name, text in files.items():
-        write_atomic(os.path.join(folder, name), text)
+    generate.write({os.path.join(folder, name): text for name, text in files.items()})
 
 
 def pictures(folder, masks):
@@ -126,10 +124,10 @@ def main(argv):
 
     require_checkout(["surgery/make_init.py"])
     earlier = glob.glob(glob.escape(prefix) + "_iter_*")
-    if earlier and not os.path.isfile(at["seen"]):
-        raise UserError(
-            f"--out {out}: holds {earlier[0]}, which no demo has made; choose another folder"
-        )
+    there = [] if os.path.isfile(at["seen"]) or not os.path.isdir(out) else os.listdir(out)
+    if there or os.path.isfile(out):
+        more = f" (it holds {sorted(there)[0]})" if there else ""
+        raise UserError(f"--out {out}: is there already, and no demo's{more}; name a new folder")
     for old in [*earlier, log]:  # of an earlier demo
         with contextlib.suppress(FileNotFoundError):
             os.remove(old)

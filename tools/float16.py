@@ -18,6 +18,8 @@ from prototxt.tasks import VOC_MEAN
 from surgery.importers import FORMATS, check_source, read_source
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
+from tools.common.files import check_target, replacing
+from tools.common.written import WEIGHTS, sign_weights
 
 
 def write(path, weights):
@@ -30,7 +32,9 @@ def write(path, weights):
         raise UserError("writing float16 needs the embedded engine: PYTHONPATH=engine")
     from caffe.proto.wire import write_float16
 
-    write_float16(path, weights)
+    with replacing(path, WEIGHTS) as part:
+        write_float16(part, weights)
+        sign_weights(part)
 
 
 def main(argv):
@@ -44,8 +48,8 @@ def main(argv):
         raise UserError(f"--out {args.out}: the name must end in .caffemodel")
     if os.path.realpath(check_source(args.source)[0]) == os.path.realpath(args.out):
         raise UserError(f"--out {args.out}: is the source itself; name another file")
+    check_target(args.out, WEIGHTS)
     weights = read_source(args.source, VOC_MEAN)
-    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
     write(args.out, weights)
     print(f"{args.out}: {len(weights)} layers, {os.path.getsize(args.out) / 1e6:.1f} MB")
     sys.stdout.flush()

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "engine"), str(ROOT / "data_layers")]
 from tools.common.arguments import Parser  # noqa: E402
 from tools.common.cli import Failure, UserError, error_line, run, warn  # noqa: E402
 from tools.common.files import check_target  # noqa: E402
-from tools.gpu.runner import STAGES, Runner, Settings  # noqa: E402
+from tools.gpu.runner import STAGES, WRITTEN, Runner, Settings  # noqa: E402
 
 NEEDED = {
     "torch": "torch",
@@ -116,8 +116,8 @@ def main(argv):
     dry = args.cpu or args.shrink > 1
     out = args.out or str(ROOT / ("runs/gpu-report" if dry else "docs"))
     stages, data = chosen(args.stages), pack_folder(args.data)
-    for name in ("gpu-report.md", "gpu-report.json", "gpu-report.log"):
-        check_target(os.path.join(out, name))
+    for name, kind in WRITTEN.items():
+        check_target(os.path.join(out, name), kind)
     if "training" in (stage.name for stage in stages):
         if data is None:
             warn(f"no pack ({PACK}): the training takes synthetic pictures")

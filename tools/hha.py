@@ -124,9 +124,9 @@ def encode_file(job, settings):
         except Failure as error:
             names = f"{job.depth} with {job.raw}" if job.raw else job.depth
             raise Failure(f"{names}: {error}") from None
-        save_png(job.hha, image)
+        save_png(job.hha, image, settings.overwrite)
     if job.panel and (settings.overwrite or not os.path.lexists(job.panel)):
-        save_png(job.panel, draw_panel(job))
+        save_png(job.panel, draw_panel(job), settings.overwrite)
 
 
 def draw_panel(job):

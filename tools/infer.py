@@ -21,10 +21,12 @@ from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.pictures import read_rgb
 
+from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
-from tools.common.files import make_folder
+from tools.common.files import check_target, make_folder
 from tools.common.inputs import check_input
+from tools.common.missing import check_weights
 from tools.common.nets import (
     class_count,
     class_names,
@@ -37,6 +39,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of, legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
+from tools.common.written import MASK, PICTURE
 
 MAX_SIDE = 1280
 
@@ -96,6 +99,24 @@ def image_jobs(images, out, with_overlay):
     return jobs
 
 
+def legend_of(args, jobs):
+    """The path of the legend that goes with overlays, or None."""
+    key = os.path.join(args.out, "legend.png")
+    taken = any(key in (job.image, job.mask, job.overlay) for job in jobs)
+    return key if args.overlay and not taken else None
+
+
+def check_targets(jobs, key):
+    """Raise UserError where something is in the place of a mask, an overlay or the legend that no
+    command of this toolkit has written."""
+    for job in jobs:
+        check_target(job.mask, MASK)
+        if job.overlay:
+            check_target(job.overlay, PICTURE)
+    if key:
+        check_target(key, PICTURE)
+
+
 def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
 
@@ -144,8 +165,8 @@ def shares(labels, names):
 
 def read_names(path, count):
     """Class names, one a line; there must be `count`. Raises UserError."""
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        names = [line.strip() for line in file if line.strip()]
+    lines = read_regular(path).decode("utf-8-sig", "replace").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
     if len(names) != count:
         raise UserError(f"{path}: names {len(names)} classes, but the net has {count}")
     return names
@@ -210,15 +231,19 @@ def main(argv):
     check_input(args.weights, "weights", "--weights")
     if args.classes:
         check_input(args.classes, "text", "--classes")
+    proto = read_net(args.net)
+    one_input(proto, args.net)
+    check_weights(proto, args.net, args.weights)
     jobs = image_jobs(find_images(args.images, args.out), args.out, args.overlay)
+    key = legend_of(args, jobs)
+    check_targets(jobs, key)
     task = find_task(args.task, args.net)
     mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)
     mean = args.mean or mean
     make_folder(args.out)
     select_device(args)
-    one_input(read_net(args.net), args.net)
     lean()
-    net = load(args.net, args.weights)
+    net = load(args.net, args.weights, proto)
     if args.layer in net.blobs:
         keep(net, args.layer)
     channels = net.blobs[input_of(net)].shape[1]
@@ -232,10 +257,8 @@ def main(argv):
     # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
     background = 0 if names[0] in ("background", "class 0") else None
     colours = colours_of(task)
-    if args.overlay:
-        key = os.path.join(args.out, "legend.png")
-        if not any(key in (job.image, job.mask, job.overlay) for job in jobs):
-            save_png(key, legend(names, colours=colours))
+    if key:
+        save_png(key, legend(names, colours=colours))
     failed = 0
     with Progress(len(jobs), "segmenting", "images") as bar:
         for job in jobs:

@@ -36,10 +36,11 @@ from PIL import Image
 from segmentation.lists import read_split
 from segmentation.mat import read_mat
 
+from prototxt.files import write_atomic
 from prototxt.tasks import NYUD_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, processors, run
-from tools.common.files import make_folder, write_atomic
+from tools.common.files import make_folder
 from tools.common.tables import table
 from tools.datasets.nyud_file import (
     HEIGHT,

@@ -9,12 +9,14 @@ import io
 import os
 
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
-from tools.common.files import check_target, write_atomic
+from tools.common.files import check_target, write
 from tools.common.inputs import check_input
 from tools.common.score_tables import distinct
 from tools.common.training_log import LOSS, RATE
+from tools.common.written import PICTURE, PLOT_MARK
 
 
 def read_log(path):
@@ -23,8 +25,8 @@ def read_log(path):
     Raises UserError."""
     losses, rates = {}, {}
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
+        with open_regular(path) as file:
+            for line in io.TextIOWrapper(file, "utf-8", "replace"):
                 for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
                     if match:
@@ -70,9 +72,9 @@ def plot(paths, out, title=""):
     if title:
         axes.set_title(title)
     stream = io.BytesIO()
-    figure.savefig(stream, dpi=120, format="png")
+    figure.savefig(stream, dpi=120, format="png", metadata=PLOT_MARK)
     pyplot.close(figure)
-    write_atomic(out, stream.getvalue())
+    write(out, stream.getvalue(), PICTURE)
 
 
 def main(argv):
@@ -83,9 +85,9 @@ def main(argv):
     args = parser.parse_args(argv)
     for path in args.log:
         check_input(path, "text")
-    check_target(args.out)
     if any(os.path.realpath(path) == os.path.realpath(args.out) for path in args.log):
         raise UserError(f"--out {args.out}: is one of the logs; name a PNG to write")
+    check_target(args.out, PICTURE)
     plot(args.log, args.out, args.title)
     print(args.out)
     return 0

@@ -30,9 +30,10 @@ from tools.common.cli import (
     select_device,
     warn,
 )
-from tools.common.files import check_target, make_folder, write_atomic
+from tools.common.files import check_target, make_folder, write
 from tools.common.inputs import check_input
 from tools.common.metrics import cautions, fast_hist, metrics
+from tools.common.missing import check_weights
 from tools.common.nets import (
     class_count,
     class_names,
@@ -53,6 +54,7 @@ from tools.common.score_tables import (
     report,
     snapshot_table,
 )
+from tools.common.written import MASK, SCORES
 
 
 def compute_hist(
@@ -202,7 +204,7 @@ def parser():
 
 def load_checked(args, proto, task, weights):
     """(net with `weights`, its class names), checked. Raises an error with exit code 2."""
-    net = load(args.net, weights)
+    net = load(args.net, weights, proto)
     names = class_names(args, task, class_count(args, net), "{}")
     check_classes(proto, args.net, net, args.layer)
     return net, names
@@ -228,10 +230,20 @@ def warn_of(hist, names):
 
 
 def write_json(path, data):
-    write_atomic(path, json.dumps(data, indent=1) + "\n")
+    write(path, json.dumps(data, indent=1) + "\n", SCORES)
 
 
-def score_several(args, proto, task, ids):
+def prediction_folders(args):
+    """Where the predictions go, a folder for each of `args.weights`; [] where they are not kept."""
+    if not args.save_dir or len(args.weights) == 1:
+        return [args.save_dir] if args.save_dir else []
+    labels = distinct(args.weights)
+    stems = [os.path.splitext(label)[0] for label in labels]
+    names = stems if len(set(stems)) == len(stems) else labels
+    return [os.path.join(args.save_dir, name) for name in names]
+
+
+def score_several(args, proto, task, ids, folders):
     """Score all of `args.weights` and print the comparison; the exit code."""
     import caffe
 
@@ -243,10 +255,7 @@ def score_several(args, proto, task, ids):
             names = load_checked(args, proto, task, weights)[1]
             bar.update()
     labels, reports, done = distinct(args.weights), [], []
-    stems = [os.path.splitext(label)[0] for label in labels]
-    folders = stems if len(set(stems)) == len(stems) else labels
-    for weights, label, folder in zip(args.weights, labels, folders):
-        folder = args.save_dir and os.path.join(args.save_dir, folder)
+    for weights, label, folder in zip(args.weights, labels, folders or [None] * len(labels)):
         # What it replaces is let go first: one net at a time, as large ones fill a GPU.
         net = caffe.Net(args.net, caffe.TEST, weights=weights)
         try:
@@ -277,14 +286,19 @@ def main(argv):
     select_device(args)
     lean()
     proto = read_net(args.net)
+    for weights in args.weights:
+        check_weights(proto, args.net, weights)
     ids = ids_of(proto, args.net)
     task = find_task(args.task, args.net)
     if args.json:
-        check_target(args.json)
-    if args.save_dir:
-        make_folder(args.save_dir)
+        check_target(args.json, SCORES)
+    folders = prediction_folders(args)
+    for folder in folders:
+        make_folder(folder)
+        for name in ids:
+            check_target(os.path.join(folder, f"{name}.png"), MASK)
     if len(args.weights) > 1:
-        return score_several(args, proto, task, ids)
+        return score_several(args, proto, task, ids, folders)
     (weights,) = args.weights
     net, names = load_checked(args, proto, task, weights)
     scores, hist, loss = score_net(args, net, ids, args.save_dir)

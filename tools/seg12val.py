@@ -13,11 +13,13 @@ import os
 
 from segmentation.lists import read_split, split_file
 
+from prototxt.files import write_atomic
 from prototxt.tasks import TASKS
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run, warn
-from tools.common.files import check_target, write_atomic
+from tools.common.files import check_target
 from tools.common.tables import table
+from tools.common.written import ANY
 
 VAL = 1449
 """Images of VOC2012's segmentation val."""
@@ -53,7 +55,7 @@ def write_list(path, ids, force):
 
     Raises UserError if it holds others and `force` is False.
     """
-    check_target(path)
+    check_target(path, ANY)
     if os.path.lexists(path):
         try:
             there = read_split(path)

@@ -18,6 +18,7 @@ from tools.common.cli import Progress, UserError, add_device_arguments, run, sel
 from tools.common.files import check_target
 from tools.common.inputs import check_input
 from tools.common.metrics import fast_hist, metrics
+from tools.common.missing import check_weights
 from tools.common.nets import (
     class_count,
     class_names,
@@ -31,6 +32,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import VIEWS, colours_of, panel, save_png, views, with_legend
 from tools.common.predictions import segment_once
+from tools.common.written import PICTURE
 
 IMAGES = 4
 MAX_SIDE = 480
@@ -141,13 +143,14 @@ def main(argv):
     if args.images < 1 or args.max_side < 0:
         raise UserError("--images must be 1 or more, and --max-side 0 or more")
     proto = read_net(args.net)
+    check_weights(proto, args.net, args.weights)
     split = Split(proto, args.net)
     ids = split.chosen([name for name in args.ids.split(",") if name], args.images)
     task = find_task(args.task, args.net)
-    check_target(args.out)
+    check_target(args.out, PICTURE)
     select_device(args)
     lean()
-    net = skeleton.build(proto, args.net, lambda part: load(part, args.weights))
+    net = skeleton.build(proto, args.net, lambda part: load(part, args.weights, proto, args.net))
     count = class_count(args, net)
     names, colours = class_names(args, task, count, "class {}"), colours_of(task)
     background = 0 if names[0] in ("background", "class 0") else None

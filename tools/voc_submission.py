@@ -30,16 +30,20 @@ from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.params import DataError
 from segmentation.pictures import MAX_PIXELS, read_picture, size
 
+from prototxt.opening import LARGEST_PICTURE, read_regular
 from prototxt.tasks import VOC_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, Progress, UserError, run, warn
 from tools.common.files import check_target, replacing
 from tools.common.pictures import indexed, palette_kind
 from tools.common.tables import table
+from tools.common.written import archive_of
 
 TEST_IMAGES = 1456
 SUFFIXES = (".tar", ".tgz", ".tar.gz")
 COMPETITIONS = ("comp6", "comp5")
+FOLDER = "results/VOC2012/Segmentation/"
+ARCHIVE = archive_of(FOLDER)
 
 
 def read_prediction(path):
@@ -77,8 +81,7 @@ def read_prediction(path):
 def packed(path, labels, palette):
     """The bytes of a prediction for the archive: as they are if their palette is VOC's."""
     if palette_kind(labels, palette) == "voc":
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path, LARGEST_PICTURE)
     stream = io.BytesIO()
     indexed(labels).save(stream, "PNG")
     return stream.getvalue()
@@ -117,13 +120,13 @@ def pack(args, ids, images):
 
     Raises Failure, having printed what is wrong, one line a prediction; then nothing is written.
     """
-    folder = f"results/VOC2012/Segmentation/{args.competition}_test_cls"
+    folder = f"{FOLDER}{args.competition}_test_cls"
     listed = Counter(ids)
     problems = [[name, f"listed {times} times"] for name, times in listed.items() if times > 1]
     pixels = np.zeros(len(VOC_CLASSES), np.int64)
     present = np.zeros(len(VOC_CLASSES), np.int64)
     rewritten, shuffled, unsized = 0, [], 0
-    with replacing(args.out) as beside:
+    with replacing(args.out, ARCHIVE) as beside:
         with archive(beside, args.out) as tar, Progress(len(listed), "packing", "images") as bar:
             for name in sorted(listed):
                 path = os.path.join(args.predictions, name + ".png")
@@ -240,7 +243,7 @@ def main(argv):
     args = parser().parse_args(argv)
     if not args.out.lower().endswith(SUFFIXES):
         raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(SUFFIXES)}")
-    check_target(args.out)
+    check_target(args.out, ARCHIVE)
     ids, images = inputs(args)
     more = extras(args.predictions, ids)
     if more:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 
 from segmentation.kinds import wrong_kind
+from segmentation.opening import LARGEST_LIST, read_regular
 from segmentation.params import DataError
 
 IMAGE_ENDINGS = (
@@ -17,6 +19,7 @@ FORM = "no folder, no extension, no second column"
 
 _NO_LIST = ("<", "{", "version https://git-lfs")  # how web pages, messages and pointers begin
 _NO_IMAGES = ("thumbs.db", "desktop.ini")
+_BREAKS = re.compile(r"\r\n|\r|\n")  # not all that Unicode breaks lines at: an editor shows none
 _COLUMNS = re.compile(r"[\s,;]+")
 _ENDINGS = (*IMAGE_ENDINGS, ".mat", ".gif", ".txt")
 
@@ -32,9 +35,8 @@ def read_lines(path, expected):
     `expected` says what a line should be, for the message. Raises DataError.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-        lines = data.decode("utf-8-sig").splitlines()
+        data = read_regular(path, LARGEST_LIST)
+        lines = _BREAKS.split(data.decode("utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the data set's folder right?") from None
     except UnicodeDecodeError as error:
@@ -106,10 +108,14 @@ def fault(name):
 def _safe(name):
     parts = name.split("/")
     return not (
-        any(part in ("", ".", "..") for part in parts)
-        or "\\" in name
-        or any(ord(letter) < 32 for letter in name)
+        any(part in ("", ".", "..") for part in parts) or "\\" in name or any(map(_unseen, name))
     )
+
+
+def _unseen(letter):
+    """Whether it steers a terminal, breaks the line, or turns or hides what follows. The joiners
+    of Arabic and Indian scripts are letters."""
+    return unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") and letter not in "\u200c\u200d"
 
 
 def _splits_beside(path):

@@ -6,7 +6,6 @@ file, where these functions only raise. The format is MathWorks' "MAT-File Forma
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import namedtuple
@@ -15,6 +14,7 @@ import numpy as np
 
 from segmentation.kinds import wrong_kind
 from segmentation.mat73 import is_hdf5, read_hdf5
+from segmentation.opening import read_regular
 from segmentation.params import DataError
 
 MAX_MAT_BYTES = 1 << 28  # of one .mat file, decompressed
@@ -66,15 +66,11 @@ def _whole(array):
 
 def _bytes(path):
     try:
-        large = os.path.getsize(path) > MAX_MAT_BYTES
-        with open(path, "rb") as file:
-            data = b"" if large else file.read()
+        data = read_regular(path, MAX_MAT_BYTES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if large:
-        raise DataError(f"{path}: larger than {MAX_MAT_BYTES} bytes; is it a label file?")
     if not data:
         raise DataError(f"{path}: the file is empty; fetch it again")
     return data

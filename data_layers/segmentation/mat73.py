@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 
+import caffe
 from segmentation.params import DataError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -30,6 +31,10 @@ def read_hdf5(path, data, fields, max_bytes):
             f"{path}: a MATLAB 7.3 file needs h5py (pip install h5py); or save it with -v7"
         ) from None
 
+    engine = getattr(caffe, "engine", None)
+    trouble = engine.hdf5_trouble(data) if engine else ""
+    if trouble:
+        raise DataError(f"{path}: a MATLAB 7.3 file that {trouble}; fetch it again")
     try:
         # From memory: HDF5 locks a file that it opens itself, which some network drives refuse.
         file = h5py.File(h5py.h5f.open_file_image(data), "r")

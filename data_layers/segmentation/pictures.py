@@ -13,9 +13,11 @@ from PIL import Image, ImageOps
 
 from segmentation.kinds import wrong_kind
 from segmentation.labels import RECIPE, VOID as VOID, in_colours, listed
+from segmentation.opening import LARGEST_PICTURE, open_regular
 from segmentation.params import DataError
 
-MAX_PIXELS = 50_000_000  # a picture this large needs 600 MB as a float blob
+MAX_PIXELS = 178_956_970  # as the engine; Pillow's own limit
+MAX_SCANS, MAX_WORK = 64, 2_000_000_000  # of a JPEG, as the engine; pixels times scans
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 
@@ -105,7 +107,7 @@ def read_millimetres(path, max_pixels=MAX_PIXELS):
 def orientation(path):
     """The EXIF orientation of a picture, 1 (upright) to 8; 1 where it has none or is unreadable."""
     try:
-        with Image.open(path) as image:
+        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file) as image:
             return _orientation(image)
     except Exception:  # Pillow raises nearly every kind
         return 1
@@ -148,17 +150,39 @@ def _orientation(image):
     return found if found in _TURNED else 1
 
 
+def _check_scans(path, file, pixels):
+    """Raise DataError for a JPEG of so many scans that decoding it takes too long."""
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    count = data.count(b"\xff\xda")  # at least as many as there are scans
+    if count > MAX_SCANS or count * pixels > MAX_WORK:
+        import caffe  # here: PyTorch is slow to import, and hardly any picture comes here
+
+        engine = getattr(caffe, "engine", None)
+        count = engine.jpeg_scans(data) if engine else count
+    if count > MAX_SCANS or count * pixels > MAX_WORK:
+        raise DataError(
+            f"{path}: a JPEG of {pixels} pixels in {count} scans takes too much work (at most "
+            f"{MAX_SCANS} scans, and {MAX_WORK} pixels times scans); save it anew"
+        )
+
+
 def _opened(path, formats, max_pixels, use):
     """use(Pillow image, not yet loaded) of a picture in one of `formats`. Raises DataError."""
     if any(kind not in Image.OPEN for kind in formats):
         Image.init()
     try:
-        with Image.open(path, formats=[k for k in formats if k in Image.OPEN]) as image:
+        known = [k for k in formats if k in Image.OPEN]
+        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file, formats=known) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(
                     f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
                 )
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(path, file, width * height)
             return use(image)
     except (DataError, MemoryError):
         raise

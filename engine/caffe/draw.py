@@ -10,12 +10,13 @@ The ending `.raw` writes the graph itself, without `dot`.
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 from .core.layer import TEST, TRAIN
 from .errors import Error, InputError
 from .proto import caffe_pb2
-from .proto.files import atomic_write
+from .proto.files import atomic_write, in_the_way
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
@@ -178,6 +179,37 @@ def draw_net_to_file(caffe_net, filename, rankdir="LR", phase=None, display_lrm=
     ext = os.path.splitext(name)[1][1:]
     if not ext:
         raise InputError(f"{name}: the ending says the format (.png, .svg, .pdf, .raw)")
+    problem = in_the_way(name, "a drawing of a net", _is_drawing)
+    if problem:
+        raise InputError(f"{name}: {problem}")
     picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
     with atomic_write(name) as file:
-        file.write(picture)
+        file.write(_signed(picture, ext))
+
+
+_SIGN = b"Drawn by caffe.draw"
+_COMMENTS = {
+    **dict.fromkeys(("raw", "dot", "gv"), b"// %s\n"),
+    "svg": b"<!-- %s -->\n",
+    **dict.fromkeys(("pdf", "ps", "eps"), b"%% %s\n"),
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def _signed(picture: bytes, ext: str) -> bytes:
+    """The picture with a comment that tells where it is from; without, where its format has none
+    that is known here: such a picture is never replaced."""
+    if not picture.startswith(_PNG):
+        return picture + (_COMMENTS[ext] % _SIGN if ext in _COMMENTS else b"")
+    head = len(_PNG) + 25  # with the chunk IHDR, which comes first
+    chunk = b"tEXtComment\0" + _SIGN
+    size, check = len(chunk) - 4, zlib.crc32(chunk)
+    made = size.to_bytes(4, "big") + chunk + check.to_bytes(4, "big")
+    return picture[:head] + made + picture[head:]
+
+
+def _is_drawing(file) -> bool:
+    head = file.read(128)
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - 64))
+    return _SIGN in (head if head.startswith(_PNG) else file.read())

@@ -13,6 +13,8 @@ import threading
 import time
 import types
 
+from .errors import visible
+
 INFO, WARNING, ERROR = 0, 1, 2
 _state: dict = {"min_level": None, "dropping": False}
 
@@ -56,7 +58,7 @@ def log(message: str, level: int = INFO, where: str = "solver.py:1") -> None:
     now = time.time()
     stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1e6):06d}"
     thread = threading.get_native_id()
-    line = f"{'IWE'[level]}{stamp} {thread:5d} {where}] {message}\n"
+    line = f"{'IWE'[level]}{stamp} {thread:5d} {where}] {visible(message, lines=True)}\n"
     try:
         os.write(2, line.encode("utf-8", "replace"))
         _state["dropping"] = False

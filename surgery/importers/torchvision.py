@@ -18,6 +18,7 @@ import numpy as np
 
 import caffe
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from surgery.errors import SurgeryError
 
 MEAN_RGB = np.array([0.485, 0.456, 0.406])
@@ -40,25 +41,32 @@ def read_pth(path):
             f"{path}: BVLC Caffe cannot read PyTorch files; run this with the embedded engine, or "
             "convert the file to .safetensors"
         )
-    return engine.load_torch_weights(path)
+    try:
+        return engine.load_torch_weights(path)
+    except engine.Error as error:
+        raise SurgeryError(str(error)) from None
 
 
 def read_safetensors(path):
     """The tensors of a .safetensors file, as NumPy arrays."""
     try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
     except ImportError:
         raise SurgeryError(
             f"{path}: reading it needs the package safetensors: pip install safetensors"
         ) from None
-    wrong = wrong_kind(path, "a safetensors file", "safetensors")
-    if wrong:
-        raise SurgeryError(f"{path}: {wrong}")
+    with open_regular(path) as file:  # read, not mapped: the file may become shorter meanwhile
+        wrong = wrong_kind(path, "a safetensors file", "safetensors")
+        if wrong:
+            raise SurgeryError(f"{path}: {wrong}")
+        content = file.read()
     try:
-        return load_file(path)
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise SurgeryError(f"{path}: not a readable safetensors file ({error})") from None
+        return load(content)
+    except MemoryError:
+        raise
+    except Exception as error:  # of safetensors, and of NumPy for types that it does not know
+        told = " ".join(str(error).split())
+        raise SurgeryError(f"{path}: not a readable safetensors file ({told})") from None
 
 
 def convert(state, mean_bgr, path):
@@ -67,7 +75,7 @@ def convert(state, mean_bgr, path):
     state: key -> array. mean_bgr: the 3 numbers that the Caffe net's data layer subtracts. path
     is for messages. Raises SurgeryError where the keys are not those of a VGG.
     """
-    found = (re.fullmatch(r"features\.(\d+)\.weight", key) for key in state)
+    found = (re.fullmatch(r"features\.([0-9]{1,4})\.weight", key) for key in state)
     indices = sorted(int(m.group(1)) for m in found if m and state[m.group(0)].ndim == 4)
     if not indices or any(f"features.{i}.bias" not in state for i in indices):
         raise SurgeryError(f"{path}: no features.<i>.weight and .bias as torchvision's VGGs have")
@@ -76,7 +84,7 @@ def convert(state, mean_bgr, path):
     weights, stage, j, last = OrderedDict(), 1, 0, indices[0] - step
     for i in indices:
         stage, j = (stage, j + 1) if i - last == step else (stage + 1, 1)
-        weight, bias = _array(state, f"features.{i}.weight"), _array(state, f"features.{i}.bias")
+        weight, bias = _pair(state, f"features.{i}", path)
         if normalised:
             weight, bias = _fold_batch_norm(state, i + 1, weight, bias, path)
         weights[f"conv{stage}_{j}"] = [weight, bias]
@@ -86,7 +94,7 @@ def convert(state, mean_bgr, path):
     for name, keys in CLASSIFIER.items():
         for key in keys:
             if key + ".weight" in state and key + ".bias" in state:
-                weights[name] = [_array(state, key + ".weight"), _array(state, key + ".bias")]
+                weights[name] = [*_pair(state, key, path)]
     return OrderedDict(
         (name, [array.astype(np.float32, copy=False) for array in arrays])
         for name, arrays in weights.items()
@@ -97,6 +105,18 @@ def _array(state, key):
     return np.asarray(state[key])
 
 
+def _pair(state, key, path):
+    """Weights and bias of a layer. Raises SurgeryError where they are not of one."""
+    weight, bias = _array(state, key + ".weight"), _array(state, key + ".bias")
+    floats = weight.dtype.kind == bias.dtype.kind == "f"
+    if not floats or not weight.ndim or bias.shape != weight.shape[:1]:
+        raise SurgeryError(
+            f"{path}: {key}: weights of shape {weight.shape} ({weight.dtype}) and a bias of shape "
+            f"{bias.shape} ({bias.dtype}) are not of one layer"
+        )
+    return weight, bias
+
+
 def _fold_batch_norm(state, index, weight, bias, path):
     try:
         gamma, beta, mean, variance = (
@@ -105,6 +125,8 @@ def _fold_batch_norm(state, index, weight, bias, path):
         )
     except KeyError as error:
         raise SurgeryError(f"{path}: {error} is missing beside its batch normalisation") from None
+    if any(array.shape != bias.shape for array in (gamma, beta, mean, variance)):
+        raise SurgeryError(f"{path}: features.{index} does not fit the convolution before it")
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPS)
     return weight * scale[:, None, None, None], (bias - mean) * scale + beta
 

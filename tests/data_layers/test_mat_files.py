@@ -20,6 +20,7 @@ from segmentation.mat import read_mat
 from segmentation.params import DataError
 from voc_layers import SBDDSegDataLayer
 
+from tests.helpers import no_files
 from tests.helpers.layouts import mark_as_mat73, refused, write_mat73, write_sbd_label
 
 SBD = "SBDDSegDataLayer"
@@ -301,3 +302,18 @@ def test_version_7_3_without_h5py_is_refused_with_the_remedy(x, monkeypatch):
     write_mat73(x, {"L": LABEL})
     monkeypatch.setitem(sys.modules, "h5py", None)
     refused(lambda: read_mat(str(x), "L"), "x.mat", "pip install h5py", "-v7")
+
+
+def test_a_ring_in_a_7_3_files_heap_is_refused(x):
+    """HDF5's library would follow it without end. The first free place names itself as next."""
+    with h5py.File(x, "w", userblock_size=512) as file:
+        file["L"] = np.zeros((3, 4), np.uint8)
+    mark_as_mat73(x)
+    content = bytearray(x.read_bytes())
+    heap = content.rindex(b"HEAP")
+    free, names = (int.from_bytes(content[heap + i : heap + i + 8], "little") for i in (16, 24))
+    place = 512 + names + free  # addresses count from behind MATLAB's own block
+    content[place : place + 8] = free.to_bytes(8, "little")
+    x.write_bytes(content)
+    with no_files.in_time():
+        refused(lambda: read_mat(str(x), "L"), "x.mat", "more free places than room")

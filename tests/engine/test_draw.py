@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import shutil
 import sys
 import types
@@ -100,11 +101,38 @@ def test_learning_rates_are_shown_on_request(pydot):
 
 def test_the_files_ending_is_the_format(pydot, tmp_path):
     draw.draw_net_to_file(NET, tmp_path / "net.svg")
-    assert (tmp_path / "net.svg").read_bytes() == b"svg"
+    assert (tmp_path / "net.svg").read_bytes().startswith(b"svg")
     draw.draw_net_to_file(NET, str(tmp_path / "net.raw"))
     assert (tmp_path / "net.raw").read_text().startswith("digraph")
     with pytest.raises(InputError, match="ending"):
         draw.draw_net_to_file(NET, tmp_path / "net")
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(17) + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize("ext", ["png", "svg", "raw", "dot", "pdf"])
+def test_a_drawing_is_replaced_and_nothing_else_is(pydot, monkeypatch, tmp_path, ext):
+    monkeypatch.setattr(Item, "create", lambda self, format: PNG if ext == "png" else b"drawn\n")
+    path = tmp_path / f"net.{ext}"
+    draw.draw_net_to_file(NET, path)
+    first = path.read_bytes()
+    draw.draw_net_to_file(NET, path)
+    assert path.read_bytes() == first
+    path.write_bytes(PNG + b"a photograph that speaks of caffe.draw, and is longer than its sign")
+    with pytest.raises(InputError, match=f"net.{ext}: the file that is there is not a drawing of"):
+        draw.draw_net_to_file(NET, path)
+    assert b"a photograph" in path.read_bytes()
+
+
+def test_a_picture_with_the_sign_is_still_one(pydot, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    stream = io.BytesIO()
+    image.new("RGB", (5, 4), "red").save(stream, "PNG")
+    signed = draw._signed(stream.getvalue(), "png")
+    with image.open(io.BytesIO(signed)) as read:
+        assert read.info["Comment"] == "Drawn by caffe.draw"
+        assert read.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(

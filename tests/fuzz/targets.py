@@ -1,7 +1,7 @@
-"""What is fuzzed: for each kind of file, valid small seeds and the engine's reader.
+"""What is fuzzed: for each kind of file, valid small seeds and the project's reader.
 
 A reader takes one input's bytes and returns where they are read; where they are refused it raises
-the engine's own error. Everything else that comes out of it is a bug.
+the reader's own error. Everything else that comes out of it is a bug.
 """
 
 from __future__ import annotations
@@ -13,17 +13,29 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
+from segmentation.lists import read_split
+from segmentation.mat import read_mat
+from segmentation.params import DataError
+from segmentation.pictures import read_label, read_rgb
 
 from caffe import io as caffe_io
 from caffe.errors import Error, InputError
 from caffe.layers.data import _Datums
+from caffe.layers.image_data import read_list
 from caffe.proto import caffe_pb2, encoding, hdf5, text, wire
+from caffe.reading import images, pixels
 from caffe.reading.data_transformer import Transformer, read_mean
+from prototxt import own, text as toolkit_text
+from prototxt.errors import InputError as InputErrorOfToolkit
+from surgery.errors import SurgeryError
+from surgery.importers import read_source
 from tests.fuzz import mutations
 
 ROOT = Path(__file__).resolve().parents[2]
 _ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([7, 8]), np.float32(3)]
 _LONGEST_MESSAGE = 2100
+REFUSALS = (Error, DataError, InputErrorOfToolkit, SurgeryError)
+"""The errors by which readers say what is wrong with a file."""
 
 
 class Target(NamedTuple):
@@ -38,7 +50,7 @@ def outcome(target: Target, data: bytes, path: str) -> str:
     """ "read" or "refused"; whatever else the reader raises comes through."""
     try:
         target.read(data, path)
-    except Error as error:
+    except REFUSALS as error:
         message = str(error)
         if "\n" in message or len(message) > _LONGEST_MESSAGE:
             raise AssertionError(f"not one line: {message[:200]!r}, {len(message)} long") from None
@@ -154,12 +166,12 @@ def _read_blobprotos(data: bytes, path: str) -> None:
     caffe_io.blobprotovector_str_to_arraylist(data)
 
 
-def _encoded(size: tuple[int, int], format: str) -> bytes:
+def _encoded(size: tuple[int, int], format: str, **more) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
     pixels = np.random.RandomState(0).randint(0, 256, (*size, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(file, format)
+    Image.fromarray(pixels).save(file, format, **more)
     return file.getvalue()
 
 
@@ -219,6 +231,147 @@ def _hdf5_state_seeds(folder) -> list[bytes]:
     return [_made("s.h5", write)(folder)]
 
 
+# -- pretrained weights of other programs ---------------------------------------------------------
+
+
+def _import(ending: str):
+    """A reader of surgery's sources, whose files are told apart by their endings too."""
+
+    def read(data: bytes, path: str) -> None:
+        _file(lambda path: read_source(path, (104, 117, 123)))(data, f"{path}.{ending}")
+
+    return read
+
+
+def _vgg() -> dict[str, np.ndarray]:
+    state = {}
+    for index, (outputs, inputs) in ((0, (4, 3)), (2, (2, 4)), (5, (3, 2))):
+        values = np.arange(outputs * inputs * 9, dtype=np.float32)
+        state[f"features.{index}.weight"] = values.reshape(outputs, inputs, 3, 3)
+        state[f"features.{index}.bias"] = np.arange(outputs, dtype=np.float32)
+    state["classifier.0.weight"] = np.ones((2, 147), np.float32)
+    state["classifier.0.bias"] = np.ones(2, np.float32)
+    return state
+
+
+def _hed_seeds(folder) -> list[bytes]:
+    import h5py
+
+    def write(path, **more):
+        with h5py.File(path, "w") as file:
+            for stage, inputs in ((1, 3), (2, 4)):
+                values = file.create_group(f"block{stage}/layers/conv2d/vars")
+                kernel = np.arange(36 * inputs, dtype=np.float32).reshape(3, 3, inputs, 4)
+                values.create_dataset("0", data=kernel, **more)
+                values["1"] = np.zeros(4, np.float32)
+
+    packed = _made("p.h5", lambda path: write(path, compression="gzip", chunks=(3, 3, 3, 4)))
+    return [_made("h.h5", write)(folder), packed(folder), *_hdf5_model_seeds(folder)]
+
+
+def _pth_seeds(folder) -> list[bytes]:
+    import torch
+
+    state = {key: torch.from_numpy(array) for key, array in _vgg().items()}
+    halves = {key: tensor.half() for key, tensor in state.items()}
+    old = _made("o", lambda path: torch.save(state, path, _use_new_zipfile_serialization=False))
+    new = _made("n", lambda path: torch.save({"state_dict": state}, path))
+    return [new(folder), old(folder), _made("h", lambda path: torch.save(halves, path))(folder)]
+
+
+def _safetensors_seeds(folder) -> list[bytes]:
+    from safetensors.numpy import save
+
+    return [save(_vgg()), save({k: v.astype(np.float16) for k, v in _vgg().items()})]
+
+
+# -- the data layers' files -----------------------------------------------------------------------
+
+
+def _mat5_seeds(folder) -> list[bytes]:
+    from scipy.io import savemat
+
+    labels = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    plain = {"GTcls": {"Boundaries": np.zeros(2), "Segmentation": labels}}
+    write = _made("m", lambda path: savemat(path, plain, appendmat=False))
+    packed = _made("p", lambda path: savemat(path, plain, appendmat=False, do_compression=True))
+    return [write(folder), packed(folder)]
+
+
+def _mat73_seeds(folder) -> list[bytes]:
+    import h5py
+
+    def write(path, **more):
+        with h5py.File(path, "w", userblock_size=512) as file:
+            values = np.arange(600, dtype=np.uint8).reshape(20, 30)
+            file.create_dataset("GTcls/Segmentation", data=values, **more)
+        with open(path, "r+b") as file:
+            file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+
+    packed = _made("p", lambda path: write(path, compression="gzip", chunks=(10, 10)))
+    return [_made("m", write)(folder), packed(folder)]
+
+
+def _read_mat(path: str) -> None:
+    read_mat(path, "GTcls", "Segmentation")
+
+
+def _picture_seeds(folder) -> list[bytes]:
+    found = [_encoded((12, 9), format) for format in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")]
+    return [*found, _encoded((40, 30), "JPEG", progressive=True)]
+
+
+def _read_picture(path: str) -> None:
+    """By every reader: the engine's, pycaffe's and the data layers'. All may refuse it."""
+    errors = []
+    for read in (functools.partial(images.read, channels=images.COLOR), pixels.read, read_rgb):
+        try:
+            read(path)
+        except REFUSALS as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _label_seeds(folder) -> list[bytes]:
+    from PIL import Image
+
+    gray = Image.fromarray(np.arange(30, dtype=np.uint8).reshape(5, 6))
+    palette = gray.copy()
+    palette.putpalette(bytes(range(96)))
+    files = []
+    for image in (gray, palette):
+        files.append(io.BytesIO())
+        image.save(files[-1], "PNG")
+    return [file.getvalue() for file in files]
+
+
+def _list_seeds(folder) -> list[bytes]:
+    return [b"2007_000032\n2007_000039\nfolder/a b\n", b"\xef\xbb\xbf0001TP\r\n0002TP\r\n"]
+
+
+def _read_list(path: str) -> None:
+    """By the data layers, and by ImageData."""
+    errors = []
+    try:
+        read_split(path)
+    except DataError as error:
+        errors.append(error)
+    read_list(path, InputError, lambda text: None)
+    if errors:
+        raise errors[0]
+
+
+def _toml_seeds(folder) -> list[bytes]:
+    return [(ROOT / "prototxt" / "examples" / name).read_bytes()
+            for name in sorted(os.listdir(ROOT / "prototxt" / "examples"))
+            if name.endswith(".toml")]  # fmt: skip
+
+
+def _read_toolkit_prototxt(path: str) -> None:
+    toolkit_text.read(path, caffe_pb2.NetParameter())
+
+
 TARGETS = {
     "net-prototxt": Target(_net_seeds, _file(text.read_net), mutations.TEXT),
     "solver-prototxt": Target(_solver_seeds, _file(text.read_solver), mutations.TEXT),
@@ -231,6 +384,16 @@ TARGETS = {
     "solverstate-h5": Target(
         _hdf5_state_seeds, _file(hdf5.read_solverstate_hdf5), mutations.STRUCTURED
     ),
+    "hed": Target(_hed_seeds, _import("h5"), mutations.STRUCTURED),
+    "pth": Target(_pth_seeds, _import("pth"), mutations.STRUCTURED),
+    "safetensors": Target(_safetensors_seeds, _import("safetensors"), mutations.STRUCTURED),
+    "mat5": Target(_mat5_seeds, _file(_read_mat), mutations.STRUCTURED),
+    "mat73": Target(_mat73_seeds, _file(_read_mat), mutations.STRUCTURED),
+    "picture": Target(_picture_seeds, _file(_read_picture), mutations.STRUCTURED),
+    "label": Target(_label_seeds, _file(read_label), mutations.STRUCTURED),
+    "list": Target(_list_seeds, _file(_read_list), mutations.TEXT),
+    "toml": Target(_toml_seeds, _file(own.read_toml), mutations.TEXT),
+    "toolkit-prototxt": Target(_net_seeds, _file(_read_toolkit_prototxt), mutations.TEXT),
 }
 
 

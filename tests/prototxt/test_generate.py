@@ -15,6 +15,7 @@ from prototxt import generate
 from prototxt.build import NETS, net_proto, net_text
 from prototxt.tasks import TASKS
 from prototxt.text import float_text, text
+from tests.helpers.data_sets import TRAIN, VAL, write_toml, write_voc
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,13 +107,31 @@ def test_the_command_writes_the_chosen_net_and_names_its_folder(tmp_path, capsys
 
 def test_a_file_that_is_already_right_is_not_rewritten(tmp_path):
     path = tmp_path / "net" / "train.prototxt"
-    generate.write(str(path), "layer {}\n")
+    made = "# a net\n# Made by `make generate-nets`\nlayer {}\n"
+    generate.write({str(path): made})
     before = path.stat().st_mtime_ns, path.stat().st_ino
-    generate.write(str(path), "layer {}\n")
+    generate.write({str(path): made})
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
-    generate.write(str(path), "layer { }\n")
-    assert path.read_text() == "layer { }\n"
+    generate.write({str(path): made + "layer { }\n"})
+    assert path.read_text() == made + "layer { }\n"
     assert [p.name for p in path.parent.iterdir()] == ["train.prototxt"]
+
+
+@pytest.mark.parametrize("name", ["deploy.prototxt", "task.toml"])
+def test_a_file_that_no_generator_has_written_is_kept_and_nothing_is_written(
+    tmp_path, capsys, name
+):
+    data = write_voc(tmp_path / "data", train=TRAIN, val=VAL)
+    toml = write_toml(tmp_path / "my.toml", data)
+    folder = tmp_path / "out" / "fcn32s-vgg16"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("# my net\n# by hand\n")
+    call = ["--own", str(toml), "--net", "fcn32s-vgg16", "--out", str(tmp_path / "out")]
+    assert generate.main(call) == 2
+    assert f"{name}: the file that is there is not a generated one" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == [name]
+    (folder / name).unlink()
+    assert generate.main(call) == generate.main(call) == 0
 
 
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, capsys, monkeypatch):

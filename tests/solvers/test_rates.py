@@ -8,7 +8,7 @@ import pytest
 
 import caffe
 from caffe.proto import caffe_pb2
-from solvers import rates
+from solvers import rates, settings
 
 INIT = ("--weights", "init.caffemodel")
 POLY = ("--set", "lr_policy=poly", "--set", "power=1")
@@ -76,6 +76,6 @@ def test_another_base_lr_or_policy_on_resuming_is_told_with_both_rates(call):
 
 def test_a_run_before_whose_settings_cannot_be_read_is_no_obstacle(call, folder):
     assert call(*INIT, *POLY, "--iterations", "6")[0] == 0
-    (folder / "out/solver_in_force.prototxt").write_text("what?")
+    (folder / "out/solver_in_force.prototxt").write_text(settings.SIGN + "what?")
     code, err = call("--resume", "auto", *POLY, "--iterations", "8")
     assert code == 0 and re.search("max_iter is 8 in place of 12", err[1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import text_format
 
 from solvers import settings
 from tools.common.cli import UserError
@@ -55,21 +56,54 @@ def test_a_wrong_change_is_refused_in_one_line(solver, change, words):
 
 def test_what_is_written_is_what_was_read(solver, tmp_path):
     param = settings.read_solver(solver, ["base_lr=0.1"])
-    with settings.in_force(param, str(tmp_path / "new" / "folder")) as path:
+    param.snapshot_prefix = str(tmp_path / "new" / "folder" / "train")
+    with settings.in_force(param) as path:
         assert settings.read_solver(path) == param
     assert settings.read_solver(path) == param
 
 
 def test_settings_of_a_training_that_did_not_begin_leave_those_in_force(solver, tmp_path):
-    first = settings.read_solver(solver, ["base_lr=0.1"])
-    with settings.in_force(first, str(tmp_path)) as path:
+    prefix = f"snapshot_prefix={tmp_path}/train"
+    first = settings.read_solver(solver, ["base_lr=0.1", prefix])
+    with settings.in_force(first) as path:
         pass
     with (
         pytest.raises(KeyError),
-        settings.in_force(settings.read_solver(solver, ["base_lr=0.2"]), str(tmp_path)),
+        settings.in_force(settings.read_solver(solver, ["base_lr=0.2", prefix])),
     ):
         raise KeyError
     assert settings.read_solver(path) == first
+
+
+@pytest.mark.parametrize("text", ["my notes", "# mine\nbase_lr: 0.1\n", "base_lr:0.1"])
+def test_settings_that_somebody_has_written_are_kept(solver, tmp_path, text):
+    param = settings.read_solver(solver)
+    param.snapshot_prefix = str(tmp_path / "train")
+    path = tmp_path / "solver_in_force.prototxt"
+    path.write_text(text)
+    refused = "in_force.prototxt: the file that is there is not a s"
+    with pytest.raises(UserError, match=refused):
+        settings.check_effective(param)
+    with pytest.raises(UserError, match=refused), settings.in_force(param):
+        pass
+    assert path.read_text() == text
+
+
+def test_settings_that_an_earlier_version_wrote_are_replaced(solver, tmp_path):
+    param = settings.read_solver(solver)
+    param.snapshot_prefix = str(tmp_path / "train")
+    (tmp_path / "solver_in_force.prototxt").write_text(text_format.MessageToString(param))
+    with settings.in_force(param) as path:
+        assert settings.read_solver(path) == param
+
+
+def test_the_home_folder_may_stand_before_a_solvers_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "my.prototxt").write_text('train_net: "~/a" test_net: "~/b" snapshot_prefix: "~/c"')
+    param = settings.read_solver("my.prototxt")
+    assert (param.train_net, param.test_net[0]) == ("/home/me/a", "/home/me/b")
+    assert param.snapshot_prefix == "/home/me/c"
 
 
 @pytest.mark.parametrize("prefix", ["snapshots/", "there"])

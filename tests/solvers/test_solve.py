@@ -386,6 +386,23 @@ def test_a_damaged_picture_is_told_first_where_the_loss_before_it_was_no_number(
     )
 
 
+def test_weights_that_lack_a_layer_are_warned_of_in_one_line(call, folder):
+    for file in ("train.prototxt", "val.prototxt"):
+        text = (folder / file).read_text()
+        (folder / file).write_text(text.replace('name: "score"', 'name: "other"'))
+    code, err = call(*INIT, "--iterations", "1")
+    assert code == 0
+    assert err[0] == "warning: init.caffemodel: has no weights for other; they start from fillers"
+
+
+def test_weights_that_fit_no_layer_are_refused(call, folder):
+    for file in ("train.prototxt", "val.prototxt"):
+        text = (folder / file).read_text().replace('name: "score"', 'name: "a"')
+        (folder / file).write_text(text.replace('name: "conv"', 'name: "b"'))
+    one_error(call(*INIT), 2, "init.caffemodel: has weights for no layer of the net of solver.pro")
+    assert not list((folder / "out").glob("train_iter*"))
+
+
 def test_deconvolutions_that_are_all_zero_are_refused(call, folder):
     up = (
         'layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" '

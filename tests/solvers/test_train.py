@@ -10,6 +10,7 @@ import pytest
 
 import caffe
 from prototxt import build, own, parts
+from prototxt.errors import InputError
 from prototxt.tasks import TASKS
 from solvers import stages as st, train
 from surgery.errors import SurgeryError
@@ -118,6 +119,9 @@ def commands(monkeypatch):
     return seen
 
 
+SCORES = {"net": "", "hist": [], "mean_iu": 0.5}
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """In place of the commands: what they leave behind, the settings that they were given."""
@@ -135,7 +139,9 @@ def quick(monkeypatch):
                 last = options.get("--iterations", "3")
                 (folder / f"train_iter_{last}.{kind}").write_text(f"{kind} {words}")
         else:
-            Path(options["--json"]).write_text(json.dumps({"weights": options["--weights"]}))
+            Path(options["--json"]).write_text(
+                json.dumps({**SCORES, "weights": options["--weights"]})
+            )
 
     monkeypatch.setattr(steps.Steps, "command", command)
     return seen
@@ -264,6 +270,15 @@ def test_initial_weights_that_no_training_has_used_are_made_anew(folder, quick):
     quick.clear()
     assert run("fcn32s-vgg16", "--fill-missing", "msra") == 0
     assert quick == BOTH[:3] and "msra" in init.read_text()
+
+
+@pytest.mark.parametrize("name", ["init.caffemodel", "scores.json", "stage.json", "val.prototxt"])
+def test_a_file_of_somebody_elses_in_a_stages_folder_is_kept(folder, quick, name):
+    place(folder, "fcn32s-vgg16").mkdir(parents=True)
+    (place(folder, "fcn32s-vgg16") / name).write_text("a week's work")
+    with pytest.raises((UserError, InputError), match=f"{name}: the file that is there is not"):
+        run("fcn32s-vgg16")
+    assert (place(folder, "fcn32s-vgg16") / name).read_text() == "a week's work" and quick == []
 
 
 def test_snapshots_of_another_command_are_not_gone_on_from(folder, quick):

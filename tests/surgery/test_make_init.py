@@ -226,8 +226,9 @@ def test_a_full_disk_is_said_before_anything_is_written(place, capsys, monkeypat
 
 
 def test_a_disk_that_fails_leaves_the_earlier_result_alone(place, capsys, monkeypatch):
-    place.out.parent.mkdir(exist_ok=True)
-    place.out.write_bytes(b"earlier")
+    make(place)
+    capsys.readouterr()
+    before = place.out.read_bytes()
 
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -237,7 +238,21 @@ def test_a_disk_that_fails_leaves_the_earlier_result_alone(place, capsys, monkey
         cli.run(main, arguments(place))
     assert stopped.value.code == 1
     assert re.fullmatch(r"error: .*init.caffemodel: No space left.*\n", capsys.readouterr().err)
-    assert place.out.read_bytes() == b"earlier" and len(os.listdir(place.out.parent)) == 1
+    assert place.out.read_bytes() == before and len(os.listdir(place.out.parent)) == 1
+
+
+def test_trained_weights_are_not_replaced(place, capsys):
+    place.out.parent.mkdir(exist_ok=True)
+    place.out.write_bytes(place.source.read_bytes())
+    assert "is not weights that surgery has made, and is kept" in refusal(place, capsys)
+    assert place.out.read_bytes() == place.source.read_bytes()
+
+
+def test_initial_weights_are_made_anew_in_their_place(place):
+    make(place)
+    before = place.out.read_bytes()
+    make(place)
+    assert place.out.read_bytes() == before
 
 
 def test_the_result_must_be_named_caffemodel(place, capsys):

@@ -175,7 +175,7 @@ def test_a_missing_or_huge_file_is_one_line_and_exit_2(script, monkeypatch, tmp_
         f"error: {tmp_path}/no.json: no such file\n",
     )
     monkeypatch.setattr(compare, "MAX_BYTES", 10)
-    assert "bytes are too many" in script([GOOD])[2]
+    assert "bytes are more than 10" in script([GOOD])[2]
 
 
 @pytest.mark.parametrize("names", ["a", "a,b,c", "a,"])

@@ -78,7 +78,7 @@ def test_snapshots_that_are_no_demos_are_not_removed(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     weights = tmp_path / "train_iter_100000.caffemodel"
     weights.write_bytes(b"a week's work")
-    with pytest.raises(UserError, match="choose another folder"):
+    with pytest.raises(UserError, match="no demo's .*name a new folder"):
         demo.main(["--out", str(tmp_path), "--cpu"])
     assert weights.read_bytes() == b"a week's work"
 

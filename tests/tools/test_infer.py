@@ -356,3 +356,47 @@ def test_a_net_of_two_inputs_is_refused_before_its_weights_are_read(work, capsys
     assert run(work) == 2
     err = capsys.readouterr().err
     assert "has 2 inputs (color, data)" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("lacks", ["all", "one"])
+def test_weights_that_lack_a_layer_are_refused_before_a_picture_is_read(work, capsys, lacks):
+    text = Path(work.net).read_text()
+    if lacks == "all":
+        text = text.replace('name: "score"', 'name: "else"')
+    else:
+        text += 'layer { name: "low" type: "PReLU" bottom: "score" top: "low" }\n'
+    Path(work.net).write_text(text)
+    (work.photos / "one.png").write_bytes(b"no picture")
+    assert run(work) == 2
+    error = capsys.readouterr().err
+    wanted = "for no layer of" if lacks == "all" else f"has no weights for low of {work.net}"
+    assert error.count("\n") == 1 and wanted in error and not work.out.exists()
+
+
+def test_masks_are_written_over_and_photographs_and_truths_are_not(work, capsys):
+    assert run(work, "--overlay") == run(work, "--overlay") == 0
+    truth = pictures.indexed(np.zeros((7, 9), np.uint8))
+    photograph = Image.fromarray(work.rgbs["one.png"])
+    for name, image in (("one.png", truth), ("one_overlay.png", photograph), ("legend.png", truth)):
+        before = (work.out / name).read_bytes()
+        image.save(work.out / name)
+        kept = (work.out / name).read_bytes()
+        for path in work.out.rglob("two*"):
+            path.unlink()
+        capsys.readouterr()
+        assert run(work, "--overlay") == 2
+        assert f"{name}: the file that is there is not a " in capsys.readouterr().err
+        assert (work.out / name).read_bytes() == kept and not list(work.out.rglob("two*"))
+        (work.out / name).write_bytes(before)
+
+
+def test_a_photograph_beside_another_of_its_name_is_kept(work, capsys, monkeypatch):
+    """`infer.py a.jpg --out .` beside a.png."""
+    monkeypatch.chdir(work.photos)
+    Image.fromarray(work.rgbs["one.png"]).save("one.jpg")
+    before = Path("one.png").read_bytes()
+    argv = ["one.jpg", "--net", work.net, "--weights", work.weights, "--out", ".", "--cpu"]
+    with pytest.raises(SystemExit) as caught:
+        cli.run(infer.main, argv)
+    assert caught.value.code == 2 and Path("one.png").read_bytes() == before
+    assert "one.png: the file that is there is not a mask" in capsys.readouterr().err

@@ -398,15 +398,35 @@ def test_several_snapshots_are_compared(work, snapshots, capsys):
         assert line.split() == [str(c)] + [f"{100 * r['classes'][c]['iu']:.2f}" for r in reports]
 
 
-@pytest.mark.slow
-def test_a_snapshot_without_a_layer_does_not_keep_the_one_befores(work, snapshots):
-    """Layers that a caffemodel does not name stay as they are: at zero, in a new net."""
-    other = work.root / "other.caffemodel"
-    text = Path(work.net).read_text().replace('name: "score"', 'name: "else"')
-    (work.root / "other.prototxt").write_text(text)
-    caffe.Net(str(work.root / "other.prototxt"), caffe.TEST).save(str(other))
-    reports = json_of(work, snapshots[0], other)
-    assert reports[1] == json_of(work, other) != reports[0]
+MORE = (
+    'layer { name: "low" type: "InnerProduct" bottom: "score" top: "low" '
+    "inner_product_param { num_output: 2 } }\n"
+)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("form", ["caffemodel", "h5"])
+@pytest.mark.parametrize("lacks", ["all", "one"])
+def test_weights_that_lack_a_layer_are_refused_before_a_picture_is_read(
+    work, snapshots, capsys, monkeypatch, lacks, form, several
+):
+    other = work.root / f"other.{form}"
+    net = caffe.Net(work.net, caffe.TEST)
+    if lacks == "all":
+        text = Path(work.net).read_text().replace('name: "score"', 'name: "else"')
+        (work.root / "other.prototxt").write_text(text)
+        net = caffe.Net(str(work.root / "other.prototxt"), caffe.TEST)
+        said = f"{other}: has weights for no layer of {work.net}: it has else, and the net needs sc"
+    else:
+        edit(work, lambda text: text + MORE)
+        said = f"{other}: has no weights for low of {work.net}; are they of another net?"
+    (net.save_hdf5 if form == "h5" else net.save)(str(other))
+    monkeypatch.setattr("segmentation.pictures.read_picture", None)
+    capsys.readouterr()
+    assert run(work, weights=[*snapshots[:1] * several, other]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0] or (several and lacks == "one" and "for low of" in lines[0])
 
 
 def test_one_net_is_in_memory_at_a_time(work, snapshots, monkeypatch):
@@ -508,3 +528,16 @@ def test_check_classes_leaves_alone_what_it_does_not_know(work, monkeypatch):
     made, _ = score.data_layer(proto, work.net)
     monkeypatch.setattr(made, "class_count", classmethod(lambda cls, params: None))
     score.check_classes(proto, work.net, net, "score")
+
+
+def test_predictions_replace_no_truth_and_scores_no_other_json(work, capsys):
+    labels = work.root / "voc/SegmentationClass"
+    before = {path.name: path.read_bytes() for path in labels.iterdir()}
+    assert run(work, "--save-dir", labels) == 2
+    assert "a_1.png: the file that is there is not a mask" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in labels.iterdir()}
+    (work.root / "mine.json").write_text('{"mine": 1}')
+    assert run(work, "--json", work.root / "mine.json") == 2
+    assert "mine.json: the file that is there is not scores" in capsys.readouterr().err
+    more = ["--json", work.root / "scores.json", "--save-dir", work.root / "masks"]
+    assert run(work, *more) == run(work, *more) == 0

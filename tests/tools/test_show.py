@@ -151,3 +151,25 @@ def test_the_val_net_and_not_the_deploy_net_is_asked_for(trained, tmp_path, caps
     deploy.write_text('layer { name: "data" type: "Input" top: "data" }')
     assert run((deploy, trained[1]), tmp_path / "x.png") == 2
     assert "no Python data layer" in capsys.readouterr().err
+
+
+def test_weights_that_lack_a_layer_are_refused(trained, tmp_path, capsys):
+    with open(trained[0], "a", encoding="utf-8") as file:
+        file.write(
+            'layer { name: "low" type: "InnerProduct" bottom: "score" top: "low"'
+            " inner_product_param { num_output: 2 } }\n"
+        )
+    assert run(trained, tmp_path / "x.png") == 2
+    assert f"has no weights for low of {trained[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["photograph.png", "notes.txt"])
+def test_a_file_of_somebody_elses_is_kept(trained, tmp_path, capsys, name):
+    out = tmp_path / name
+    Image.new("RGB", (4, 4)).save(out, "PNG")
+    before = out.read_bytes()
+    assert run(trained, out) == 2
+    assert f"{name}: the file that is there is not a picture that this" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    out.unlink()
+    assert run(trained, out) == run(trained, out) == 0

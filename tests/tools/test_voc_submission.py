@@ -275,20 +275,34 @@ def test_all_problems_are_told_at_once(work):
 
 
 def test_an_earlier_archive_outlives_a_refusal(work):
-    work.out.write_bytes(b"the earlier one")
+    assert work.run()[0] == 0
+    before = work.out.read_bytes()
     (work.predictions / f"{IDS[0]}.png").unlink()
     assert work.run()[0] == 1
-    assert work.out.read_bytes() == b"the earlier one" and not list(work.root.glob(".*"))
+    assert work.out.read_bytes() == before and not list(work.root.glob(".*"))
 
 
 def test_an_earlier_archive_outlives_a_full_disk(work, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    work.out.write_bytes(b"the earlier one")
+    assert work.run()[0] == 0
+    before = work.out.read_bytes()
     monkeypatch.setattr(os, "fsync", full)
     one_error(work.run(), 1, "results.tgz", "No space left on device")
-    assert work.out.read_bytes() == b"the earlier one" and not list(work.root.glob(".*"))
+    assert work.out.read_bytes() == before and not list(work.root.glob(".*"))
+
+
+@pytest.mark.parametrize("ending", [".tgz", ".tar"])
+def test_an_archive_of_somebody_elses_is_kept(work, ending):
+    work.out = work.out.with_suffix(ending)
+    with tarfile.open(work.out, "w:gz" if ending == ".tgz" else "w") as tar:
+        tar.add(work.voc / "ImageSets")
+    before = work.out.read_bytes()
+    one_error(work.run("--out", work.out), 2, f"results{ending}: the file that is there is not")
+    assert work.out.read_bytes() == before
+    work.out.unlink()
+    assert work.run("--out", work.out)[0] == work.run("--out", work.out)[0] == 0
 
 
 def other(palette, values):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 
 from tools.benchmark.sides import spread
-from tools.common.files import write_atomic
+from tools.common.files import write
+from tools.common.written import PICTURE, PLOT_MARK
 
 MODES = {"forward": "forward", "step": "training step"}
 
@@ -49,6 +50,6 @@ def plot(results, out):
     axes[0][0].legend()
     figure.suptitle(f"{results[0]['net']}, engine")
     stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
+    figure.savefig(stream, dpi=110, format="png", metadata=PLOT_MARK)
     pyplot.close(figure)
-    write_atomic(out, stream.getvalue())
+    write(out, stream.getvalue(), PICTURE)

@@ -8,6 +8,8 @@ import re
 import sys
 from typing import NoReturn
 
+from prototxt.terminal import visible
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that ends with one line and exit code 2, and names the option that was
@@ -31,4 +33,4 @@ class Parser(argparse.ArgumentParser):
         self.error(f"there is no option {name}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help shows all options)\n")
+        self.exit(2, f"error: {visible(message)} (--help shows all options)\n")

@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 
+from prototxt.terminal import visible
 from tools.common.output import Expendable, settle
 from tools.common.progress import Progress, duration, progress
 
@@ -71,7 +72,7 @@ def error_line(error):
         places = [str(p) for p in (error.filename, error.filename2) if p is not None]
         text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
     else:
-        text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+        text = " ".join(part.strip() for part in str(error).split("\n") if part.strip())
     if isinstance(error, MemoryError):
         text = "out of memory" + (": " + text if text else "")
     elif isinstance(error, ModuleNotFoundError):
@@ -84,12 +85,12 @@ def error_line(error):
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}; " if frames else ""
         text += f" ({place}TRACEBACK=1 shows more)"
-    return text or type(error).__name__
+    return visible(text or type(error).__name__)
 
 
 def warn(text):
     """Print `warning: ...` as one line on stderr."""
-    print("warning: " + " ".join(str(text).split("\n")), file=sys.stderr, flush=True)
+    print("warning: " + visible(" ".join(str(text).split("\n"))), file=sys.stderr, flush=True)
 
 
 def run(main, argv=None):

@@ -11,6 +11,7 @@ import re
 
 from prototxt import text
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from prototxt.paths import absent
 from tools.common.cli import UserError
 
@@ -65,8 +66,6 @@ def check_input(path, kind="", option=""):
         raise UserError(f"{where}: is a folder; {_to_name(path, kind)}")
     if not os.path.exists(path):
         raise UserError(f"{where}: {absent(path)}")
-    if not os.path.isfile(path):  # a pipe can be read once only
-        return
     found = kind_of(path, where)
     if found == "empty":
         raise UserError(f"{where}: the file is empty")
@@ -85,7 +84,7 @@ def kind_of(path, where=""):
     """What a file is by its content: a key of NAMES, `empty`, `a text file` that is no prototxt, or
     nothing where that is not plain. Raises UserError where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
     except OSError as error:
         raise UserError(f"{where or path}: cannot be read ({error.strerror})") from None
@@ -106,12 +105,18 @@ def kind_of(path, where=""):
 
 def _kind_of_hdf5(path):
     """Weights and states of Caffe differ by their groups."""
-    try:
-        import h5py
+    import caffe  # here: PyTorch is slow to import
 
-        with h5py.File(path, "r") as file:
-            groups = set(file)
-    except (ImportError, OSError):
+    engine = getattr(caffe, "engine", None)
+    try:
+        if engine is not None:
+            groups = set(engine.hdf5_names(path))
+        else:
+            import h5py
+
+            with h5py.File(path, "r") as file:
+                groups = set(file)
+    except Exception:  # h5py raises many kinds for a damaged file; the reader knows more
         return ""
     return "state" if {"iter", "history"} & groups else "weights" if "data" in groups else ""
 
@@ -156,6 +161,7 @@ def _beside(path, kind):
 
 
 def _nets_of(path):
-    with open(path, encoding="utf-8", errors="replace") as file:
-        found = re.findall(r"(?m)^\s*(?:train_net|test_net|net)\s*:\s*['\"]([^'\"]+)", file.read())
+    with open_regular(path) as file:
+        head = file.read(HEAD).decode("utf-8", "replace")
+    found = re.findall(r"(?m)^\s*(?:train_net|test_net|net)\s*:\s*['\"]([^'\"]+)", head)
     return list(dict.fromkeys(found))

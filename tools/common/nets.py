@@ -13,9 +13,11 @@ import numpy as np
 
 from prototxt import text
 from prototxt.build import param_str
+from prototxt.opening import open_regular
 from prototxt.tasks import TASKS, VOC_MEAN
 from tools.common.cli import UserError, warn
 from tools.common.inputs import check_input
+from tools.common.missing import check_weights, few
 
 
 def read_net(path):
@@ -50,10 +52,12 @@ def keep(net, *names):
         caffe.engine.keep(net, *names)
 
 
-def load(net_path, weights):
+def load(net_path, weights, proto, where=None):
     """A caffe.Net in TEST phase with its weights; warns of learned layers that hold only zeros.
 
-    net_path: a prototxt that `read_net` has read before: BVLC Caffe aborts at a typo.
+    net_path: a prototxt that `read_net` has read before: BVLC Caffe aborts at a typo. proto: the
+    NetParameter in it, or in the file `where`, which errors name. UserError where a layer gets no
+    weights.
     """
     import caffe
 
@@ -61,10 +65,11 @@ def load(net_path, weights):
     if not hasattr(caffe, "engine"):
         _parse_weights(weights)
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
+    check_weights(proto, where or net_path, weights, net.params)
     zeros = zero_layers(net)
     if zeros:
         warn(
-            f"{weights}: all weights of {', '.join(zeros[:6])}{', …' * (len(zeros) > 6)} are 0; "
+            f"{weights}: all weights of {few(zeros)} are 0; "
             "were they trained, and do the weights belong to this net?"
         )
     return net
@@ -100,7 +105,7 @@ def _parse_weights(path):
 
     from caffe.proto import caffe_pb2
 
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read()
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return

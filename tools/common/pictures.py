@@ -7,8 +7,9 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from prototxt.files import write_atomic
 from prototxt.tasks import VOC_CLASSES, VOID
-from tools.common.files import write_atomic
+from tools.common import files, written
 
 
 def voc_palette(count=256):
@@ -69,13 +70,26 @@ def indexed(labels, colours=None):
     return image
 
 
-def save_png(path, image):
-    """Write a Pillow image, or an H x W x 3 uint8 RGB array, as PNG, whole or not at all."""
+def png(image, **settings):
+    """The bytes of a Pillow image, or of an H x W x 3 uint8 RGB array, as PNG with this toolkit's
+    mark; settings: of Pillow's `save`."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     stream = io.BytesIO()
-    image.save(stream, "PNG")
-    write_atomic(path, stream.getvalue())
+    image.save(stream, "PNG", pnginfo=written.png_mark(), **settings)
+    return stream.getvalue()
+
+
+def save_png(path, image, overwrite=False):
+    """Write a Pillow image, or an H x W x 3 uint8 RGB array, as PNG, whole or not at all.
+
+    Raises UserError where something else than such a picture is there, unless `overwrite`.
+    """
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if not overwrite:
+        files.check_ours(path, written.picture_kind(image))
+    write_atomic(path, png(image))
 
 
 def save_indexed(path, labels, colours=None):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from prototxt.terminal import visible
+
 PIPE_SECONDS = 10.0  # in a pipe: a line at least this often while there is something new to say
 
 
@@ -76,7 +78,7 @@ class Progress:
             else:
                 parts.append(duration(seconds))
         if self.note:
-            parts.append(self.note)
+            parts.append(visible(self.note))
         return "  ".join(parts)
 
     def _show(self, now):

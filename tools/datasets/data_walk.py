@@ -21,6 +21,7 @@ from segmentation.lists import IMAGE_ENDINGS, fault
 from segmentation.params import DataError
 from segmentation.pictures import orientation, read_palette
 
+from prototxt.opening import open_regular
 from tools.common import workers
 
 BATCH = 16
@@ -143,7 +144,7 @@ def _colours(path, counts):
 def check_png(path):
     """Raise DataError where a PNG is cut off or a chunk's checksum is wrong (ISO 15948, section
     5.3): Pillow reads some such files without a word. Other files pass."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         left = os.fstat(file.fileno()).st_size - 8
         kind = None if file.read(8) == b"\x89PNG\r\n\x1a\n" else b"IEND"
         while kind != b"IEND":
@@ -197,7 +198,7 @@ def _digest(path):
     """A hash of a file's bytes; None if it is gone."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     except OSError:

@@ -11,8 +11,8 @@ import os
 import numpy as np
 from PIL import Image
 
+from prototxt.files import write_atomic
 from prototxt.tasks import VOID
-from tools.common.files import write_atomic
 from tools.common.pictures import save_indexed
 
 CUT = 330

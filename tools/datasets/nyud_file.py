@@ -13,6 +13,7 @@ from collections import namedtuple
 import numpy as np
 
 from prototxt.files import wrong_kind
+from prototxt.opening import open_regular
 from tools.common.cli import UserError
 
 HEIGHT, WIDTH = 480, 640
@@ -42,7 +43,7 @@ def open_labelled(path):
     """The checked h5py.File at `path`, for a `with` statement. Raises UserError."""
     import h5py
 
-    with open(path, "rb") as file:  # here, since h5py names no reason
+    with open_regular(path) as file:  # here, since h5py names no reason
         head = file.read(128)
     if head[:10] == b"MATLAB 5.0":
         raise UserError(f"{path}: a MATLAB 5 file; NYUDv2's labelled file is MATLAB 7.3 (HDF5)")

@@ -14,7 +14,8 @@ import time
 from collections import deque, namedtuple
 
 from tools.common.cli import UserError
-from tools.common.files import write_atomic
+from tools.common.files import write
+from tools.common.written import ANY, PICTURE as SIGNED, Written, begins, json_of
 from tools.gpu import report
 from tools.gpu.child import Child
 from tools.gpu.stage import GRACE
@@ -38,6 +39,15 @@ PROBE = "machine"
 PROBE_SECONDS = 120
 PICTURES = 5
 PICTURE = re.compile(r"gpu-[a-z0-9-]+\.png")
+_PICTURES = (SIGNED, ANY)
+"""What a picture may replace: a signed one, or, of this report itself, any."""
+WRITTEN = {
+    "gpu-report.md": begins("a report of gpu_report.py", "# GPU report\n"),
+    "gpu-report.json": json_of("a report of gpu_report.py", "command", "minutes", "stages"),
+    "gpu-report.log": Written(
+        "a log of gpu_report.py", lambda file: bool(re.match(rb" *-?\d+\.\d  ", file.read(64)))
+    ),
+}
 WRITE_SECONDS = 0.2  # between two writings of the report
 LAST_LINES = 12
 NO_RESULT = "its time ended before its first result"
@@ -240,9 +250,10 @@ class Runner:
             return
         try:
             with open(picture["path"], "rb") as file:
-                write_atomic(self.path(name), file.read())
-        except OSError as error:
-            entry["left out"] = f"Left out: {name}: {error.strerror}."
+                write(self.path(name), file.read(), _PICTURES[name in of_all])
+        except (OSError, UserError) as error:
+            problem = getattr(error, "strerror", None) or error
+            entry["left out"] = f"Left out: {name}: {problem}."
             self._say(entry["left out"])
             return
         entry["pictures"] = [p for p in entry["pictures"] if p["file"] != name]
@@ -255,8 +266,9 @@ class Runner:
         if self.pending or self.log is None:
             return
         self.written = now
-        write_atomic(self.path("gpu-report.md"), report.markdown(self.data))
-        write_atomic(self.path("gpu-report.json"), report.as_json(self.data))
+        texts = {"gpu-report.md": report.markdown, "gpu-report.json": report.as_json}
+        for name, text in texts.items():
+            write(self.path(name), text(self.data), WRITTEN[name])
 
     def _say(self, line, stage=None):
         """Print a line, and keep it in the log with the seconds that are left."""

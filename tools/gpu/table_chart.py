@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from tools.common.written import PLOT_MARK
 from tools.gpu import row_plan, table_text
 
 COLOURS = {row_plan.ENGINE: "tab:blue", row_plan.MODULE: "tab:orange"}
@@ -59,6 +60,6 @@ def plot(results):
     keys.append(Line2D([], [], color="black", linewidth=2, label="floor"))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8)
     stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
+    figure.savefig(stream, dpi=110, format="png", metadata=PLOT_MARK)
     pyplot.close(figure)
     return stream.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from tools.common.written import PLOT_MARK
 from tools.gpu.layer_clock import PHASES
 from tools.gpu.timeline_text import SHOWN, by_layer, gap, weight
 
@@ -82,6 +83,6 @@ def plot(parts, layers):
     axes.set_title(title, fontsize=10)
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8)
     stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
+    figure.savefig(stream, dpi=110, format="png", metadata=PLOT_MARK)
     pyplot.close(figure)
     return stream.getvalue()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from prototxt.files import write_atomic
 from prototxt.tasks import VOID
-from tools.common.files import write_atomic
 from tools.common.pictures import save_indexed
 from tools.gpu.pack import DATA, TRUNK
 

@@ -8,8 +8,9 @@ import os
 import numpy as np
 from PIL import Image
 
-from tools.common.pictures import indexed, panel, with_legend
+from tools.common.pictures import indexed, panel, png, with_legend
 from tools.common.tables import table
+from tools.common.written import PLOT_MARK
 
 SHOWN = 8
 """Rows of a net's losses in the report."""
@@ -162,7 +163,7 @@ def curve(results):
                    + ", {1}×{0}".format(*data["size"])
                    + (f", channels / {data['shrink']}" if data["shrink"] > 1 else ""))  # fmt: skip
     stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
+    figure.savefig(stream, dpi=110, format="png", metadata=PLOT_MARK)
     pyplot.close(figure)
     return stream.getvalue()
 
@@ -189,9 +190,7 @@ def masks(data, folders, names):
     rows = len(images) // (2 + len(folders))
     captions = ["photograph", "truth", *(_short(net) for net in folders)] * rows
     sheet = panel(images, captions, columns=2 + len(folders))
-    stream = io.BytesIO()
-    with_legend(sheet, names, sorted(seen)).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return png(with_legend(sheet, names, sorted(seen)), optimize=True)
 
 
 def _short(net):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 
 from ..compute.gpu_errors import gpu_error
+from ..errors import visible
 
 _WRONG_INPUT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -14,15 +15,16 @@ def error_line(error: BaseException) -> str:
     Python layer, that is the layer's file and line."""
     error = gpu_error(error) or error
     if isinstance(error, OSError) and error.strerror and not hasattr(error, "exit_code"):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return visible(named)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return "out of memory" + (f": {text}" if text else "")
+        return visible("out of memory" + (f": {text}" if text else ""))
     if not hasattr(error, "exit_code"):
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}; " if frames else ""
         text = f"{type(error).__name__}: {text} ({place}TRACEBACK=1 shows more)"
-    return text
+    return visible(text)
 
 
 def exit_code(error: BaseException) -> int:

@@ -8,13 +8,16 @@ from google.protobuf.message import DecodeError
 
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto import caffe_pb2, kinds, text
-from ..proto.files import atomic_write, map_file
+from ..proto import caffe_pb2, kinds, not_utf8, text
+from ..proto.files import atomic_write, in_the_way
+from ..proto.opening import read_whole
 from ..proto.upgrade import upgrade_net, upgrade_solver
 from .devices import WHERE
 from .files import check_file
 
 FLAGS = ()
+LONGEST_TEXT = 1 << 23
+"""Bytes of a prototxt that is looked at in full before it is replaced."""
 
 
 def _is_old_net(net) -> bool:
@@ -24,18 +27,44 @@ def _is_old_net(net) -> bool:
 
 
 def _read_binary(path: str):
-    data = map_file(path)
-    kinds.refuse(data, path, "a caffemodel", kinds.CAFFEMODEL)
+    with kinds.FileBytes(path) as head:
+        kinds.refuse(head, path, "a caffemodel", kinds.CAFFEMODEL)
+    data = read_whole(path)
     try:
         return caffe_pb2.NetParameter.FromString(bytes(data))
     except DecodeError:
         raise InputError(f"{path}: is not a caffemodel, or it is damaged") from None
 
 
+def _write(source: str, target: str, content: bytes, message) -> None:
+    """Write `content` as the file `target`. InputError where something else is there than what the
+    tools write: this content, text that is as protobuf prints a `message`, or the source itself."""
+
+    def ours(file) -> bool:
+        there = file.read(max(len(content), LONGEST_TEXT) + 1)
+        return there == content or (message is not None and _is_printed(there, message))
+
+    in_place = os.path.exists(target) and os.path.samefile(source, target)
+    problem = "" if in_place else in_the_way(target, "one that these tools have written", ours)
+    if problem:
+        raise InputError(f"{target}: {problem}")
+    with atomic_write(target) as file:
+        file.write(content)
+
+
+def _is_printed(there: bytes, message) -> bool:
+    try:
+        parsed = text.parse(not_utf8.decode(there), message(), "")
+    except InputError:
+        return False
+    return text.printed(parsed) == there
+
+
 def _net_text(source: str, target: str) -> bool:
     net = text.parse(text.read_text(source), caffe_pb2.NetParameter(), source)
     old = _is_old_net(net)
-    text.write_text(upgrade_net(net, source), target)
+    content = text.printed(upgrade_net(net, source))
+    _write(source, target, content, caffe_pb2.NetParameter)
     log(f"Wrote upgraded NetParameter text proto to {target}", where=WHERE)
     return old
 
@@ -43,9 +72,7 @@ def _net_text(source: str, target: str) -> bool:
 def _net_binary(source: str, target: str) -> bool:
     net = _read_binary(source)
     old = _is_old_net(net)
-    content = upgrade_net(net, source).SerializeToString()
-    with atomic_write(target) as file:
-        file.write(content)
+    _write(source, target, upgrade_net(net, source).SerializeToString(), None)
     log(f"Wrote upgraded NetParameter binary proto to {target}", where=WHERE)
     return old
 
@@ -53,7 +80,8 @@ def _net_binary(source: str, target: str) -> bool:
 def _solver_text(source: str, target: str) -> bool:
     solver = text.parse(text.read_text(source), caffe_pb2.SolverParameter(), source)
     old = solver.HasField("solver_type")
-    text.write_text(upgrade_solver(solver, source), target)
+    content = text.printed(upgrade_solver(solver, source))
+    _write(source, target, content, caffe_pb2.SolverParameter)
     log(f"Wrote upgraded SolverParameter text proto to {target}", where=WHERE)
     return old
 

@@ -14,8 +14,9 @@ from ..core.layer import TRAIN, Layer
 from ..errors import Error, InputError
 from ..proto import kinds, not_utf8
 from ..proto.encoding import Damaged
-from ..proto.files import check_regular, reason
-from ..proto.hdf5_checks import check_storage, h5py_package
+from ..proto.files import in_the_way, reason
+from ..proto.hdf5_checks import check_storage, check_structure, h5py_package, is_in_file
+from ..proto.opening import LARGEST_LIST, FileBytes, read_regular
 from ..ranks import solver_count
 from . import register
 from ._data import (
@@ -35,8 +36,12 @@ BLOCK = 64 * 2**20
 
 DATASETS = ("data", "label")
 """What HDF5Output makes."""
+OUTPUT_MARK, OUTPUT_HEAD = b"HDF5Output of dilated-fcn2s-caffe", 4096
+"""How a file of HDF5Output says so, and within how many bytes of its beginning."""
 ROOM, CHUNK_ENTRY = 2**16, 512
 """More bytes than HDF5 takes beside the numbers themselves: for all, and for each chunk."""
+_SEARCHED = 1 << 28
+"""Bytes of a file up to which rings in its structures are looked for."""
 
 
 class _File:
@@ -45,6 +50,7 @@ class _File:
     def __init__(self, path: str, names, fail, whole: bool):
         self.path, self.names, self.fail = path, names, fail
         self.begin = self.end = 0  # the rows that `arrays` holds
+        self.searched = False
         with self._opened() as file:
             datasets = [self._dataset(file, name) for name in names]
             self.shapes = [dataset.shape[1:] for dataset in datasets]
@@ -71,7 +77,7 @@ class _File:
     def _opened(self):
         """The open file; what is wrong with it, then and while it is read, is an error of ours."""
         try:
-            self._check_regular()
+            self._check_file()
             with h5py_package().File(self.path, "r") as file:
                 yield file
         except Damaged as error:
@@ -82,16 +88,21 @@ class _File:
             what = f"{self.path}: is no HDF5 file, or it is damaged: {reason(error)}"
             raise self.fail(what) from None
 
-    def _check_regular(self) -> None:
+    def _check_file(self) -> None:
         try:
-            check_regular(self.path)
-            wrong = kinds.file_misfit(self.path, "an HDF5 file", kinds.HDF5, kinds.MATLAB)
+            with FileBytes(self.path) as buf:
+                wrong = kinds.misfit(buf, "an HDF5 file", kinds.HDF5, kinds.MATLAB)
+                if not wrong:  # a training set is not searched whole
+                    check_structure(buf, heaps=len(buf) <= _SEARCHED and not self.searched)
+                    self.searched = True
         except InputError as error:
             raise self.fail(f"source: {error}") from None
         if wrong:
             raise self.fail(f"{self.path}: {wrong}")
 
     def _dataset(self, file, name: str):
+        if name in file and not is_in_file(file, name):
+            raise Damaged(f"'{name}' is a link to elsewhere, which is not followed")
         found = file.get(name)
         if not isinstance(found, h5py_package().Dataset):
             there = ", ".join(sorted(file)) or "nothing"
@@ -140,12 +151,9 @@ class _Rows:
             raise self.fail("hdf5_data_param.source is not given: the file with the list")
         try:
             kinds.check_text(source, "a text that lists HDF5 files")
-            with open(source, "rb") as file:
-                names = [os.fsdecode(name) for name in file.read().split()]
+            names = [os.fsdecode(name) for name in read_regular(source, LARGEST_LIST).split()]
         except InputError as error:
             raise self.fail(f"source: {error}") from None
-        except OSError as error:
-            raise self.fail(f"source: cannot read {source}: {reason(error)}") from None
         if not names:
             raise self.fail(f"{source}: must list at least 1 HDF5 file")
         for name in names:
@@ -217,14 +225,22 @@ class HDF5Data(Prefetching):
         return _Rows(self)
 
 
+def _is_output(file) -> bool:
+    """Whether a file is of HDF5Output: the attribute stands near the beginning as long as it is
+    there, so that HDF5's library need not read what may be anything."""
+    head = file.read(OUTPUT_HEAD)
+    return head.startswith(b"\x89HDF\r\n\x1a\n") and OUTPUT_MARK in head
+
+
 @register("HDF5Output")
 class HDF5Output(Layer):
     """Two bottoms, (n, channels, height, width), into the datasets `data` and `label` of a file
     that each forward makes longer. (BVLC Caffe ends at the second forward.)
 
     The first forward makes the file: what was there is kept until then. (BVLC Caffe empties it as
-    the net is made.) Between two forwards it is whole and closed. The bottoms are fetched from the
-    GPU: the file is the host's.
+    the net is made, whatever it is.) Only a file of this layer is replaced, which its attribute
+    `written_by` tells. Between two forwards it is whole and closed. The bottoms are fetched from
+    the GPU: the file is the host's.
     """
 
     num_bottom = (2, 2)
@@ -245,20 +261,20 @@ class HDF5Output(Layer):
     def _check_place(self) -> None:
         """The file can be written, as far as can be seen, or an error."""
         folder = os.path.dirname(self.path) or "."
-        if os.path.lexists(self.path) and not os.path.isfile(self.path):
-            why = "no regular file is there"
-        elif not os.path.isdir(folder):
+        why = in_the_way(self.path, "one that this layer has written", _is_output)
+        if not why and not os.path.isdir(folder):
             why = f"there is no folder {folder}"
-        elif not os.access(self.path if os.path.exists(self.path) else folder, os.W_OK):
+        elif not why and not os.access(self.path if os.path.exists(self.path) else folder, os.W_OK):
             why = "no permission"
-        else:
-            return
-        raise self.fail(f"cannot write {self.path}: {why}")
+        if why:
+            raise self.fail(f"cannot write {self.path}: {why}")
 
     def _begin(self) -> None:
         """The file, with nothing in it."""
+        self._check_place()
         content = io.BytesIO()
-        h5py_package().File(content, "w").close()
+        with h5py_package().File(content, "w") as file:
+            file.attrs["written_by"] = np.bytes_(OUTPUT_MARK)
         with open(self.path, "wb") as file:
             file.write(content.getvalue())
         self.begun = True

@@ -10,8 +10,8 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..proto import not_utf8
-from ..proto.files import reason
 from ..proto.kinds import check_text
+from ..proto.opening import LARGEST_LIST, read_regular
 from ..reading import images
 from ..reading.data_transformer import Transformer
 from . import register
@@ -37,7 +37,9 @@ def _label(text: bytes) -> int:
     """The int that `text` begins with, 0 where it begins with none; beyond 32 bits as C's atoi and
     a conversion to int make it."""
     found = _NUMBER.match(text)
-    value = max(-(2**63), min(int(found[1]) if found else 0, 2**63 - 1))
+    digits = found[1].lstrip(b"+-").lstrip(b"0")[:20] if found else b""  # enough to be too large
+    value = min(int(digits or b"0"), 2**63 - 1)
+    value = max(-(2**63), -int(digits or b"0")) if found and found[1][:1] == b"-" else value
     return (value + 2**31) % 2**32 - 2**31
 
 
@@ -50,12 +52,9 @@ def read_list(path, fail, warn) -> list[tuple[str, int]]:
     what is said of labels that are no whole numbers."""
     try:
         check_text(path, "a list of pictures")
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+        lines = read_regular(path, LARGEST_LIST).split(b"\n")
     except InputError as error:
         raise fail(f"source: {error}") from None
-    except OSError as error:
-        raise fail(f"source: cannot read {path}: {reason(error)}") from None
     if not lines[-1]:
         lines.pop()
     if not lines:

@@ -10,8 +10,8 @@ import numpy as np
 from ..compute import rng
 from ..errors import InputError
 from ..proto import not_utf8
-from ..proto.files import check_regular, reason
 from ..proto.kinds import check_text
+from ..proto.opening import LARGEST_LIST, LARGEST_PICTURE, check_regular, open_regular, read_regular
 from ..reading import images
 from ..reading.data_transformer import Mean
 from . import register
@@ -44,7 +44,7 @@ class _List:
         self.path, self.fail = path, fail
         try:
             check_text(path, "a list of windows")
-            with open(path, "rb") as file:
+            with open_regular(path, LARGEST_LIST) as file:
                 self.words = self._words(file)
                 self._read(root)
         except InputError as error:
@@ -53,7 +53,7 @@ class _List:
                 error if message.startswith(str(fail(""))) else fail(f"source: {error}")
             ) from None
         except OSError as error:
-            raise fail(f"source: cannot read {path}: {reason(error)}") from None
+            raise fail(f"source: cannot read {path}: {error.strerror}") from None
 
     def _words(self, file):
         self.line = 0
@@ -220,11 +220,8 @@ class _Windows:
             if self.cache is None:
                 return images.read(name, images.COLOR)
             if index not in self.cache:
-                with open(name, "rb") as file:
-                    self.cache[index] = file.read()
+                self.cache[index] = read_regular(name, LARGEST_PICTURE)
             return images.decode(self.cache[index], images.COLOR)
-        except OSError as error:
-            raise self.fail(f"cannot read {name}: {reason(error)}") from None
         except InputError as error:
             message = str(error)
             raise self.fail(message if name in message else f"{name}: {message}") from None

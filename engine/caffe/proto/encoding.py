@@ -1,4 +1,4 @@
-"""protobuf's wire format, walked over mapped bytes: fields, and blobs as NumPy views.
+"""protobuf's wire format, walked over a file's bytes: fields, and blobs as NumPy views.
 
 A VGG caffemodel is 553 MB of packed floats; read as messages it would be held several times
 over, one Python call per number. Here only the few bytes between the numbers are looked at, and

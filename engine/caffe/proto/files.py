@@ -1,12 +1,13 @@
-"""Files that are never half written, and bytes of files that need not fit in memory."""
+"""Files that are never half written."""
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
+from collections.abc import Callable
+from typing import BinaryIO
 
-from caffe.errors import Error, InputError
+from caffe.errors import Error
 from caffe.proto import not_utf8
 
 
@@ -36,6 +37,24 @@ def _remove_leftovers(folder: str, name: str) -> None:
                 os.kill(int(writer), 0)
             except ProcessLookupError:
                 os.unlink(os.path.join(folder, entry))
+
+
+def in_the_way(path, what: str, ours: Callable[[BinaryIO], bool]) -> str:
+    """Why the file ``path`` must not be replaced by ``what`` ("a file of HDF5Output"), in words:
+    something else is there. "" where nothing is, or an empty file, or one that ``ours(file)``,
+    a binary file at its beginning, knows as written by us."""
+    name = not_utf8.path(path)
+    if not os.path.lexists(name):
+        return ""
+    if not os.path.isfile(name):
+        return "no regular file is there; give another name"
+    try:
+        with open(name, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0 or ours(file):
+                return ""
+    except OSError as err:
+        return f"it cannot be read ({reason(err)}); give another name"
+    return f"the file that is there is not {what}; delete it, or give another name"
 
 
 _together: list[list[tuple[str, str]]] = []
@@ -107,29 +126,3 @@ def atomic_write(path):
     """Context: a binary file object whose content takes ``path``'s place at the end."""
     with atomic_path(path) as part, open(part, "wb") as file:
         yield file
-
-
-def check_regular(path) -> int:
-    """Size in bytes of the regular file ``path``; InputError if it is none or empty."""
-    name = not_utf8.path(path)
-    try:
-        size = os.stat(name).st_size
-    except (OSError, ValueError) as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err
-    if os.path.isdir(name):
-        raise InputError(f"cannot read {name}: it is a folder, not a file")
-    if not os.path.isfile(name):
-        raise InputError(f"cannot read {name}: it is not a regular file")
-    return size
-
-
-def map_file(path) -> memoryview:
-    """Read-only view of a file's bytes, mapped, not read; alive as long as any view of it."""
-    name = not_utf8.path(path)
-    if check_regular(name) == 0:
-        raise InputError(f"{name}: the file is empty")
-    try:
-        with open(name, "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -117,6 +118,36 @@ def read_weights_hdf5(path) -> list[LayerWeights]:
             LayerWeights(name, "", [None if a is None else (a.shape, a) for a in arrays])
             for name, arrays in found
         ]
+
+
+def member_names(path) -> list[str]:
+    """The names at the top of an HDF5 file. InputError where it cannot be read."""
+    with opened(path, "file") as file:
+        return sorted(file)
+
+
+def read_arrays(path, *levels: str) -> dict[tuple[str, ...], np.ndarray]:
+    """The float32 arrays of an HDF5 file of another program's, by the names on the way to each.
+
+    ``levels``: a regular expression for the whole name at each level; members that do not fit are
+    not looked into, and one that is an array above the last level, or a group there, is left out.
+    Raises InputError naming the file and the array.
+    """
+    with opened(path, "file") as file:
+        return dict(_arrays_below(file, levels, (), {file.id}, Room(file)))
+
+
+def _arrays_below(group, levels, names: tuple, above: set, room: Room):
+    for name, member in children(group):
+        if not re.fullmatch(levels[0], name) or is_group(member) != (len(levels) > 1):
+            continue
+        if member.id in above:
+            raise Damaged(f"'{group.name}/{name}' is what the file has elsewhere too")
+        above.add(member.id)
+        if len(levels) > 1:
+            yield from _arrays_below(member, levels[1:], (*names, name), above, room)
+        else:
+            yield (*names, name), array_of(member, room)
 
 
 @contextlib.contextmanager

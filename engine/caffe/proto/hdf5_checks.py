@@ -16,7 +16,8 @@ import numpy as np
 from caffe.errors import Error, InputError
 from caffe.proto import kinds, not_utf8
 from caffe.proto.encoding import MAX_AXES, Damaged
-from caffe.proto.files import map_file, reason
+from caffe.proto.files import reason
+from caffe.proto.opening import FileBytes
 
 # No deflated array is smaller than this share of its size.
 _DEFLATE_LIMIT = 1032
@@ -31,7 +32,8 @@ _FREE_SIZE = struct.calcsize(_FREE)
 
 def is_hdf5(path) -> bool:
     """Whether a file's first bytes are those of HDF5. Raises InputError if it cannot be read."""
-    return map_file(path)[: len(_SIGNATURE)] == _SIGNATURE
+    with FileBytes(path) as buf:
+        return buf[: len(_SIGNATURE)] == _SIGNATURE
 
 
 def h5py_package():
@@ -43,50 +45,87 @@ def h5py_package():
     return h5py
 
 
-def _free_places(buf, heap: int):
+def _numbers(buf, start: int, form: str) -> tuple:
+    return struct.unpack(form, buf[start : start + struct.calcsize(form)])
+
+
+def _free_places(buf, heap: int, base: int):
     """The free places of the local heap at `heap`, one by one: without end where they are a ring.
-    Raises Damaged where they are outside of it."""
+    Addresses count from `base`. Raises Damaged where they are outside of it."""
     start = heap + len(_HEAP)
     if start + struct.calcsize(_HEAP_NUMBERS) > len(buf):
         return
-    size, free, names = struct.unpack_from(_HEAP_NUMBERS, buf, start)
+    size, free, names = _numbers(buf, start, _HEAP_NUMBERS)
+    names += base
     while free != _LAST_FREE:
         if free + _FREE_SIZE > size or names + free + _FREE_SIZE > len(buf):
             raise Damaged("has a list of free places that leads out of its heap")
         yield free
-        free, _ = struct.unpack_from(_FREE, buf, names + free)
+        free, _ = _numbers(buf, names + free, _FREE)
 
 
 def _check_driver(buf) -> None:
     """Refuse a file made for another way of storing: HDF5's library takes the memory that such a
     description says it needs, and Caffe writes none."""
-    if buf[:8] != _SIGNATURE or len(buf) < 64:
+    start = _beginning(buf)
+    if start + 64 > len(buf):
         raise OSError("it does not begin as one")
-    place = {0: 48, 1: 52}.get(buf[8])  # by the version; later ones have none here
-    if place and (buf[13] != 8 or buf[place : place + 8] != b"\xff" * 8):
+    place = {0: 48, 1: 52}.get(buf[start + 8])  # by the version; later ones have none here
+    driver = buf[start + (place or 0) : start + (place or 0) + 8]
+    if place and (buf[start + 13] != 8 or driver != b"\xff" * 8):
         raise Damaged("is stored in a way that Caffe does not use")
+
+
+def structure_trouble(buf) -> str:
+    """What `check_structure` finds wrong in the bytes of an HDF5 file; "" where that is nothing,
+    and where they are no HDF5."""
+    try:
+        check_structure(buf)
+    except Damaged as err:
+        return str(err)
+    except OSError:
+        pass
+    return ""
+
+
+def _beginning(buf) -> int:
+    """Where HDF5 begins: at 0, or behind a block of the user's (MATLAB's), as its library looks
+    for it."""
+    start = 0
+    while start < len(buf) and buf[start : start + 8] != _SIGNATURE:
+        start = max(512, 2 * start)
+    return start
+
+
+def check_structure(buf, heaps: bool = True) -> None:
+    """Refuse bytes (``FileBytes`` or bytes) that HDF5's library would follow without end, or take
+    memory for as it is told. Raises Damaged, OSError where they are no HDF5. Not `heaps`: without
+    the search through all of them."""
+    _check_driver(buf)
+    if heaps:
+        _check_heaps(buf)
 
 
 def _check_heaps(buf) -> None:
     """Refuse a ring of free places: HDF5's library would follow it without end."""
-    count, heap = 0, buf.obj.find(_HEAP)  # the map's own `find`
+    count, heap, base = 0, buf.find(_HEAP), _beginning(buf)
     while heap >= 0:
-        for _ in _free_places(buf, heap):
+        for _ in _free_places(buf, heap, base):
             count += 1
             if count * _FREE_SIZE > len(buf):
                 raise Damaged("has more free places than room for them")
-        heap = buf.obj.find(_HEAP, heap + 1)
+        heap = buf.find(_HEAP, heap + 1)
 
 
 @contextlib.contextmanager
 def opened(path, what: str):
     name = not_utf8.path(path)
-    buf = map_file(name)
-    kinds.refuse(buf, name, f"an HDF5 {what}", kinds.HDF5)
+    with FileBytes(name) as buf:
+        kinds.refuse(buf, name, f"an HDF5 {what}", kinds.HDF5)
     h5py = h5py_package()
     try:
-        _check_driver(buf)
-        _check_heaps(buf)
+        with FileBytes(name) as buf:
+            check_structure(buf)
         with h5py.File(name, "r") as file:
             yield file
     except Damaged as err:
@@ -101,12 +140,22 @@ def is_group(member) -> bool:
     return isinstance(member, h5py_package().Group)
 
 
+def is_in_file(group, name: str) -> bool:
+    """Whether the group's member `name`, maybe a path of several names, lies in its file: none of
+    them is a link to elsewhere."""
+    for part in filter(None, name.split("/")):
+        if not isinstance(group.get(part, getlink=True), h5py_package().HardLink):
+            return False
+        group = group[part]
+    return True
+
+
 def children(group) -> list[tuple[str, Any]]:
     """The group's members by name; only those that lie in this file."""
     h5py = h5py_package()
     found = []
     for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if not is_in_file(group, name):
             raise Damaged(f"'{group.name}/{name}' is a link to elsewhere, which is not followed")
         member = group[name]
         if not isinstance(member, (h5py.Group, h5py.Dataset)):

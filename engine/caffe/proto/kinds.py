@@ -14,7 +14,7 @@ from typing import NamedTuple
 from caffe.errors import InputError
 from caffe.proto import message_kinds
 from caffe.proto.encoding import Damaged, field_at
-from caffe.proto.files import check_regular, map_file
+from caffe.proto.opening import FileBytes, read_whole
 
 _HEAD, _TAIL = 4096, 1 << 16  # bytes that are looked at; of protobuf messages, the first fields
 
@@ -184,7 +184,7 @@ def _text_kind(head: bytes) -> Kind:
 
 
 def kind_of(buf) -> Kind | None:
-    """The kind of a whole file's bytes (a memoryview or bytes); None where it is not known."""
+    """The kind of a whole file's bytes (or FileBytes); None where it is not known."""
     head = bytes(buf[:_HEAD])
     if not head:
         return Kind(EMPTY, "empty", "copy or download it again")
@@ -221,8 +221,10 @@ def refuse(buf, name: str, wanted: str, *accepted: str) -> None:
 def open_message(path, wanted: str, *accepted: str) -> tuple[memoryview, str]:
     """The bytes of a file that holds a protobuf message, and its name. Raises InputError where it
     is of another kind than those `accepted`, or does not begin as a message does."""
-    buf, name = map_file(path), os.fspath(path)
-    refuse(buf, name, wanted, *accepted)
+    name = os.fspath(path)
+    with FileBytes(path) as head:  # before the whole of something large is read
+        refuse(head, name, wanted, *accepted)
+    buf = read_whole(path)
     try:
         field_at(buf, 0, len(buf))
     except Damaged as err:
@@ -230,19 +232,16 @@ def open_message(path, wanted: str, *accepted: str) -> tuple[memoryview, str]:
     return buf, name
 
 
-def _content(path):
-    """The bytes of a file, which may have none."""
-    return map_file(path) if check_regular(path) else b""
-
-
 def check_text(path, wanted: str) -> None:
     """Raise InputError where `path` is no regular file, or plainly holds no text of lines."""
-    refuse(_content(path), os.fspath(path), wanted, *ALL_TEXT)
+    with FileBytes(path) as buf:
+        refuse(buf, os.fspath(path), wanted, *ALL_TEXT)
 
 
 def file_misfit(path, wanted: str, *accepted: str) -> str:
     """`misfit` of a file; "" also where it cannot be read."""
     try:
-        return misfit(_content(path), wanted, *accepted)
+        with FileBytes(path) as buf:
+            return misfit(buf, wanted, *accepted)
     except InputError:
         return ""

@@ -35,7 +35,15 @@ def decode(data: bytes) -> str:
 
 def path(name) -> str:
     """`name`, out of a prototxt or from a caller, as Python's functions for files want it."""
-    return os.fsdecode(name).translate(_TO_SURROGATES)
+    return at_home(os.fsdecode(name).translate(_TO_SURROGATES))
+
+
+def at_home(name: str) -> str:
+    """`name` with the home folder in place of a leading `~/`, as the toolkit's data layers have it;
+    as it is where a folder is really called `~`."""
+    if name.startswith("~/") and not os.path.lexists("~"):
+        return os.path.expanduser(name)
+    return name
 
 
 def _unescaped(found: re.Match) -> str:

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 
 from caffe.errors import InputError
 from caffe.proto import caffe_pb2, kinds, not_utf8
-from caffe.proto.files import atomic_write, check_regular, reason
 from caffe.proto.mistakes import explain
+from caffe.proto.opening import check_regular, read_regular
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 # Far above any net's; a caffemodel given by mistake is refused before it is read.
@@ -60,11 +60,7 @@ def read_text(path) -> str:
         raise InputError(f"{name}: {wrong}")
     if size > _LARGEST_TEXT:
         raise InputError(f"{name}: {size} bytes is too large for a prototxt; is it a caffemodel?")
-    try:
-        with open(name, "rb") as file:
-            data = file.read(_LARGEST_TEXT)
-    except OSError as err:
-        raise InputError(f"cannot read {name}: {reason(err)}") from err
+    data = read_regular(name, _LARGEST_TEXT)
     if b"\0" in data:
         raise InputError(f"{name}: is a binary file, not a prototxt; is it a caffemodel?")
     return not_utf8.decode(data.removeprefix(codecs.BOM_UTF8))
@@ -112,15 +108,15 @@ def read_solver(path):
     with _named_kind(name, "a solver's", kinds.NET):
         solver = parse_solver(content, name)
     stem = os.path.splitext(name)[0]
-    if not solver.HasField("snapshot_prefix"):
+    given = solver.HasField("snapshot_prefix")
+    if not given:
         solver.snapshot_prefix = stem
-    elif os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
+    solver.snapshot_prefix = not_utf8.at_home(solver.snapshot_prefix)
+    if given and os.path.isdir(not_utf8.path(solver.snapshot_prefix)):
         solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
     return solver
 
 
-def write_text(message, path) -> None:
-    """Write a message in text format; what stood at ``path`` is replaced at once or not at all."""
-    text = text_format.MessageToString(message)
-    with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+def printed(message) -> bytes:
+    """A message in text format, as a file holds it."""
+    return text_format.MessageToString(message).encode("utf-8")

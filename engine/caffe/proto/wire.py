@@ -1,4 +1,4 @@
-"""Caffemodels and solverstates: read without copying a number, written as a stream."""
+"""Caffemodels and solverstates: read into memory once, written as a stream."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from caffe.errors import Error, InputError
 from caffe.proto import caffe_pb2, encoding, kinds
 from caffe.proto.encoding import Damaged
 from caffe.proto.files import atomic_write
+from caffe.proto.opening import LARGEST_MESSAGE
 from caffe.proto.upgrade import V0_TYPES, V1_TYPES
-
-# What protobuf's C++ readers, BVLC Caffe's among them, accept for one message.
-_LARGEST_MESSAGE = (1 << 31) - 1
 
 
 class LayerWeights(NamedTuple):
@@ -112,7 +110,7 @@ def read_weights(path, wanted: Container[str] | None = None) -> list[LayerWeight
     layers whose names ``wanted`` does not hold are not looked at, whatever is wrong with them:
     None stands for each.
 
-    The arrays are views of the mapped file; copy what is to outlive a change of the file.
+    The file is read into memory once; the arrays are views of it.
     Shapes stored the old way are ``encoding.LegacyShape`` (see ``encoding.shapes_match``).
     Raises InputError, naming the file and, once known, the layer.
     """
@@ -128,7 +126,7 @@ def read_diffs(path) -> list[tuple[str, list]]:
 
 
 def _check_size(path, size: int) -> None:
-    if size > _LARGEST_MESSAGE:
+    if size > LARGEST_MESSAGE:
         raise Error(
             f"cannot write {os.fspath(path)}: {size} bytes, and protobuf ends at 2 GiB; "
             "use snapshot_format: HDF5"
@@ -205,7 +203,7 @@ class SolverState(NamedTuple):
 
 
 def read_solverstate(path) -> SolverState:
-    """A binary solverstate; its history arrays are read-only views of the mapped file."""
+    """A binary solverstate; its history arrays are read-only views of what was read."""
     buf, name = kinds.open_message(path, "a solverstate", kinds.SOLVERSTATE)
     numbers, learned_net, history = {}, "", []
     try:

@@ -10,6 +10,7 @@ import weakref
 from ..errors import InputError
 from ..proto import caffe_pb2, kinds, not_utf8
 from ..proto.files import reason
+from ..proto.opening import check_regular
 
 LMDB, LEVELDB = caffe_pb2.DataParameter.LMDB, caffe_pb2.DataParameter.LEVELDB
 
@@ -104,12 +105,22 @@ def _wrong_inside(path: str, name: str, kind: str) -> str:
     return f"{name}: {wrong}" if wrong else ""
 
 
+def _check_files(path: str) -> None:
+    """Raise InputError where what lies in the folder of a database is anything but files and
+    folders: the libraries would wait for a FIFO."""
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if os.path.exists(entry.path) and not entry.is_dir():
+                check_regular(entry.path)
+
+
 def _open_lmdb(path: str):
     try:
         import lmdb
     except ImportError:
         raise InputError("LMDB databases need the package lmdb: pip install lmdb") from None
     try:
+        _check_files(path)
         # The lock file is for those who read while somebody writes; the folder may be read-only.
         env = lmdb.open(path, readonly=True, lock=False, create=False, max_readers=1)
         info, page = env.info(), env.stat()["psize"]
@@ -139,6 +150,7 @@ def _open_leveldb(path: str):
             "for LMDB say backend: LMDB"
         ) from None
     try:
+        _check_files(path)
         return plyvel.DB(path, create_if_missing=False, max_open_files=100)
     except (plyvel.Error, OSError) as error:
         problem = _wrong_inside(path, "CURRENT", kinds.TEXT) or reason(error)

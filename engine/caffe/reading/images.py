@@ -13,13 +13,13 @@ from PIL import Image
 
 from ..errors import InputError
 from ..proto import kinds, not_utf8
-from ..proto.files import reason
+from ..proto.opening import LARGEST_PICTURE, open_regular
+from .guarded import opened
 
 COLOR, GRAY, AS_STORED = "color", "gray", "as stored"
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _EXTRA_SAMPLES = 338  # the TIFF tag: 2 for an alpha that is not multiplied into the colours
-_MOST_PIXELS = 2**30  # as OpenCV's readers
 _SRGB = 0.45455  # the gamma that libpng takes for sRGB
 _GAMMA_SLACK = 0.05  # from 1: libpng's
 _UPRIGHT = {  # what undoes each value of the EXIF tag
@@ -138,9 +138,7 @@ def _check(image: Image.Image, channels: str) -> None:
 
 
 def _decode(file, channels: str) -> np.ndarray:
-    with Image.open(file) as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError(f"{image.width} × {image.height} pixels are too many")
+    with opened(file) as image:
         orientation = 1
         if image.format == "JPEG" and channels != AS_STORED:
             orientation = image.getexif().get(_ORIENTATION, 1)
@@ -170,13 +168,11 @@ def decode(data: bytes, channels: str) -> np.ndarray:
 def read(path, channels: str) -> np.ndarray:
     """As `decode`, of a file. The InputError names it."""
     name = not_utf8.path(path)
-    try:
-        with open(name, "rb") as file:
+    with open_regular(name, LARGEST_PICTURE) as file:
+        try:
             return _decoded(file, channels)
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        raise InputError(f"cannot read {name!r}: {reason(error)}") from None
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
 
 
 def _not_a_picture(file) -> str:

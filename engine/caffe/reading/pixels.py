@@ -6,8 +6,10 @@ import os
 
 import numpy as np
 
-from ..errors import FileError, WrongArray
-from ..proto import kinds
+from ..errors import FileError, InputError, WrongArray
+from ..proto import kinds, not_utf8
+from ..proto.opening import LARGEST_PICTURE, open_regular
+from .guarded import opened
 
 _LUMINANCE = (0.2125, 0.7154, 0.0721)  # of linear RGB, CRT primaries (ITU-R BT.709)
 _FULL = {"u1": 255, "u2": 65535, "i4": 2**31 - 1}
@@ -60,16 +62,21 @@ def read(filename) -> np.ndarray:
     A JPEG is turned as its EXIF tag says. Raises FileError for a file that is missing, damaged or
     no picture.
     """
-    from PIL import Image
-
     name = os.fspath(filename)
     try:
-        with Image.open(name) as image:
+        file = open_regular(name, LARGEST_PICTURE)
+    except InputError as error:
+        missing = not os.path.lexists(not_utf8.path(name))
+        raise FileError(f"{name}: no such file" if missing else str(error)) from None
+    try:
+        with file, opened(file) as image:
             image.load()
             return _decoded(image)
-    except FileNotFoundError:
-        raise FileError(f"{name}: no such file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except InputError as error:
+        raise FileError(f"{name}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for a broken file
         known = kinds.file_misfit(name, "a picture", *kinds.PICTURES)
         text = known or f"is no picture that can be read: {' '.join(str(error).split())}"
         raise FileError(f"{name}: {text}") from None

@@ -22,9 +22,7 @@ def check_prefix(prefix: str) -> None:
         raise _wrong(prefix, "has a NUL character, which no file name can have")
     if not os.path.isdir(folder):
         remedy = f"make the folder {folder}"
-        if prefix.startswith("~"):
-            remedy = f"'~' is not expanded here: write {os.path.expanduser(prefix)}"
-        elif os.path.exists(folder):
+        if os.path.exists(folder):
             remedy = f"{folder} is a file; choose another folder"
         raise _wrong(prefix, f"no file can be written there; {remedy}")
     if not os.access(folder, os.W_OK):

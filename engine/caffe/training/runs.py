@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..log import WARNING, log
-from ..proto.files import atomic_write
+from ..proto.files import atomic_write, in_the_way
 
 
 @dataclass
@@ -59,6 +59,9 @@ class Run:
         return any(run == earlier and iteration <= left for earlier, left in self.lineage)
 
 
+LONGEST_NOTE = 1 << 24
+"""More bytes than a lock or `<prefix>.run.json` has."""
+
 # -- the lock -----------------------------------------------------------------------------------
 
 _held: dict[str, int] = {}
@@ -87,6 +90,8 @@ def claim(prefix: str, run: Run, owner) -> None:
     a warning. Several owners of one process may share a prefix."""
     folder, name = os.path.split(prefix)
     place = os.path.join(os.path.realpath(folder), name)
+    if _named.get(place) != run.id:  # later its last snapshot counts for more
+        _check_ours(prefix + ".run.json", "about a training", ("run", "lineage"))
     if place not in _held:
         _lock(prefix, place)
     if id(owner) not in _users.setdefault(place, set()):
@@ -109,6 +114,7 @@ def _release(place: str, owner: int) -> None:
 
 def _lock(prefix: str, place: str) -> None:
     path = prefix + ".lock"
+    _check_ours(path, "a lock of a training", ("process", "command"))
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -135,6 +141,19 @@ def _lock(prefix: str, place: str) -> None:
                  "since": time.strftime("%Y-%m-%d %H:%M:%S")}  # fmt: skip
         os.pwrite(handle, json.dumps(about).encode(), 0)
     _held[place] = handle
+
+
+def _check_ours(path: str, what: str, keys: tuple[str, str]) -> None:
+    """InputError where `path` is a file of somebody else's, without one of `keys`: poetry.lock is
+    one, where snapshot_prefix is 'poetry'."""
+
+    def ours(file) -> bool:
+        content = file.read(LONGEST_NOTE)
+        return content[:1] == b"{" and all(f'"{key}": '.encode() in content for key in keys)
+
+    problem = in_the_way(path, what, ours)
+    if problem:
+        raise InputError(f"{path}: cannot be written: {problem} (another snapshot_prefix)")
 
 
 def _holder(handle: int) -> str:
@@ -185,6 +204,34 @@ def snapshots(prefix: str) -> list[tuple[int, str, str | None]]:
         (iteration, path, _why_not(path, iteration, prefix, present))
         for iteration, path in sorted(found, reverse=True)
     ]
+
+
+def lone_weights(prefix: str) -> list[tuple[int, str]]:
+    """The caffemodels at `prefix` that are no snapshots, as (iteration, path): see `is_lone`."""
+    folder, name = os.path.split(prefix)
+    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.caffemodel(\.h5)?$")
+    entries = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    matches = [match for match in map(pattern.match, entries) if match]
+    found = [(int(match.group(1)), os.path.join(folder, match.group())) for match in matches]
+    return sorted((iteration, path) for iteration, path in found if is_lone(path))
+
+
+def is_lone(model: str) -> bool:
+    """Whether the caffemodel `model` is there without the other files of a snapshot: weights that
+    somebody keeps or has downloaded, or that no training can be resumed from any more."""
+    if not os.path.lexists(model) or os.path.isdir(model):
+        return False
+    stem = re.sub(r"\.caffemodel(\.h5)?$", "", model)
+    others = (".position.json", ".solverstate", ".solverstate.h5")
+    return not any(os.path.exists(stem + ending) for ending in others)
+
+
+def not_ours(model: str) -> str:
+    """Why such weights are not replaced by a snapshot, and what to do."""
+    return (
+        f"{model}: is there already, and is of no snapshot (no solverstate is beside it); move it "
+        "away, or give another snapshot_prefix"
+    )
 
 
 def _read_run(path: str) -> Run | None:

@@ -56,7 +56,14 @@ def reserve(solver) -> None:
         state: 4 * sum(blob.count for blob in solver._history),
     }
     places.check_room(prefix, sizes)
+    for iteration, path in runs.lone_weights(prefix):
+        if solver.iter < iteration <= last and _writes_at(solver.param, iteration, last):
+            raise InputError(runs.not_ours(path))
     runs.claim(prefix, solver._run, solver)
+
+
+def _writes_at(param, iteration: int, last: int) -> bool:
+    return iteration == last or bool(param.snapshot and iteration % param.snapshot == 0)
 
 
 def save(solver, prefix: str | None = None) -> str:
@@ -68,13 +75,16 @@ def save(solver, prefix: str | None = None) -> str:
         prefix = solver.param.snapshot_prefix
         runs.claim(not_utf8.path(prefix), solver._run, solver)
     model, state, as_hdf5 = _paths(solver, prefix, solver.iter)
+    if runs.is_lone(not_utf8.path(model)):
+        raise Error(runs.not_ours(model))  # which goes elsewhere, if it is the last one
     form = "HDF5" if as_hdf5 else "binary proto"
     history = [blob.read().cpu().numpy() for blob in solver._history]
     with together():
+        # First what tells of the others that they are a snapshot's.
+        _write_position(solver, runs.position_path(state), history)
         log(f"Snapshotting to {form} file {model}")
         save_net = solver.net.save_hdf5 if as_hdf5 else solver.net.save
         save_net(model, diffs=solver.param.snapshot_diff)
-        _write_position(solver, runs.position_path(state), history)
         log(f"Snapshotting solver state to {form} file {state}")
         write = hdf5.write_solverstate_hdf5 if as_hdf5 else wire.write_solverstate
         write(state, solver.iter, model, history, solver._current_step)

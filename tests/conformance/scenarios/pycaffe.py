@@ -199,7 +199,7 @@ def drawn(args, arrays):
     results["png"] = caffe.draw.draw_net(net, "LR").decode()
     caffe.draw.draw_net_to_file(net, "net.svg", "TB")
     with open("net.svg") as file:
-        results["file"] = file.read()
+        results["file"] = file.read().replace("<!-- Drawn by caffe.draw -->\n", "")
     results["types"] = {str(k): v for k, v in caffe.draw.get_pooling_types_dict().items()}
     results["rates"] = [
         caffe.draw.get_layer_lr_mult(one) for one in net.layer if one.type == "Convolution"

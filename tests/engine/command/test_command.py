@@ -373,6 +373,38 @@ def test_old_solvers_become_current_ones(run, write):
     assert 'type: "Nesterov"' in Path("new.prototxt").read_text()
 
 
+TOOLS = {
+    "upgrade_net_proto_text": "net.prototxt",
+    "upgrade_solver_proto_text": "solver.prototxt",
+    "upgrade_net_proto_binary": "old.caffemodel",
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_the_upgrade_tools_have_not_written_is_kept(run, write, tool):
+    write(SOLVER, "solver.prototxt")
+    old = text.parse(OLD, caffe.proto.caffe_pb2.NetParameter())
+    Path("old.caffemodel").write_bytes(old.SerializeToString())
+    Path("new").write_text("# my notes\nname: 'mine'\n")
+    code, lines, _ = run(tool, TOOLS[tool], "new")
+    assert code == 2 and "error: new: the file that is there is not one that these" in lines[-1]
+    assert Path("new").read_text().startswith("# my notes")
+    Path("new").unlink()
+    for _ in range(2):  # and what they have written is replaced, or the file itself renewed
+        assert run(tool, TOOLS[tool], "new")[0] == 0
+    assert run(tool, "new", "new")[0] == 0
+
+
+def test_trained_weights_are_not_replaced_by_upgraded_ones(run):
+    old = text.parse(OLD, caffe.proto.caffe_pb2.NetParameter())
+    Path("old.caffemodel").write_bytes(old.SerializeToString())
+    old.layers[0].blobs[0].data[0] = 7
+    Path("trained.caffemodel").write_bytes(old.SerializeToString())
+    before = Path("trained.caffemodel").read_bytes()
+    assert run("upgrade_net_proto_binary", "old.caffemodel", "trained.caffemodel")[0] == 2
+    assert Path("trained.caffemodel").read_bytes() == before
+
+
 # -- calls --------------------------------------------------------------------------------------
 
 

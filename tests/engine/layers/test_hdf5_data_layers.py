@@ -315,11 +315,54 @@ def test_each_forward_adds_its_batch_whatever_its_size(here):
 
 
 def test_what_was_there_is_kept_until_the_first_forward(here):
-    files.write_hdf5("out.h5", old=np.ones(3))
+    write_out(output(pattern(5), pattern(5)))
     run = output(pattern(3), pattern(3))
-    assert list(stored()) == ["old"]
+    assert len(stored()["data"]) == 5
     write_out(run)
-    assert sorted(stored()) == ["data", "label"]
+    assert len(stored()["data"]) == 3
+
+
+@pytest.mark.parametrize("what", ["data", "same names", "text", "device", "link"])
+def test_a_file_that_the_layer_has_not_written_is_refused_and_kept(here, what):
+    if what == "data":
+        files.write_hdf5("out.h5", old=np.ones(3))
+    elif what == "same names":
+        files.write_hdf5("out.h5", data=pattern(3), label=pattern(3))
+    elif what == "text":
+        Path("out.h5").write_text("the only copy")
+    else:
+        Path("out.h5").symlink_to(os.devnull if what == "device" else "nothing")
+    before = Path("out.h5").read_bytes() if Path("out.h5").is_file() else None
+    with pytest.raises(InputError, match="cannot write out.h5: .*give another name"):
+        output(pattern(3), pattern(3))
+    if before is None:
+        assert Path("out.h5").is_symlink()
+    else:
+        assert Path("out.h5").read_bytes() == before
+
+
+def test_a_file_that_came_after_the_layer_was_made_is_kept_too(here):
+    run = output(pattern(3), pattern(3))
+    Path("out.h5").write_text("the only copy")
+    with pytest.raises(InputError, match="has written; delete it, or give another name"):
+        run.forward()
+    assert Path("out.h5").read_text() == "the only copy"
+
+
+def test_an_empty_file_is_replaced(here):
+    Path("out.h5").touch()
+    write_out(output(pattern(3), pattern(3)))
+    assert len(stored()["data"]) == 3
+
+
+def test_the_home_folder_may_stand_before_a_name(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    run = Run("HDF5Output", 'hdf5_output_param { file_name: "~/out.h5" }', pattern(3), pattern(3),
+              tops=0)  # fmt: skip
+    write_out(run)
+    assert (tmp_path / "out.h5").is_file() and not Path("~").exists()
 
 
 def test_several_solvers_do_not_write_one_file(here, monkeypatch):

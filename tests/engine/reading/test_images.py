@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageOps
 
+import caffe
 from caffe.engine import InputError
-from caffe.reading import images
+from caffe.errors import visible
+from caffe.reading import guarded, images
 from tests.helpers.data_files import bilinear, encoded, pixels, scene
+from tests.helpers.jpegs import of_scans
 
 LUMINANCE = [0.299, 0.587, 0.114]
 
@@ -136,7 +142,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
         images.read(name, images.COLOR)
-    assert repr(name) in str(error.value) and error.value.exit_code == 2
+    assert visible(name) in str(error.value) and error.value.exit_code == 2
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
@@ -145,7 +151,46 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         images.read(tmp_path / "x.png", images.GRAY)
 
 
-def test_more_pixels_than_opencv_reads_are_refused(monkeypatch):
-    monkeypatch.setattr(images, "_MOST_PIXELS", 34)
-    with pytest.raises(InputError, match="7 × 5 pixels are too many"):
+@pytest.mark.parametrize("count, read", [(64, True), (65, False), (400, False)])
+def test_a_jpeg_of_too_many_scans_is_refused_by_every_reader(tmp_path, count, read):
+    (tmp_path / "x.jpg").write_bytes(of_scans(count))
+    readers = [partial(images.read, channels=images.COLOR), caffe.io.load_image]
+    for reader in (*readers, lambda path: images.decode(path.read_bytes(), images.GRAY)):
+        if read:
+            assert reader(tmp_path / "x.jpg").shape[:2] == (64, 64)
+        else:
+            with pytest.raises(InputError, match=f"in {count} scans is too much work"):
+                reader(tmp_path / "x.jpg")
+
+
+def test_pixels_times_scans_are_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(guarded, "MOST_WORK", 64 * 64 * 30)
+    with pytest.raises(InputError, match="in 31 scans"):
+        images.decode(of_scans(31), images.COLOR)
+
+
+def test_no_other_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    """Pillow has Ghostscript run what an EPS says."""
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels(0, 3, 4)).save(path, "EPS")
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program runs"))
+    for reader in (partial(images.read, channels=images.COLOR), caffe.io.load_image):
+        with pytest.raises(InputError, match=r"x\.png"):
+            reader(path)
+
+
+def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head(tmp_path):
+    """50,000 × 50,000 in a PNG of a hundred bytes."""
+    data = bytearray(encoded(pixels(0, 3, 4)))
+    data[16:24] = struct.pack(">II", 50000, 50000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "x.png").write_bytes(data)
+    for reader in (partial(images.read, channels=images.COLOR), caffe.io.load_image):
+        with pytest.raises(InputError, match=r"x\.png: .*pixels.*scale it down"):
+            reader(tmp_path / "x.png")
+
+
+def test_more_pixels_than_any_reader_takes_are_refused(monkeypatch):
+    monkeypatch.setattr(guarded, "MOST_PIXELS", 34)
+    with pytest.raises(InputError, match="7 × 5 pixels are more than 34; scale it down"):
         images.decode(encoded(pixels(0, 5, 7)), images.COLOR)

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from caffe.engine import Error, InputError
+from caffe.proto import not_utf8
 from caffe.training import places
 from tests.helpers.net_texts import SNAPSHOTS, data, ip, losses
 from tests.helpers.processes import environment
@@ -28,7 +29,7 @@ def leftovers(folder):
     [
         ("none/s", "make the folder none"),
         ("file/s", "file is a file"),
-        ("~/none-there/s", "'~' is not expanded here: write "),
+        ("~/none-there/s", "make the folder "),
         ("a\0b", "NUL"),
         ("x" * 300, "too long for a file name"),
         ("x" * 235, "too long for a file name"),
@@ -42,7 +43,8 @@ def test_a_prefix_under_which_nothing_can_be_written_is_refused(
     (tmp_path / "file").write_text("")
     (tmp_path / "taken_iter_5.caffemodel").mkdir()
     with pytest.raises(InputError) as raised:
-        places.check_room(prefix, FILES)
+        places.check_room(not_utf8.path(prefix), FILES)
+    assert "~" not in str(raised.value)  # the home folder's name stands in its place
     assert words in str(raised.value) and "snapshot_prefix" in str(raised.value)
     assert len(str(raised.value)) < 400
 

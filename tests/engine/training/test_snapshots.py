@@ -89,7 +89,7 @@ def test_the_state_is_written_last(make_solver, monkeypatch):
         "os.replace", lambda a, b: (order.append(b.rsplit(".", 1)[1]), replace(a, b))
     )
     solver.snapshot()
-    assert order[-3:] == ["caffemodel", "json", "solverstate"]
+    assert order[-3:] == ["json", "caffemodel", "solverstate"]
 
 
 def test_current_step_is_stored_as_caffe_stores_it(make_solver, tmp_path):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tools.common import cli, files
+from tools.common import cli, files, written
 from tools.common.progress import Progress, duration, progress
 
 
@@ -182,7 +182,7 @@ def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as caught:
-        files.write_atomic(path, "new")
+        files.write(path, "new", written.ANY)
     assert cli.error_line(caught.value) == f"{path}: No space left on device"
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
 
@@ -190,11 +190,22 @@ def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
 def test_targets_are_checked_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(cli.UserError, match="is a folder"):
-        files.check_target(str(tmp_path))
+        files.check_target(str(tmp_path), written.ANY)
     with pytest.raises(cli.UserError, match="is a file; name a folder"):
         files.make_folder(str(tmp_path / "file"))
     with pytest.raises(cli.UserError, match="below: this folder cannot be made"):
         files.make_folder(str(tmp_path / "file" / "below"))
+
+
+def test_a_target_that_is_no_regular_file_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "link", tmp_path / "pipe", os.devnull):
+        with pytest.raises(cli.UserError, match="is no regular file; give another name"):
+            files.check_target(str(path), written.ANY)
+        with pytest.raises(cli.UserError, match="is no regular file; give another name"):
+            files.write(str(path), "x", written.ANY)
+    assert not os.path.isfile(os.devnull)
 
 
 def test_processors_are_those_that_this_process_may_use(monkeypatch):

@@ -178,9 +178,10 @@ def test_of_a_folders_snapshots_the_newest_are_named(tmp_path):
         check_input(tmp_path, "weights")
 
 
-def test_a_pipe_is_left_to_its_reader(tmp_path):
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    check_input(tmp_path / "pipe", "net", "--net")
+    with pytest.raises(UserError, match="--net .*pipe: cannot be read .it is a pipe"):
+        check_input(tmp_path / "pipe", "net", "--net")
 
 
 def test_a_kind_that_the_engine_alone_knows_is_left_to_the_reader_elsewhere(tmp_path, monkeypatch):

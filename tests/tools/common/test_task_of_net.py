@@ -28,7 +28,7 @@ def made(data, tmp_path):
     files = generate.own_files(str(toml), ["fcn32s-vgg16"], str(tmp_path / "runs"))
     folder = tmp_path / "runs" / "fcn32s-vgg16"
     for path, text in files.items():
-        generate.write(path, text)
+        generate.write({path: text})
     toml.unlink()
     score_layer = (
         'layer { name: "score" type: "Convolution" bottom: "data" top: "score"'

@@ -72,14 +72,14 @@ def test_a_stage_that_a_signal_ends_leaves_its_last_lines(toys):
 
 @pytest.mark.slow
 def test_a_picture_that_cannot_be_written_is_left_out(toys, monkeypatch):
-    write = runner.write_atomic
+    write = runner.write
 
-    def full(path, data):
+    def full(path, data, written):
         if path.endswith(".png"):
             raise OSError(28, "No space left on device", path)
-        write(path, data)
+        write(path, data, written)
 
-    monkeypatch.setattr(runner, "write_atomic", full)
+    monkeypatch.setattr(runner, "write", full)
     assert toys.run("toys.painter", "toys.good") == 0
     assert states(toys) == ["done", "done"]
     assert "Left out: gpu-picture-0.png: No space left on device." in toys.text()

@@ -1,0 +1,72 @@
+"""Pictures of strangers: what is looked at before Pillow decodes one.
+
+Only formats that Pillow decodes itself are opened: for others, EPS among them, it starts another
+program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+from ..errors import InputError
+
+MOST_PIXELS = 178_956_970
+"""Of one picture; Pillow's own limit."""
+MOST_SCANS = 64
+MOST_WORK = 2_000_000_000
+"""Pixels times scans of a JPEG: each scan goes through the whole picture."""
+FORMATS = (
+    "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "SUN",
+    "TGA", "TIFF", "WEBP", "XBM",
+)  # fmt: skip
+
+_JPEG = b"\xff\xd8\xff"
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # not in a scan's numbers, nor a restart
+_TEM, _SOI, _EOI, _SOS = 0x01, 0xD8, 0xD9, 0xDA
+
+
+def scans(data: bytes) -> int:
+    """How many scans a JPEG's decoder finds in its bytes: those that begin before its end, outside
+    of what other segments hold (a thumbnail, say)."""
+    count, place = 0, len(_JPEG) - 1
+    while (found := _MARKER.search(data, place)) and (marker := found[1][0]) != _EOI:
+        place = found.end()
+        if marker in (_TEM, _SOI):
+            continue
+        count += marker == _SOS
+        place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return count
+
+
+def _check(width: int, height: int, count: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise InputError(f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down")
+    if count > MOST_SCANS or count * width * height > MOST_WORK:
+        raise InputError(
+            f"a JPEG of {width} × {height} pixels in {count} scans is too much work (at most "
+            f"{MOST_SCANS} scans, and {MOST_WORK} pixels times scans); save it anew"
+        )
+
+
+@contextlib.contextmanager
+def opened(file):
+    """Context: the Pillow image in a binary file object, not yet decoded. InputError, in one line
+    without a name, where it has too many pixels or scans; Pillow's own errors come through."""
+    from PIL import Image
+
+    if any(kind not in Image.OPEN for kind in FORMATS):
+        Image.init()
+    count = 0
+    head = file.read(len(_JPEG))
+    file.seek(0)
+    if head == _JPEG:
+        data = file.read()
+        file, count = io.BytesIO(data), scans(data)
+    try:
+        with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+            _check(*image.size, count)
+            yield image
+    except Image.DecompressionBombError:
+        raise InputError(f"more than {MOST_PIXELS} pixels; scale it down") from None
