@@ -80,11 +80,19 @@ def _check_chunks(path, node, h5py):
         return
     skipped = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)  # where a chunk would not get smaller
     size = int(np.prod(node.chunks)) * node.dtype.itemsize
+    most = node.file.id.get_filesize()
     for place in np.ndindex(*grid):
         try:
             corner = tuple(i * c for i, c in zip(place, node.chunks))
+            stored = node.id.get_chunk_info_by_coord(corner)
+            if stored.byte_offset is None:  # never written: holds the fill value
+                continue
+            if stored.size > most:
+                raise DataError(f"{path}: a chunk is larger than the file; fetch it again")
             mask, packed = node.id.read_direct_chunk(corner)
-        except (OSError, RuntimeError, ValueError):  # never written: holds the fill value
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             continue
         stream = zlib.decompressobj()
         if not mask & skipped and len(stream.decompress(packed, size + 5)) > size + 4:

@@ -17,6 +17,7 @@ from segmentation.opening import LARGEST_PICTURE, open_regular
 from segmentation.params import DataError
 
 MAX_PIXELS = 178_956_970  # as the engine; Pillow's own limit
+FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256  # as the engine; the second, of larger pictures
 MAX_SCANS, MAX_WORK = 64, 2_000_000_000  # of a JPEG, as the engine; pixels times scans
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -180,6 +181,11 @@ def _opened(path, formats, max_pixels, use):
             if width * height > max_pixels:
                 raise DataError(
                     f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
+                )
+            held = os.fstat(file.fileno()).st_size
+            if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * held):
+                raise DataError(
+                    f"{path}: {width}x{height} pixels in {held} bytes: damaged, or a bomb"
                 )
             if image.format in ("JPEG", "MPO"):
                 _check_scans(path, file, width * height)
