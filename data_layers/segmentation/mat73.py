@@ -74,6 +74,8 @@ def _check_chunks(path, node, h5py):
     plain = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     grid = [-(-n // c) for n, c in zip(node.shape, node.chunks or node.shape)]
     unusual = not plain.issuperset(filters) or len(filters) > len(set(filters))
+    # HDF5's library goes on without end where a chunk has other axes than its array.
+    unusual = unusual or len(node.chunks or node.shape) != len(node.shape)
     if unusual or np.prod(grid, dtype=float) > MAX_CHUNKS:
         raise DataError(f"{path}: not compressed as MATLAB does it; save it with -v7")
     if h5py.h5z.FILTER_DEFLATE not in filters:
