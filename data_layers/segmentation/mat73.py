@@ -74,17 +74,27 @@ def _check_chunks(path, node, h5py):
     plain = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     grid = [-(-n // c) for n, c in zip(node.shape, node.chunks or node.shape)]
     unusual = not plain.issuperset(filters) or len(filters) > len(set(filters))
+    # HDF5's library goes on without end where a chunk has other axes than its array.
+    unusual = unusual or len(node.chunks or node.shape) != len(node.shape)
     if unusual or np.prod(grid, dtype=float) > MAX_CHUNKS:
         raise DataError(f"{path}: not compressed as MATLAB does it; save it with -v7")
     if h5py.h5z.FILTER_DEFLATE not in filters:
         return
     skipped = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)  # where a chunk would not get smaller
     size = int(np.prod(node.chunks)) * node.dtype.itemsize
+    most = node.file.id.get_filesize()
     for place in np.ndindex(*grid):
         try:
             corner = tuple(i * c for i, c in zip(place, node.chunks))
+            stored = node.id.get_chunk_info_by_coord(corner)
+            if stored.byte_offset is None:  # never written: holds the fill value
+                continue
+            if stored.size > most:
+                raise DataError(f"{path}: a chunk is larger than the file; fetch it again")
             mask, packed = node.id.read_direct_chunk(corner)
-        except (OSError, RuntimeError, ValueError):  # never written: holds the fill value
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             continue
         stream = zlib.decompressobj()
         if not mask & skipped and len(stream.decompress(packed, size + 5)) > size + 4:

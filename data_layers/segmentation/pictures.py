@@ -6,6 +6,7 @@ other formats programs differ, and the tag is refused.
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
@@ -13,10 +14,11 @@ from PIL import Image, ImageOps
 
 from segmentation.kinds import wrong_kind
 from segmentation.labels import RECIPE, VOID as VOID, in_colours, listed
-from segmentation.opening import LARGEST_PICTURE, open_regular
+from segmentation.opening import LARGEST_PICTURE, read_regular
 from segmentation.params import DataError
 
 MAX_PIXELS = 178_956_970  # as the engine; Pillow's own limit
+FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256  # as the engine; the second, of larger pictures
 MAX_SCANS, MAX_WORK = 64, 2_000_000_000  # of a JPEG, as the engine; pixels times scans
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -107,7 +109,7 @@ def read_millimetres(path, max_pixels=MAX_PIXELS):
 def orientation(path):
     """The EXIF orientation of a picture, 1 (upright) to 8; 1 where it has none or is unreadable."""
     try:
-        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file) as image:
+        with Image.open(io.BytesIO(read_regular(path, LARGEST_PICTURE))) as image:
             return _orientation(image)
     except Exception:  # Pillow raises nearly every kind
         return 1
@@ -150,12 +152,8 @@ def _orientation(image):
     return found if found in _TURNED else 1
 
 
-def _check_scans(path, file, pixels):
+def _check_scans(path, data, pixels):
     """Raise DataError for a JPEG of so many scans that decoding it takes too long."""
-    place = file.tell()
-    file.seek(0)
-    data = file.read()
-    file.seek(place)
     count = data.count(b"\xff\xda")  # at least as many as there are scans
     if count > MAX_SCANS or count * pixels > MAX_WORK:
         import caffe  # here: PyTorch is slow to import, and hardly any picture comes here
@@ -175,14 +173,19 @@ def _opened(path, formats, max_pixels, use):
         Image.init()
     try:
         known = [k for k in formats if k in Image.OPEN]
-        with open_regular(path, LARGEST_PICTURE) as file, Image.open(file, formats=known) as image:
+        data = read_regular(path, LARGEST_PICTURE)
+        with Image.open(io.BytesIO(data), formats=known) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(
                     f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
                 )
+            if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * len(data)):
+                raise DataError(
+                    f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb"
+                )
             if image.format in ("JPEG", "MPO"):
-                _check_scans(path, file, width * height)
+                _check_scans(path, data, width * height)
             return use(image)
     except (DataError, MemoryError):
         raise

@@ -51,6 +51,8 @@ def test_a_file_far_too_large_is_refused_before_it_is_read(tmp_path, reader):
 
 def test_the_data_layers_limits_on_pictures_are_the_engines():
     assert guarded.MOST_PIXELS == pictures.MAX_PIXELS
+    assert guarded.FREE_PIXELS == pictures.FREE_PIXELS
+    assert guarded.PIXELS_OF_A_BYTE == pictures.PIXELS_OF_A_BYTE
     assert guarded.MOST_SCANS == pictures.MAX_SCANS
     assert guarded.MOST_WORK == pictures.MAX_WORK
 

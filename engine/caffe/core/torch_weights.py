@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 
 from ..errors import InputError
 from ..proto import kinds, not_utf8
 from ..proto.opening import open_regular
-
-
-class _Clipped(io.BufferedReader):
-    """A file of which no more memory is taken to read it than what is left of it, whatever number
-    of bytes is asked for."""
-
-    def read(self, size=-1, /):
-        left = os.fstat(self.fileno()).st_size - self.tell()
-        return super().read(max(0, left if size is None or size < 0 else min(size, left)))
 
 
 def load_torch_weights(path) -> dict:
@@ -29,7 +19,7 @@ def load_torch_weights(path) -> dict:
     import torch
 
     name = not_utf8.path(path)
-    with _Clipped(open_regular(name).detach()) as file:
+    with open_regular(name) as file:
         size = os.fstat(file.fileno()).st_size
         wrong = kinds.file_misfit(name, "a PyTorch file", "PyTorch", "pickle", "zip")
         if wrong:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO
 
 from caffe.errors import InputError
 from caffe.proto import not_utf8
@@ -35,6 +35,17 @@ _OTHERS = (
 )
 
 
+class RegularFile(BufferedReader):
+    """A file that takes no more memory to be read than what is left of it, whatever number of bytes
+    is asked for: readers ask for as many as a damaged file says."""
+
+    def read(self, size=-1, /):
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        if size is None or size < 0 or (not left and size <= _PIECE):
+            return super().read(size)
+        return super().read(min(size, left))
+
+
 def _size(name: str, found: os.stat_result, most: int | None) -> int:
     if not stat.S_ISREG(found.st_mode):
         other = next((what for test, what in _OTHERS if test(found.st_mode)), "something else")
@@ -54,7 +65,7 @@ def check_regular(path, most: int | None = None) -> int:
         raise InputError(f"cannot read {name}: {reason(err)}") from err
 
 
-def open_regular(path, most: int | None = None) -> BufferedReader:
+def open_regular(path, most: int | None = None) -> RegularFile:
     """The regular file ``path``, open to read its bytes. InputError, which names it, if it is
     none, cannot be read, or is larger than ``most`` bytes."""
     name = not_utf8.path(path)
@@ -63,7 +74,7 @@ def open_regular(path, most: int | None = None) -> BufferedReader:
         handle = os.open(name, _FLAGS)
         try:
             _size(name, os.fstat(handle), most)
-            return os.fdopen(handle, "rb")
+            return RegularFile(FileIO(handle, "rb"))
         except BaseException:
             os.close(handle)
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 
 from ..errors import InputError
@@ -17,6 +18,9 @@ MOST_PIXELS = 178_956_970
 MOST_SCANS = 64
 MOST_WORK = 2_000_000_000
 """Pixels times scans of a JPEG: each scan goes through the whole picture."""
+FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256
+"""A picture of more than the first has at most the second for each byte of its file: as many as
+deflate, which packs 1032 to 1, gets of one bit each."""
 FORMATS = (
     "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "SUN",
     "TGA", "TIFF", "WEBP", "XBM",
@@ -40,9 +44,11 @@ def scans(data: bytes) -> int:
     return count
 
 
-def _check(width: int, height: int, count: int) -> None:
+def _check(width: int, height: int, size: int, count: int) -> None:
     if width * height > MOST_PIXELS:
         raise InputError(f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down")
+    if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * size):
+        raise InputError(f"{width} × {height} pixels in {size} bytes: damaged, or a bomb")
     if count > MOST_SCANS or count * width * height > MOST_WORK:
         raise InputError(
             f"a JPEG of {width} × {height} pixels in {count} scans is too much work (at most "
@@ -60,13 +66,14 @@ def opened(file):
         Image.init()
     count = 0
     head = file.read(len(_JPEG))
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if head == _JPEG:
         data = file.read()
         file, count = io.BytesIO(data), scans(data)
     try:
         with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
-            _check(*image.size, count)
+            _check(*image.size, size, count)
             yield image
     except Image.DecompressionBombError:
         raise InputError(f"more than {MOST_PIXELS} pixels; scale it down") from None

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageOps
+from segmentation.params import DataError
+from segmentation.pictures import read_rgb
 
 import caffe
 from caffe.engine import InputError
@@ -179,14 +181,16 @@ def test_no_other_program_is_started_for_a_picture(tmp_path, monkeypatch):
             reader(path)
 
 
-def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head(tmp_path):
-    """50,000 × 50,000 in a PNG of a hundred bytes."""
+@pytest.mark.parametrize("side, why", [(50000, "scale it down"), (9000, "a bomb")])
+def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head(
+    tmp_path, side, why
+):
     data = bytearray(encoded(pixels(0, 3, 4)))
-    data[16:24] = struct.pack(">II", 50000, 50000)
+    data[16:24] = struct.pack(">II", side, side)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     (tmp_path / "x.png").write_bytes(data)
-    for reader in (partial(images.read, channels=images.COLOR), caffe.io.load_image):
-        with pytest.raises(InputError, match=r"x\.png: .*pixels.*scale it down"):
+    for reader in (partial(images.read, channels=images.COLOR), caffe.io.load_image, read_rgb):
+        with pytest.raises((InputError, DataError), match=rf"x\.png: .*pixels.*{why}"):
             reader(tmp_path / "x.png")
 
 
@@ -194,3 +198,10 @@ def test_more_pixels_than_any_reader_takes_are_refused(monkeypatch):
     monkeypatch.setattr(guarded, "MOST_PIXELS", 34)
     with pytest.raises(InputError, match="7 × 5 pixels are more than 34; scale it down"):
         images.decode(encoded(pixels(0, 5, 7)), images.COLOR)
+
+
+def test_a_large_picture_of_one_colour_is_read(tmp_path):
+    """As small as deflate makes it."""
+    Image.new("1", (8192, 4096), 1).save(tmp_path / "x.png", compress_level=9)
+    assert images.read(tmp_path / "x.png", images.GRAY).shape == (4096, 8192, 1)
+    assert read_rgb(str(tmp_path / "x.png")).all()
