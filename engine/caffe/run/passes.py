@@ -7,6 +7,7 @@ import contextlib
 import torch
 
 from ..compute import device as _device
+from ..compute.allocator import another_size
 from ..compute.gpu_errors import named_gpu_errors
 from ..core.blob import Blob
 from ..core.layer import TEST
@@ -71,6 +72,9 @@ class Passes:
             for key in ("before_forward", "after_forward", "before_backward", "after_backward")
         }
         """Functions of a layer's number, called around its passes."""
+        self._sources = [blob for step in plan.steps if not step.bottoms for blob in step.tops]
+        self._size: list[tuple] = []
+        """The shapes of what the net is fed with, in its last whole pass."""
         self._loss_filled: dict[tuple[int, int], tuple] = {}
         """By layer and top of a loss: the diff memory, and its count, that hold the weight."""
         for step in plan.steps:
@@ -105,9 +109,17 @@ class Passes:
                 step.layer._forget()
             for blob in step.released:
                 blob.release()
-        if self.phase == TEST and end == len(self.plan.steps) - 1:
-            self.plan.end_pass()
+        if end == len(self.plan.steps) - 1:
+            self._note_size()
+            if self.phase == TEST:
+                self.plan.end_pass()
         return loss.double() if isinstance(loss, torch.Tensor) and on_gpu else float(loss)
+
+    def _note_size(self) -> None:
+        size = [blob.shape for blob in self._sources]
+        if size != self._size:
+            self._size = size
+            another_size()
 
     def _weighted(self, i: int, j: int, blob: Blob, weight: float):
         if self._loss_filled[i, j] != (blob._diff, blob.count):  # it was reshaped
