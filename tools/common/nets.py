@@ -6,7 +6,6 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
-import sys
 from collections import namedtuple
 
 import numpy as np
@@ -154,13 +153,6 @@ def data_layers(net, path, phase):
         yield made, layer.python_param.param_str
 
 
-def _comes_from(name, folders):
-    """Whether the module that an import of `name` would run lies in one of `folders`."""
-    allowed = importlib.machinery.PathFinder.find_spec(name, folders)
-    first = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
-    return allowed is not None and first is not None and first.origin == allowed.origin
-
-
 def data_tops(net):
     """The names of the tops of a NetParameter's TEST-phase Python data layer; [] if it has none."""
     import caffe
@@ -181,8 +173,8 @@ def layer_module(where, name):
     engine = getattr(caffe, "engine", None)
     if engine is not None:
         # Importing runs code: only from where the engine itself loads Python layers.
-        folders = [str(folder) for folder in engine.python_path.folders()]
-        if not name.isidentifier() or not _comes_from(name, folders):
+        spec = engine.python_path.find(name)
+        if spec is None or not engine.python_path.allows(spec):
             raise UserError(f"{where}: no module {name!r} in data_layers/ or on PYTHONPATH")
     try:
         return importlib.import_module(name)

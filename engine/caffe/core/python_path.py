@@ -10,6 +10,7 @@ Python puts it on its path for `python -m`, `python -c` and an empty or `.` entr
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import sysconfig
@@ -64,3 +65,31 @@ def folders() -> list[Path]:
     found = [*map(Path, _named()), checkout / "data_layers", *_added]
     places = [place.resolve() for place in found]
     return [place for place in places if place.is_dir() and not _is_installation(place)]
+
+
+def find(name: str):
+    """The spec of what an import of module `name` begins with, its outermost package; None where
+    there is none. To find a submodule would already run its package's code."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    top = parts[0]
+    if top in sys.modules:
+        return getattr(sys.modules[top], "__spec__", None)
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+
+
+def allows(spec) -> bool:
+    """Whether what `find` found lies right in an allowed folder.
+
+    Not anywhere below one: site-packages often lies below the working folder (.venv).
+    """
+    if spec.submodule_search_locations is not None:  # a package, maybe in several folders
+        places = [Path(place).parent for place in spec.submodule_search_locations]
+    else:  # built-in and frozen modules have no location
+        places = [Path(spec.origin).parent] if spec.has_location else []
+    allowed = folders()
+    return bool(places) and all(place.resolve() in allowed for place in places)

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
-from pathlib import Path
 
 from ..core import python_path
 from ..core.layer import Layer, LayerVec
 from ..errors import InputError
 from ..proto.hints import did_you_mean
 from . import register
-
-
-def _allowed(spec) -> bool:
-    """Whether a module, found and not imported, lies right in an allowed folder.
-
-    Not anywhere below one: site-packages often lies below the working folder (.venv).
-    """
-    if spec.submodule_search_locations is not None:  # a package, maybe in several folders
-        places = [Path(place).parent for place in spec.submodule_search_locations]
-    else:  # built-in and frozen modules have no location
-        places = [Path(spec.origin).parent] if spec.has_location else []
-    folders = python_path.folders()
-    return bool(places) and all(place.resolve() in folders for place in places)
 
 
 def _is_layer(made) -> bool:
@@ -35,17 +20,12 @@ def _find_module(layer_name: str, name: str):
     if name in sys.modules:
         return sys.modules[name]
     where = f"layer '{layer_name}' (Python)"
-    # Only the first part is looked for: finding a submodule would already run its package.
-    top = name.partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
+    spec = python_path.find(name)
     if spec is None:
         raise InputError(
             f"{where}: no module '{name}'; add its folder to PYTHONPATH (data_layers/ holds ours)"
         )
-    if not _allowed(spec):
+    if not python_path.allows(spec):
         raise InputError(
             f"{where}: module '{name}' is not in a folder that Python layers may come from; "
             "add its folder to PYTHONPATH or to caffe.engine.python_path"
