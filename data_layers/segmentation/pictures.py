@@ -109,9 +109,8 @@ def read_millimetres(path, max_pixels=MAX_PIXELS):
 def orientation(path):
     """The EXIF orientation of a picture, 1 (upright) to 8; 1 where it has none or is unreadable."""
     try:
-        with Image.open(io.BytesIO(read_regular(path, LARGEST_PICTURE))) as image:
-            return _orientation(image)
-    except Exception:  # Pillow raises nearly every kind
+        return _opened(path, IMAGE_FORMATS, MAX_PIXELS, _orientation)
+    except DataError:
         return 1
 
 
@@ -167,6 +166,28 @@ def _check_scans(path, data, pixels):
         )
 
 
+def _webp_size(data):
+    """(Width, height) that the head of a WebP claims, before Pillow takes memory for them; (0, 0)
+    for other formats, and under BVLC Caffe."""
+    if data[8:12] != b"WEBP":
+        return 0, 0
+    import caffe  # here: PyTorch is slow to import
+
+    engine = getattr(caffe, "engine", None)
+    return engine.webp_size(data[:30]) if engine else (0, 0)
+
+
+def _check_size(path, data, size, max_pixels):
+    """Raise DataError for a picture of more pixels than may be, or than its bytes can hold."""
+    width, height = size
+    if width * height > max_pixels:
+        raise DataError(
+            f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
+        )
+    if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * len(data)):
+        raise DataError(f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb")
+
+
 def _opened(path, formats, max_pixels, use):
     """use(Pillow image, not yet loaded) of a picture in one of `formats`. Raises DataError."""
     if any(kind not in Image.OPEN for kind in formats):
@@ -174,16 +195,10 @@ def _opened(path, formats, max_pixels, use):
     try:
         known = [k for k in formats if k in Image.OPEN]
         data = read_regular(path, LARGEST_PICTURE)
+        _check_size(path, data, _webp_size(data), max_pixels)
         with Image.open(io.BytesIO(data), formats=known) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise DataError(
-                    f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
-                )
-            if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * len(data)):
-                raise DataError(
-                    f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb"
-                )
+            _check_size(path, data, image.size, max_pixels)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(path, data, width * height)
             return use(image)

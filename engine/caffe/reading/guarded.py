@@ -26,6 +26,7 @@ FORMATS = (
     "TGA", "TIFF", "WEBP", "XBM",
 )  # fmt: skip
 
+_HEAD = 30  # bytes that tell a format, and a WebP's size
 _JPEG = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # not in a scan's numbers, nor a restart
 _TEM, _SOI, _EOI, _SOS = 0x01, 0xD8, 0xD9, 0xDA
@@ -42,6 +43,22 @@ def scans(data: bytes) -> int:
         count += marker == _SOS
         place += max(2, int.from_bytes(data[place : place + 2], "big"))
     return count
+
+
+def webp_size(head: bytes) -> tuple[int, int]:
+    """(Width, height) that a WebP's first 30 bytes claim; (0, 0) where they are of no WebP. Pillow
+    takes memory for the whole picture before it tells its size."""
+    kind = head[12:16] if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else b""
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(head[k : k + 3], "little") for k in (24, 27))
+        return width + 1, height + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = (int.from_bytes(head[k : k + 2], "little") & 0x3FFF for k in (26, 28))
+        return width, height
+    return 0, 0
 
 
 def _check(width: int, height: int, size: int, count: int) -> None:
@@ -65,10 +82,11 @@ def opened(file):
     if any(kind not in Image.OPEN for kind in FORMATS):
         Image.init()
     count = 0
-    head = file.read(len(_JPEG))
+    head = file.read(_HEAD)
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if head == _JPEG:
+    _check(*webp_size(head), size, 0)
+    if head.startswith(_JPEG):
         data = file.read()
         file, count = io.BytesIO(data), scans(data)
     try:
