@@ -25,6 +25,7 @@ from google.protobuf import text_format
 import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
+from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
 from solvers import computing, rates, settings, stages as st
 from surgery import fc6
@@ -60,8 +61,7 @@ def scored(stage):
     """Whether scores.json is of the stage's final weights, as they are now."""
     path = st.stage_file(stage, "scores.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            same = json.load(file).get("weights") == st.final(stage)
+        same = json.loads(read_regular(path)).get("weights") == st.final(stage)
         return same and os.path.getmtime(path) >= os.path.getmtime(st.final(stage))
     except (OSError, ValueError, AttributeError):
         return False
