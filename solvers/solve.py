@@ -290,7 +290,7 @@ def work(args):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
-    before = rates.in_force(folder) if args.resume is not None else None
+    before = rates.settings_until_now(folder) if args.resume is not None else None
     lean()
     net = settings.train_net(param)
     with settings.in_force(param) as path:

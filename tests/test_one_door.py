@@ -79,6 +79,8 @@ def test_every_plain_way_to_read_is_known(line):
     assert list(reads(ast.parse(line))) == [1]
 
 
-@pytest.mark.parametrize("line", ["open(p, 'w')", "open('/proc/cpuinfo')", "open(p, 'ab')", "Image.open(file)", "f(p)"])
+@pytest.mark.parametrize(
+    "line", ["open(p, 'w')", "open('/proc/cpuinfo')", "open(p, 'ab')", "Image.open(file)", "f(p)"]
+)
 def test_other_calls_are_none(line):
     assert not list(reads(ast.parse(line)))

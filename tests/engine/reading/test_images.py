@@ -216,9 +216,7 @@ def test_a_webp_of_many_pixels_takes_no_memory_for_them(tmp_path, monkeypatch, k
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_size_of_a_webp_is_told_by_its_head(lossless, mode):
     file = io.BytesIO()
-    Image.new(mode, (70, 31), (9, 200, 30, 80)[: len(mode)]).save(
-        file, "WEBP", lossless=lossless
-    )
+    Image.new(mode, (70, 31), (9, 200, 30, 80)[: len(mode)]).save(file, "WEBP", lossless=lossless)
     assert guarded.webp_size(file.getvalue()[:30]) == (70, 31)
     assert guarded.webp_size(encoded(pixels(0, 5, 7))[:30]) == (0, 0)
 
