@@ -18,7 +18,8 @@ from segmentation.opening import LARGEST_PICTURE, read_regular
 from segmentation.params import DataError
 
 MAX_PIXELS = 178_956_970  # as the engine; Pillow's own limit
-FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256  # as the engine; the second, of larger pictures
+# As the engine: of larger pictures than the first, pixels of a byte, and if they are coloured.
+FREE_PIXELS, PIXELS_OF_A_BYTE, COLOURED_OF_A_BYTE = 1 << 22, 8256, 344
 MAX_SCANS, MAX_WORK = 64, 2_000_000_000  # of a JPEG, as the engine; pixels times scans
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -177,14 +178,15 @@ def _webp_size(data):
     return engine.webp_size(data[:30]) if engine else (0, 0)
 
 
-def _check_size(path, data, size, max_pixels):
+def _check_size(path, data, size, channels, max_pixels):
     """Raise DataError for a picture of more pixels than may be, or than its bytes can hold."""
     width, height = size
+    most = (COLOURED_OF_A_BYTE if channels > 1 else PIXELS_OF_A_BYTE) * len(data)
     if width * height > max_pixels:
         raise DataError(
             f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
         )
-    if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * len(data)):
+    if width * height > max(FREE_PIXELS, most):
         raise DataError(f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb")
 
 
@@ -195,10 +197,10 @@ def _opened(path, formats, max_pixels, use):
     try:
         known = [k for k in formats if k in Image.OPEN]
         data = read_regular(path, LARGEST_PICTURE)
-        _check_size(path, data, _webp_size(data), max_pixels)
+        _check_size(path, data, _webp_size(data), 3, max_pixels)
         with Image.open(io.BytesIO(data), formats=known) as image:
             width, height = image.size
-            _check_size(path, data, image.size, max_pixels)
+            _check_size(path, data, image.size, len(image.getbands()), max_pixels)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(path, data, width * height)
             return use(image)

@@ -18,9 +18,10 @@ MOST_PIXELS = 178_956_970
 MOST_SCANS = 64
 MOST_WORK = 2_000_000_000
 """Pixels times scans of a JPEG: each scan goes through the whole picture."""
-FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256
-"""A picture of more than the first has at most the second for each byte of its file: as many as
-deflate, which packs 1032 to 1, gets of one bit each."""
+FREE_PIXELS, PIXELS_OF_A_BYTE, COLOURED_OF_A_BYTE = 1 << 22, 8256, 344
+"""A picture of more than the first has at most the second for each byte of its file, or the third,
+if it has several channels: as many as deflate, which packs 1032 to 1, gets of one bit, or of three
+channels of 8 bits."""
 FORMATS = (
     "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "SUN",
     "TGA", "TIFF", "WEBP", "XBM",
@@ -61,10 +62,11 @@ def webp_size(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _check(width: int, height: int, size: int, count: int) -> None:
+def _check(width: int, height: int, channels: int, size: int, count: int) -> None:
+    most = (COLOURED_OF_A_BYTE if channels > 1 else PIXELS_OF_A_BYTE) * size
     if width * height > MOST_PIXELS:
         raise InputError(f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down")
-    if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * size):
+    if width * height > max(FREE_PIXELS, most):
         raise InputError(f"{width} × {height} pixels in {size} bytes: damaged, or a bomb")
     if count > MOST_SCANS or count * width * height > MOST_WORK:
         raise InputError(
@@ -85,13 +87,13 @@ def opened(file):
     head = file.read(_HEAD)
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    _check(*webp_size(head), size, 0)
+    _check(*webp_size(head), 3, size, 0)
     if head.startswith(_JPEG):
         data = file.read()
         file, count = io.BytesIO(data), scans(data)
     try:
         with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
-            _check(*image.size, size, count)
+            _check(*image.size, len(image.getbands()), size, count)
             yield image
     except Image.DecompressionBombError:
         raise InputError(f"more than {MOST_PIXELS} pixels; scale it down") from None

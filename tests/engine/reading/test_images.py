@@ -181,7 +181,7 @@ def test_no_other_program_is_started_for_a_picture(tmp_path, monkeypatch):
             reader(path)
 
 
-@pytest.mark.parametrize("side, why", [(50000, "scale it down"), (9000, "a bomb")])
+@pytest.mark.parametrize("side, why", [(50000, "scale it down"), (2100, "a bomb")])
 def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head(
     tmp_path, side, why
 ):
@@ -198,7 +198,7 @@ def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head
 @pytest.mark.parametrize("read", [images.read, caffe.io.load_image, read_rgb])
 def test_a_webp_of_many_pixels_takes_no_memory_for_them(tmp_path, monkeypatch, kind, read):
     """Pillow would take it at once, whole."""
-    side = 9000
+    side = 2100
     body = {
         "VP8X": bytes(4) + 2 * (side - 1).to_bytes(3, "little"),
         "VP8L": b"\x2f" + ((side - 1) | (side - 1) << 14).to_bytes(4, "little") + bytes(8),
