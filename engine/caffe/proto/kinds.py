@@ -162,6 +162,19 @@ def _prototxt_kind(lines: list[str], text: str) -> str:
     return next((tag for tag, own in message_kinds.TEXT_FIELDS.items() if fields & own), TEXT)
 
 
+def _lines(head: bytes) -> tuple[list[str], str]:
+    """The whole lines at a text's beginning that are not blank, and those lines as they stand."""
+    text = head.decode("utf-8-sig", "replace")
+    whole = text if len(head) < _HEAD else text.rpartition("\n")[0]
+    return [line for line in whole.splitlines() if line.strip()], whole
+
+
+def _is_prototxt(head: bytes) -> bool:
+    """Whether it is text that reads as a net's or solver's prototxt; its letters may read as a
+    message too."""
+    return _is_text(head) and _prototxt_kind(*_lines(head)) != TEXT
+
+
 def _text_kind(head: bytes) -> Kind:
     text = head.decode("utf-8-sig", "replace")
     if _WEB_PAGE.match(text.encode()):
@@ -171,8 +184,7 @@ def _text_kind(head: bytes) -> Kind:
         return Kind(PAGE, "an XML document", "if it was downloaded, it holds the server's message")
     if re.match(r'\s*[{\[]\s*(["{}\[\]]|-?\d)', text):
         return Kind("JSON", "a JSON text", "if it was downloaded, it holds the server's message")
-    whole = text if len(head) < _HEAD else text.rpartition("\n")[0]
-    lines = [line for line in whole.splitlines() if line.strip()]
+    lines, whole = _lines(head)
     tag = _prototxt_kind(lines, whole)
     if tag == NET:
         return Kind(NET, "a net's prototxt")
@@ -188,6 +200,8 @@ def kind_of(buf) -> Kind | None:
     head = bytes(buf[:_HEAD])
     if not head:
         return Kind(EMPTY, "empty", "copy or download it again")
+    if _is_prototxt(head):
+        return _text_kind(head)
     found = _binary_kind(buf, head) or _MESSAGES.get(message_kinds.message_kind(buf) or "")
     if found is not None:
         return found

@@ -336,3 +336,12 @@ def test_no_mean_file_is_taken_for_another_kind(tmp_path_factory, values, old):
     more = shape if old else {"shape": {"dim": [1, len(values), 1, 1]}}
     path.write_bytes(caffe_pb2.BlobProto(data=values, **more).SerializeToString())
     assert read_mean(path).shape == (len(values), 1, 1)
+
+
+@pytest.mark.parametrize("first", ["base_lr: 1e-10", "net: 'a'", 'type: "SGD"', "max_iter: 5"])
+def test_a_prototxt_whose_letters_read_as_a_message_is_a_prototxt(first):
+    """The first letter may be a field's number and kind, the second the length of all the rest."""
+    length = 2 + ord(first[1])
+    text = f"{first}\nlr_policy: 'fixed'\nsnapshot_prefix: '"
+    text += "x" * (length - len(text) - 2) + "'\n"
+    assert len(text) == length and kinds.kind_of(text.encode()).tag == kinds.SOLVER
