@@ -25,13 +25,14 @@ from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
 from .training.lr_policy import rate_at
+from .training.rehearsal import Rehearsal, choose_remade, rehearse
 from .training.runs import position_path, snapshots
 
 __all__ = [
-    "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names",
+    "Error", "InputError", "Rehearsal", "choose_remade", "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names",
     "hdf5_trouble", "jpeg_scans", "keep", "keep_memory", "load_torch_weights", "misfit", "plan",
     "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute",
-    "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
+    "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
     "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
 

@@ -14,10 +14,12 @@ _generators: dict[str, torch.Generator] = {}
 _seed: int | None = None
 
 
-def generator(device: torch.device | None = None) -> torch.Generator:
+def generator(device: torch.device | None = None) -> torch.Generator | None:
     """The generator of `device` (default: the current one), seeded from the system until
-    `set_random_seed` is called."""
+    `set_random_seed` is called; None on the meta device, where no numbers are."""
     device = _device.current() if device is None else device
+    if device.type == "meta":
+        return None
     key = str(device)
     if key not in _generators:
         made = torch.Generator(device=device)
