@@ -38,6 +38,11 @@ def imagines() -> bool:
     return bool(_imagined)
 
 
+def on_cpu() -> bool:
+    """Whether nets run on the CPU."""
+    return current().type == "cpu"
+
+
 def cuda_device_count() -> int:
     """How many CUDA devices PyTorch finds, those that it has no code for included."""
     return torch.cuda.device_count() if gpu_support.available() else 0

@@ -20,6 +20,9 @@ _SMALL = 4096
 """Storages of fewer bytes are not counted: there are many, and they come to nothing."""
 
 
+_OF_ANOTHER_SIZE = ("resize_", "set_", "as_strided_", "squeeze_", "unsqueeze_", "transpose_", "t_")
+"""Operations in place that change more than numbers."""
+
 Place = tuple[int, int, str]
 """The number of a net, of its layer, and "forward" or "backward"."""
 BEFORE: Place = (0, -1, "forward")
@@ -50,6 +53,11 @@ class Ledger(TorchDispatchMode):
             return {torch.bool: False, torch.float32: 0.0, torch.float64: 0.0}.get(args[0].dtype, 0)
         if name.startswith("_fused_"):  # in place; the meta device has none
             return None
+        if name[-1:] == "_" and name not in _OF_ANOTHER_SIZE:
+            return args[0]
+        out = kwargs.get("out")
+        if out is not None and out.numel():  # it is of the right size, or an error will say so
+            return out
         made = func(*args, **kwargs)
         if not func.is_view:
             tensors = [t for t in tree_flatten(made)[0] if isinstance(t, torch.Tensor)]
