@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from . import device, library_memory, rng
+from .heap import Heap
 
 _SMALL = 4096
 """Storages of fewer bytes are not counted: there are many, and they come to nothing."""
@@ -33,6 +34,7 @@ class Ledger(TorchDispatchMode):
     """While it is entered, the memory of tensors is written down, as the library would take it.
 
     * `live`, `peak`: bytes now, and at most.
+    * `heap`: where the blocks would lie, on the CPU.
     * `by_place`: the most bytes at each `place`, which whoever runs the passes sets.
 
     A number that is asked for is 0 and a truth False: there are none.
@@ -44,7 +46,8 @@ class Ledger(TorchDispatchMode):
         self.place: Place = BEFORE
         self.by_place: dict[Place, int] = {}
         self.live = self.peak = 0
-        self._sizes: dict[int, int] = {}  # storage -> bytes
+        self.heap = Heap()
+        self._blocks: dict[int, tuple[int, int]] = {}  # storage -> its block
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -70,29 +73,36 @@ class Ledger(TorchDispatchMode):
             buffers = [library_memory.NONE] * len(tensors)
         else:
             buffers = library_memory.of(name, args, tensors)
-        for tensor, (before, beside) in zip(tensors, buffers):
-            held = sum(beside)
-            self._take(sum(before) + held)
-            self.live -= sum(before)
+        for tensor, (before, beside, idle) in zip(tensors, buffers):
+            passing = [self._take(size, size - idle) for size in before]
+            held = [self._take(size) for size in beside]
+            for block in passing:
+                self._give_back(*block)
             self._see(tensor)
-            self.live -= held
+            for block in held:
+                self._give_back(*block)
 
     def _see(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self._sizes or storage.nbytes() < _SMALL:
+        if key in self._blocks or storage.nbytes() < _SMALL:
             return
-        self._sizes[key] = storage.nbytes()
-        self._take(storage.nbytes())
+        self._blocks[key] = self._take(storage.nbytes())
         weakref.finalize(storage, self._gone, key)
 
     def _gone(self, key: int) -> None:
-        self.live -= self._sizes.pop(key)
+        self._give_back(*self._blocks.pop(key))
 
-    def _take(self, size: int) -> None:
+    def _take(self, size: int, touched: int | None = None) -> tuple[int, int]:
+        """(number, bytes) of a new block."""
         self.live += size
         self.peak = max(self.peak, self.live)
         self.by_place[self.place] = max(self.by_place.get(self.place, 0), self.live)
+        return self.heap.take(size, touched), size
+
+    def _give_back(self, number: int, size: int) -> None:
+        self.live -= size
+        self.heap.give_back(number)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ class Buffers(NamedTuple):
     """Given back before the result is made."""
     beside: list[int]
     """Given back after it."""
+    idle: int = 0
+    """Bytes of `before` that are not touched."""
 
 
 NONE = Buffers([], [])
@@ -76,7 +78,8 @@ def _backward(dy, x, weight, outputs, stride, pad, dilation, transposed, output_
         places = x if transposed else dy
         columns = math.prod(weight.shape[1:]) * math.prod(places.shape[2:]) * _BYTES
         sums = _PARTIAL_SUMS * weight.nbytes + columns
-        found[1] = Buffers([sums], [weight.nbytes])
+        used = min(_PARTIAL_SUMS, torch.get_num_threads())
+        found[1] = Buffers([sums], [weight.nbytes], (_PARTIAL_SUMS - used) * weight.nbytes)
     elif wants[1]:
         found[1] = Buffers([dy.nbytes, x.nbytes], [weight.nbytes])
     return found

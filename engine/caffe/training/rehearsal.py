@@ -39,6 +39,9 @@ class Rehearsal:
 
     peak: int
     """The most that is in use at once."""
+    resident: int
+    """What the process has more for it on the CPU: the heap has holes, and some of what is in use
+    is never touched."""
     layer: str
     """The layer at whose pass that is, of the test net with " (test)" behind its name."""
     way: str
@@ -209,4 +212,4 @@ def _found(ledger: Ledger, nets: list[Net], remade: tuple[str, ...]) -> Rehearsa
     name = nets[number]._layer_names[k] if k >= 0 else "before the first pass"
     layer = name + (" (test)" if number else "")
     by_place = dict(ledger.by_place)
-    return Rehearsal(ledger.peak, layer, way, ledger.live, by_place, remade)
+    return Rehearsal(ledger.peak, ledger.heap.resident, layer, way, ledger.live, by_place, remade)
