@@ -66,7 +66,7 @@ def memory(train, test, deploy, solver, gpu, beside):
 
 
 def _peak(rehearsal, beside):
-    made = {"bytes": rehearsal.peak + beside, "layer": f"{rehearsal.layer} {rehearsal.way}"}
+    made = {"bytes": rehearsal.taken + beside, "layer": f"{rehearsal.layer} {rehearsal.way}"}
     return {**made, "blobs": list(rehearsal.remade)} if rehearsal.remade else made
 
 
@@ -116,7 +116,7 @@ def _fit(what, peak, found, solver, limit, train, test):
             train, solver or default_solver(), beside_it, limit - found["program"], found["gpu"]
         )
         return f"fits with --recompute {','.join(after.remade)} " + (
-            f"({shown(after.peak + found['program'])}; {shown(peak['bytes'])} without)"
+            f"({shown(after.taken + found['program'])}; {shown(peak['bytes'])} without)"
         )
     ways = ["smaller pictures (--size)"]
     ways += ["no test net beside it"] if what == BOTH else []

@@ -65,13 +65,13 @@ def case_files(folder, name, size, mode):
 
 
 def predicted(mode, solver, train, test, deploy, gpu=False):
-    """Bytes of tensors and buffers, as the engine rehearses them."""
+    """What the engine rehearses."""
     import caffe
 
     rehearse = caffe.engine.rehearse
     if mode == "forward":
-        return rehearse(deploy, gpu=gpu).peak
-    return rehearse(train, solver, test if mode == "both" else None, gpu=gpu).peak
+        return rehearse(deploy, gpu=gpu)
+    return rehearse(train, solver, test if mode == "both" else None, gpu=gpu)
 
 
 def measure(name, size, mode):
@@ -84,15 +84,16 @@ def measure(name, size, mode):
             raise Failure(f"{name} {mode}: {done.stderr.strip().splitlines()[-1:]}")
         found = json.loads(done.stdout.strip().splitlines()[-1])
     made = {"net": name, "size": size, "mode": mode, **found}
-    made["predicted"] = predicted(mode, *files)
-    made["gpu"] = predicted(mode, *files, gpu=True)
+    planned = predicted(mode, *files)
+    made["predicted"], made["taken"] = planned.peak, planned.taken
+    made["gpu"] = predicted(mode, *files, gpu=True).peak
     return made
 
 
 def rows_of(results):
     for one in results:
         size = "x".join(map(str, one["size"]))
-        whole = one["predicted"] + one["program"]
+        whole = one["taken"] + one["program"]
         yield [
             one["net"], size, MODES[one["mode"]],
             *(f"{n / 1e6:,.0f}" for n in (one["predicted"], one["tensors"])),

@@ -85,7 +85,7 @@ def choose(args, solver, net, test, where):
         before = after = engine.rehearse(sized[0], solver, sized[1])
     else:
         before, after = engine.choose_remade(sized[0], solver, sized[1], limit)
-    if limit is not None and after.peak > limit:
+    if limit is not None and after.taken > limit:
         raise UserError(f"{where}: {too_little(args, before, after, beside, test is not None)}")
     return Remade(after.remade, _note(args, before, after, beside))
 
@@ -99,7 +99,7 @@ def on_cpu():
 
 def too_little(args, before, after, beside, tested):
     """What to say where `args.memory` does not do."""
-    least = f"the least is {shown(after.peak + beside)}, at {after.layer} {after.way}"
+    least = f"the least is {shown(after.taken + beside)}, at {after.layer} {after.way}"
     if args.recompute == NONE:
         ways = "leave --recompute none out, or take"
     else:
@@ -112,8 +112,8 @@ def too_little(args, before, after, beside, tested):
 
 def _note(args, before, after, beside):
     height, width = args.largest or summary.SIZE
-    peak = f"{shown(after.peak + beside)} at most with pictures of {height}x{width}"
+    peak = f"{shown(after.taken + beside)} at most with pictures of {height}x{width}"
     if not after.remade:
         return f"nothing is recomputed: {peak}"
-    saved = shown(before.peak - after.peak)
+    saved = shown(before.taken - after.taken)
     return f"recomputed in backward: {', '.join(after.remade)}: {peak}, {saved} less"

@@ -49,6 +49,10 @@ class Ledger(TorchDispatchMode):
         self.heap = Heap()
         self._blocks: dict[int, tuple[int, int]] = {}  # storage -> its block
 
+    @property
+    def on_gpu(self) -> bool:
+        return self._where != "cpu"
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")

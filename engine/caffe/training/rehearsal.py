@@ -26,6 +26,10 @@ from .solver_updates import SOLVERS
 
 _ROUNDS = 2
 """Iterations that are counted: history and what layers keep is there from the first one on."""
+_TRIES = 4
+"""How often blobs are chosen for a limit, each time with what the last choice took."""
+_CODE = 24 * 10**6
+"""Bytes of the library that are read when it first computes."""
 _TEST_INTERVAL = 2**31 - 1
 _KEPT_OF_SOLVER = (
     "type", "momentum", "momentum2", "delta", "rms_decay", "weight_decay", "regularization_type",
@@ -39,9 +43,9 @@ class Rehearsal:
 
     peak: int
     """The most that is in use at once."""
-    resident: int
-    """What the process has more for it on the CPU: the heap has holes, and some of what is in use
-    is never touched."""
+    taken: int
+    """What counts: on a GPU the peak, on the CPU what the process has more in the end. There the
+    heap has holes, the library's code comes in, and some of what is in use is never touched."""
     layer: str
     """The layer at whose pass that is, of the test net with " (test)" behind its name."""
     way: str
@@ -82,16 +86,17 @@ def rehearse(
 def choose_remade(net, solver, test=None, limit: int | None = None, gpu: bool | None = None):
     """(Rehearsal without, Rehearsal with) blobs made again in the backward pass, those that cost
     the least arithmetic, so that the training takes at most `limit` bytes; None: as few as may be.
-    Where nothing does, the second is the smallest that was found.
+    Where nothing does, the second is the smallest that was found. The limit is of `taken`.
 
     The other arguments are those of `rehearse`.
     """
     with _stage(gpu) as ledger:
         before = _train(ledger, _solver(net, solver, test), ())
-        if limit is not None and before.peak <= limit:
+        if limit is not None and before.taken <= limit:
             return before, before
     best = before
-    remaking, wanted = None, limit
+    remaking = None
+    wanted = None if limit is None else limit - (before.taken - before.peak)
     for _ in range(_TRIES):
         with _stage(gpu) as ledger:
             made = _solver(net, solver, test)
@@ -99,16 +104,12 @@ def choose_remade(net, solver, test=None, limit: int | None = None, gpu: bool | 
                 remaking = Remaking(made.net, before.by_place)
             names = remaking.choose(made.net, wanted)
             found = _train(ledger, made, names)
-        if found.peak < best.peak:
+        if found.taken < best.taken:
             best = found
-        if not names or (limit is None or found.peak <= limit):
+        if limit is None or wanted is None or not names or found.taken <= limit:
             break
-        # What is made again takes more than was reckoned: aim lower by as much.
-        wanted = (limit if wanted is None else wanted) - (found.peak - limit)
+        wanted -= found.taken - limit  # it takes more than was reckoned
     return before, best
-
-
-_TRIES = 4
 
 
 @contextlib.contextmanager
@@ -212,4 +213,5 @@ def _found(ledger: Ledger, nets: list[Net], remade: tuple[str, ...]) -> Rehearsa
     name = nets[number]._layer_names[k] if k >= 0 else "before the first pass"
     layer = name + (" (test)" if number else "")
     by_place = dict(ledger.by_place)
-    return Rehearsal(ledger.peak, ledger.heap.resident, layer, way, ledger.live, by_place, remade)
+    taken = ledger.peak if ledger.on_gpu else ledger.heap.resident + _CODE
+    return Rehearsal(ledger.peak, taken, layer, way, ledger.live, by_place, remade)
