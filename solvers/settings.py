@@ -155,8 +155,8 @@ def warn_of_other_options(param, options):
 @contextlib.contextmanager
 def in_force(param, options=(), remade=()):
     """Context in which `param` stands in the file of the settings in force, beside the snapshots,
-    whose path it gives; in comments, how is computed: the `options` and the blobs made again. Where it fails, as where another training is at work there, the file is as
-    it was again."""
+    whose path it gives; in comments, how is computed: the `options` and the blobs made again.
+    Where it fails, as where another training is at work there, the file is as it was again."""
     path = _in_force(param)
     check_target(path, SETTINGS)
     try:

@@ -23,7 +23,9 @@ snapshot: 30
 iter_size: 2
 snapshot_prefix: "s"
 """
-PARAMETERS = 3 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 9 + 64 + 64 * 5 + 5 + 80 * 5 + 32 * 5 + 5
+PARAMETERS = (
+    3 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 9 + 64 + 64 * 5 + 5 + 80 * 5 + 32 * 5 + 5
+)
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_a_probe_gives_seconds_and_hours(call, folder, monkeypatch):
     monkeypatch.setattr("tools.planning.probe.SECONDS", 0.2)
     assert call(".", "--probe", "--json", "plan.json")[0] == 0
     (found,) = json.loads((folder / "plan.json").read_text())
-    assert 0 < found["seconds_forward"]
+    assert found["seconds_forward"] > 0
     assert found["hours"] == pytest.approx(found["seconds_iteration"] * 100 / 3600)
 
 

@@ -92,11 +92,7 @@ def _probe_net(layer, weights, shape):
         return net
     side = min(SIDE, max(shape[2:]))
     param = probed.convolution_param
-    reach = max(
-        (d or 1) * (k - 1)
-        for k in weights[2:]
-        for d in (list(param.dilation) or [1])
-    )
+    reach = max((d or 1) * (k - 1) for k in weights[2:] for d in (list(param.dilation) or [1]))
     for field in ("pad", "pad_h", "pad_w"):
         param.ClearField(field)
     fewer = max(1, WEIGHTS // max(1, weights[1] * weights[2] * weights[3]))

@@ -13,7 +13,11 @@ def lines(plans, markdown=False):
     rows = [[label, *cells] for label, cells in _rows(plans) if any(cell != "-" for cell in cells)]
     found = table(header, rows, markdown)
     where = "allocated on a GPU" if plans[0]["gpu"] else "of the process, on the CPU"
-    return [*found, "", f"memory: the most that is in use, {where}; multiply-adds: of a forward pass"]
+    return [
+        *found,
+        "",
+        f"memory: the most that is in use, {where}; multiply-adds: of a forward pass",
+    ]
 
 
 def title(plan):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 
-
 _SLACK = 128
 """Bytes by which a hole must be larger than the block: glibc looks for room to align it, and small
 blocks of the program take what that leaves."""

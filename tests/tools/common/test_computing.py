@@ -44,9 +44,7 @@ def test_autotuning_does_not_go_with_the_same_bits_each_time(told):
     assert told == []
 
 
-@pytest.mark.parametrize(
-    "words", [("--precision", "tf32"), ("--autotune",), ("--deterministic",)]
-)
+@pytest.mark.parametrize("words", [("--precision", "tf32"), ("--autotune",), ("--deterministic",)])
 def test_each_is_refused_under_bvlc_caffe(words, monkeypatch):
     monkeypatch.delattr(caffe, "engine")
     with pytest.raises(UserError, match=f"{words[0]}: works with this toolkit's engine only"):

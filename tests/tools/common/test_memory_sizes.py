@@ -21,7 +21,9 @@ def test_bytes_without_a_unit_are_refused_with_a_hint():
         memory_sizes.bytes_of("3000")
 
 
-@pytest.mark.parametrize("text", ["", "GB", "3KB", "-3GB", "3GB!", "1e9GB", "0GB", "3 GB GB", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "3KB", "-3GB", "3GB!", "1e9GB", "0GB", "3 GB GB", "nan"]
+)
 def test_other_texts_are_refused(text):
     with pytest.raises(UserError, match="--memory"):
         memory_sizes.bytes_of(text)
