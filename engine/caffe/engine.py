@@ -29,11 +29,12 @@ from .training.rehearsal import Rehearsal, choose_remade, rehearse
 from .training.runs import position_path, snapshots
 
 __all__ = [
-    "Error", "InputError", "Rehearsal", "choose_remade", "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names",
-    "hdf5_trouble", "jpeg_scans", "keep", "keep_memory", "load_torch_weights", "misfit",
-    "on_cpu", "plan", "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute",
-    "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean",
-    "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
+    "Error", "InputError", "Rehearsal", "choose_remade", "cuda_device_count", "gpu_error",
+    "gpu_trouble", "hdf5_names", "hdf5_trouble", "jpeg_scans", "keep", "keep_memory",
+    "load_torch_weights", "misfit", "on_cpu", "plan", "position_path", "python_path", "rate_at",
+    "read_hdf5_arrays", "read_weights", "recompute", "rehearse", "report", "set_autotuning",
+    "set_deterministic", "set_folding", "set_lean", "set_precision", "set_winograd", "snapshots",
+    "start_segmenting", "synchronize", "version",
 ]  # fmt: skip
 
 version = "0.2.0"
