@@ -293,7 +293,7 @@ def work(args):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
-    before = rates.in_force(folder) if args.resume is not None else None
+    before = rates.settings_until_now(folder) if args.resume is not None else None
     lean()
     net = settings.train_net(param)
     test = protos[param.test_net[0]] if param.test_net else None

@@ -52,7 +52,7 @@ def reserve(solver) -> None:
     weights = 4 * sum(blob.count for layer in solver.net.layers for blob in layer.blobs)
     sizes = {
         model: weights * (2 if solver.param.snapshot_diff else 1),
-        runs.position_path(state): 0,
+        runs.position_path(state): _position_size(solver),
         state: 4 * sum(blob.count for blob in solver._history),
     }
     places.check_room(prefix, sizes)
@@ -167,9 +167,10 @@ def restore_layers(net, states: dict) -> None:
 
 def _held_states(net) -> dict:
     """`layer_states`, in which a function gives what would have to be waited for on a GPU."""
-    quick = layer_states(net, lambda layer: not hasattr(layer, "held_state"))
-    slow = {n: one for n, one in zip(net._layer_names, net.layers) if hasattr(one, "held_state")}
-    return {**quick, **{name: layer.held_state() for name, layer in slow.items()}}
+    quick = layer_states(net, lambda inside: not hasattr(inside, "held_state"))
+    layers = zip(net._layer_names, net._wiring.layers)
+    slow = {name: one.held_state() for name, one in layers if hasattr(one, "held_state")}
+    return {**quick, **slow}
 
 
 def training_position(solver) -> dict:
@@ -205,6 +206,23 @@ def _write_position(solver, path: str, history) -> None:
     }
     with atomic_write(path) as file:
         file.write(json.dumps(whole).encode("utf-8"))
+
+
+def _position_size(solver) -> int:
+    """About how many bytes the side file takes."""
+    now = training_position(solver)
+    whole = {
+        "test_layers": test_states(solver),
+        "layers": {name: s() if callable(s) else s for name, s in now["layers"].items()},
+        "losses": [0.1 + 1e-16] * max(1, solver.param.average_loss),
+        "weights_crc32": {
+            name: [2**32] * len(layer.blobs)
+            for name, layer in zip(solver.net._layer_names, solver.net.layers)
+        },
+        **solver._run.as_json(),
+    }
+    random = sum(len(base64.b64encode(value)) for value in now["generators"].values())
+    return len(json.dumps(whole)) + random + 1024
 
 
 def _fingerprint(history) -> int:
@@ -331,8 +349,7 @@ def _read_position(path: str, iteration: int, history) -> dict | None:
         log(f"{path} is not there: the data start again from their beginning", WARNING)
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
+        stored = runs.read_json(path)
         position = {
             "layers": dict(stored["layers"]),
             "test_layers": [dict(states) for states in stored.get("test_layers", [])],

@@ -225,6 +225,44 @@ def test_a_training_whose_output_is_lost_ends_as_it_would_have(write, tmp_path, 
     assert Path("s_iter_20.solverstate").exists()
 
 
+PRINTING = """import caffe
+
+class Printing(caffe.Layer):
+    def setup(self, bottom, top):
+        self.passes = 0
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        self.passes += 1
+        if self.passes > FIRST:
+            print("pass", self.passes, flush=True)
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff[...] = top[0].diff
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0, 7])
+@pytest.mark.parametrize("tail", ["2> log | true", "2>&1 | head -1", "> /dev/full", ">&- 2>&-"])
+def test_a_layer_that_prints_to_nobody_ends_no_training(write, tmp_path, first, tail):
+    write(PRINTING.replace("FIRST", str(first)), "printing.py")
+    own = """layer { name: "own" type: "Python" bottom: "ip" top: "own"
+      python_param { module: "printing" layer: "Printing" } }
+"""
+    at = NET.index('layer { name: "loss"')
+    write(NET[:at] + own + NET[at:].replace('bottom: "ip"', 'bottom: "own"'))
+    write(SOLVER, "solver.prototxt")
+    path = os.pathsep.join([str(ENGINE), str(tmp_path)])
+    env = {**os.environ, "PYTHONPATH": path, "GLOG_minloglevel": "0"}
+    script = f'"{sys.executable}" -m caffe train -solver solver.prototxt {tail}'
+    subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], env=env, check=True)
+    assert Path("s_iter_20.solverstate").exists()
+
+
 @pytest.mark.slow
 def test_two_solvers_train_together(write, tmp_path):
     write(NET)
@@ -322,6 +360,25 @@ def test_scores_are_logged_by_batch_and_as_means(run):
     assert len(losses) == 3 and value == pytest.approx(sum(losses) / 3, rel=1e-4)
     assert any(one.startswith("acc = ") for one in lines)
     assert f"Loss: {mean.split()[2]}" in lines and "Running for 3 iterations." in lines
+
+
+def test_weights_that_lack_parameters_are_told_before_the_scores(run, write):
+    run("train", "-solver", "solver.prototxt")
+    more = """layer { name: "more" type: "InnerProduct" bottom: "ip" top: "more"
+      inner_product_param { num_output: 2 } }"""
+    write(NET + more, "longer.prototxt")
+    given = ("-weights", "s_iter_20.caffemodel", "-iterations", "1")
+    code, lines, _ = run("test", "-model", "longer.prototxt", *given)
+    told = [line for line in lines if "has nothing for more[0], more[1]" in line]
+    assert code == 0 and len(told) == 1
+
+
+def test_weights_of_another_net_are_not_scored(run, write):
+    run("train", "-solver", "solver.prototxt")
+    write(NET.replace('name: "ip"', 'name: "other"'), "other.prototxt")
+    given = ("-weights", "s_iter_20.caffemodel", "-iterations", "1")
+    code, lines, _ = run("test", "-model", "other.prototxt", *given)
+    assert code == 2 and "has no parameters of net" in lines[-1]
 
 
 @pytest.mark.parametrize("phase", [(), ("-phase", "TEST")])
