@@ -14,7 +14,7 @@ import prototxt.text
 from caffe.proto import caffe_pb2
 from prototxt.opening import read_regular
 from tools.common import nets
-from tools.common.cli import UserError
+from tools.common.cli import UserError, warn
 from tools.common.files import check_target, write
 from tools.common.inputs import check_input
 from tools.common.written import LONGEST, Written
@@ -129,18 +129,44 @@ def check_effective(param):
     check_target(_in_force(param), SETTINGS)
 
 
+OPTION, REMADE = "# with ", "# recomputed in backward: "
+
+
+def options_of(param):
+    """The options that stand in the file of the settings in force, as words; None where there is
+    no such file of ours."""
+    try:
+        with open(_in_force(param), encoding="utf-8") as file:
+            lines = file.read(LONGEST).splitlines()
+    except (OSError, ValueError):
+        return None
+    if not lines or lines[0] + "\n" != SIGN:
+        return None
+    return next((line[len(OPTION) :].split() for line in lines if line.startswith(OPTION)), [])
+
+
+def warn_of_other_options(param, options):
+    """Warn where a training is resumed with other options of computing than it had until now."""
+    before = options_of(param)
+    if before is not None and before != options:
+        then, now = (" ".join(words) or "none of its options" for words in (before, options))
+        warn(f"computed until now with {then}, from now on with {now}")
+
+
 @contextlib.contextmanager
-def in_force(param):
+def in_force(param, options=(), remade=()):
     """Context in which `param` stands in the file of the settings in force, beside the snapshots,
-    whose path it gives. Where it fails, as where another training is at work there, the file is as
-    it was again."""
+    whose path it gives; in comments, how is computed: the `options` and the blobs made again.
+    Where it fails, as where another training is at work there, the file is as it was again."""
     path = _in_force(param)
     check_target(path, SETTINGS)
     try:
         before = read_regular(path).decode()
     except (OSError, ValueError):
         before = None
-    write(path, SIGN + text_format.MessageToString(param), SETTINGS)
+    comments = f"{OPTION}{' '.join(options)}\n" if options else ""
+    comments += f"{REMADE}{', '.join(remade)}\n" if remade else ""
+    write(path, SIGN + comments + text_format.MessageToString(param), SETTINGS)
     try:
         yield path
     except BaseException:

@@ -18,11 +18,11 @@ import os
 import sys
 
 import caffe
-from solvers import computing, divergence, rates, resume, settings
+from solvers import divergence, rates, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
-from tools.common import missing
+from tools.common import computing, missing
 from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
@@ -40,6 +40,7 @@ from tools.common.inputs import NAMES, check_input, kind_of
 from tools.common.nets import Prototxts, find_task, lean, zero_layers
 from tools.common.output import Expendable, expendable_output
 from tools.common.written import LOG
+from tools.planning import recomputing
 
 
 def parse(argv):
@@ -81,7 +82,8 @@ def parse(argv):
         metavar="FILE",
         help="append Caffe's log to FILE and show progress instead (scores go to stdout)",
     )
-    computing.add_arguments(parser)
+    computing.add_arguments(parser, training=True)
+    recomputing.add_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.weights is None and args.resume is None:
@@ -120,6 +122,7 @@ def checked_solver(args, protos):
     protos: Prototxts, which has the solver's nets afterwards.
     """
     check_input(args.solver, "solver", "--solver")
+    recomputing.check(args)
     if args.weights is not None:
         check_input(args.weights, "weights", "--weights")
     if args.resume not in (None, "auto"):
@@ -293,8 +296,15 @@ def work(args):
     before = rates.settings_until_now(folder) if args.resume is not None else None
     lean()
     net = settings.train_net(param)
-    with settings.in_force(param) as path:
+    test = protos[param.test_net[0]] if param.test_net else None
+    remade = recomputing.choose(args, param, protos[net], test, args.solver)
+    options = [*computing.words(args), *recomputing.words(args)]
+    if args.resume is not None:
+        settings.warn_of_other_options(param, options)
+    with settings.in_force(param, options, remade.names) as path:
         solver = caffe.get_solver(path)
+        if remade.names:
+            caffe.engine.recompute(solver.net, *remade.names)
         score.check_classes(protos[net], net, solver.net, "score")
         start(solver, args, param, protos[net])
         if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
@@ -306,9 +316,9 @@ def work(args):
             file=sys.stderr,
         )
         return 0
-    note = rates.note(args.solver, planned, before, param, solver.iter)
-    if note:
-        print(f"note: {note}", file=sys.stderr)
+    for note in (rates.note(args.solver, planned, before, param, solver.iter), remade.note):
+        if note:
+            print(f"note: {note}", file=sys.stderr)
     requests = SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)

@@ -28,11 +28,11 @@ from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
-from solvers import computing, rates, settings, stages as st
+from solvers import rates, settings, stages as st
 from surgery import fc6
 from surgery.importers import check_source
 from tools import summary
-from tools.common import nets
+from tools.common import computing, nets
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, add_device_arguments, check_device, run
 from tools.common.files import check_ours
@@ -40,6 +40,7 @@ from tools.common.output import expendable_output
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 from tools.common.written import SCORES, WEIGHTS
+from tools.planning import recomputing
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
 """Solver fields that a recipe sets itself."""
@@ -189,7 +190,8 @@ def train(stage, args, steps):
         os.remove(st.stage_file(stage, "scores.json"))
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
-    words += ["--log", st.stage_file(stage, "train.log"), *device(args), *computing.words(args)]
+    words += ["--log", st.stage_file(stage, "train.log"), *device(args)]
+    words += [*computing.words(args), *recomputing.words(args)]
     for change in args.set:
         words += ["--set", change]
     if args.iterations is not None:
@@ -253,7 +255,8 @@ def parse(argv):
         "--accept-changes", action="store_true",
         help="resume a training that was begun with other settings",
     )  # fmt: skip
-    computing.add_arguments(parser)
+    computing.add_arguments(parser, training=True)
+    recomputing.add_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
@@ -280,6 +283,7 @@ def chosen_task(args):
 
 def main(argv):
     args = parse(argv)
+    recomputing.check(args)
     check_device(args)
     with expendable_output():
         return recipe(args)

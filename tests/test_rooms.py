@@ -38,7 +38,7 @@ TOOLKIT = {
     "tools/arithmetic": {"tools/arithmetic", "tools/common", "prototxt"},
     "tools/datasets": {"tools/datasets", "tools/common", "prototxt", "data_layers"},
 }
-MEASURING = {"tools/benchmark/torch_side.py"} | {
+MEASURING = {"tools/benchmark/torch_side.py", "tools/planning/torch_memory.py"} | {
     f"tools/gpu/torch_{name}.py" for name in ("facts", "module", "timing")
 }
 """The toolkit's only modules that know PyTorch: they measure what it does without the engine."""

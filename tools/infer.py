@@ -22,6 +22,7 @@ from segmentation.lists import IMAGE_ENDINGS, hidden
 from segmentation.pictures import read_rgb
 
 from prototxt.opening import read_regular
+from tools.common import computing
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, add_device_arguments, run, select_device, warn
 from tools.common.files import check_target, make_folder
@@ -222,6 +223,7 @@ def parser():
         metavar="N",
         help=f"shrink larger images to this side; 0: never (default: {MAX_SIDE})",
     )
+    computing.add_arguments(p)
     add_device_arguments(p)
     return p
 
@@ -242,6 +244,7 @@ def main(argv):
     mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)
     mean = args.mean or mean
     make_folder(args.out)
+    computing.choose(args)
     select_device(args)
     lean()
     net = load(args.net, args.weights, proto)

@@ -20,6 +20,7 @@ from datetime import datetime
 
 import numpy as np
 
+from tools.common import computing
 from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
@@ -198,6 +199,7 @@ def parser():
     )
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument("--label", default="label", help="blob of labels (default: label)")
+    computing.add_arguments(p)
     add_device_arguments(p)
     return p
 
@@ -283,6 +285,7 @@ def main(argv):
     check_input(args.net, "net", "--net")
     for weights in args.weights:
         check_input(weights, "weights", "--weights")
+    computing.choose(args)
     select_device(args)
     lean()
     proto = read_net(args.net)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .compute import report as _report
 from .compute.allocator import keep_memory
 from .compute.determinism import set_deterministic
-from .compute.device import cuda_device_count, synchronize
+from .compute.device import cuda_device_count, on_cpu, synchronize
 from .compute.gpu_errors import gpu_error
 from .compute.gpu_support import trouble as gpu_trouble
 from .compute.precision import set_autotuning, set_precision
@@ -25,14 +25,16 @@ from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_lean, set_winograd
 from .training.lr_policy import rate_at
+from .training.rehearsal import Rehearsal, choose_remade, rehearse
 from .training.runs import position_path, snapshots
 
 __all__ = [
-    "Error", "InputError", "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names",
-    "hdf5_trouble", "jpeg_scans", "keep", "keep_memory", "load_torch_weights", "misfit", "plan",
-    "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute",
-    "report", "set_autotuning", "set_deterministic", "set_folding", "set_lean", "set_precision",
-    "set_winograd", "snapshots", "start_segmenting", "synchronize", "version", "webp_size",
+    "Error", "InputError", "Rehearsal", "choose_remade", "cuda_device_count", "gpu_error",
+    "gpu_trouble", "hdf5_names", "hdf5_trouble", "jpeg_scans", "keep", "keep_memory",
+    "load_torch_weights", "misfit", "on_cpu", "plan", "position_path", "python_path", "rate_at",
+    "read_hdf5_arrays", "read_weights", "recompute", "rehearse", "report", "set_autotuning",
+    "set_deterministic", "set_folding", "set_lean", "set_precision", "set_winograd", "snapshots",
+    "start_segmenting", "synchronize", "version", "webp_size",
 ]  # fmt: skip
 
 version = "0.2.0"

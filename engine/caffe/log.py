@@ -38,6 +38,17 @@ def set_min_level(level: int | None) -> None:
     _state["min_level"] = level
 
 
+@contextlib.contextmanager
+def silent():
+    """Context in which no lines are written."""
+    before = _state["min_level"]
+    _state["min_level"] = ERROR + 1
+    try:
+        yield
+    finally:
+        _state["min_level"] = before
+
+
 def shown(value) -> str:
     """A number as glog shows it, six digits, but 0 for -0: the mean of no labels is no loss."""
     return f"{value + 0.0:.6g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 from ..errors import InputError
@@ -9,13 +11,36 @@ from . import gpu_support, precision
 
 _CPU = torch.device("cpu")
 _state = {"gpu": False, "number": 0}
+_imagined: list[torch.device] = []
 
 
 def current() -> torch.device:
     """The torch device of the current mode."""
+    if _imagined:
+        return _imagined[-1]
     if _state["gpu"]:
         return torch.device("cuda", _state["number"])
     return _CPU
+
+
+@contextlib.contextmanager
+def in_place_of_current(device: torch.device):
+    """Context in which `device` is the current one, whatever the mode is."""
+    _imagined.append(device)
+    try:
+        yield
+    finally:
+        _imagined.pop()
+
+
+def imagines() -> bool:
+    """Whether tensors have no numbers at present: see `imagined`."""
+    return bool(_imagined)
+
+
+def on_cpu() -> bool:
+    """Whether nets run on the CPU."""
+    return current().type == "cpu"
 
 
 def cuda_device_count() -> int:

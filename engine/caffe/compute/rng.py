@@ -16,8 +16,11 @@ _seed: int | None = None
 
 def generator(device: torch.device | None = None) -> torch.Generator:
     """The generator of `device` (default: the current one), seeded from the system until
-    `set_random_seed` is called."""
+    `set_random_seed` is called. (None on the meta device, where
+    no numbers are: PyTorch takes that for its own.)"""
     device = _device.current() if device is None else device
+    if device.type == "meta":
+        return None  # type: ignore[return-value]
     key = str(device)
     if key not in _generators:
         made = torch.Generator(device=device)

@@ -16,6 +16,8 @@ import math
 
 import torch
 
+from . import device
+
 A, B = 0.5**0.5, 2.0**0.5
 _AA, _BB = A * A, B * B
 TILE, SEEN = 4, 6
@@ -85,7 +87,7 @@ def _strips(height: int, width: int):
     """Rows of tiles to work on at once: (first row of tiles, rows of tiles, tiles in a row)."""
     rows, columns = tiles(height, width)
     step = max(1, _AT_ONCE // columns)
-    for first in range(0, rows, step):
+    for first in range(0, step if device.imagines() else rows, step):  # all use the same room
         yield first, min(step, rows - first), columns
 
 

@@ -98,7 +98,11 @@ class Plan:
 
     def recompute(self, names) -> None:
         """Blobs of these names are given back after the forward pass, and made again."""
-        self.remade.update(names)
+        self.remake(self.remade.union(names))
+
+    def remake(self, names) -> None:
+        """`recompute`, for these blobs and no others."""
+        self.remade = set(names)
         self._plan_releases()
 
     def _plan_releases(self) -> None:

@@ -139,7 +139,7 @@ def recompute(net, *names: str) -> None:
         )
     _require_blobs(net, names, "make again")
     for name in names:
-        problem = _why_not_again(net._wiring, net.blobs[name])
+        problem = why_not_again(net._wiring, net.blobs[name])
         if problem:
             raise InputError(
                 f"{net._where}: '{name}' cannot be made again: {problem}; leave it out"
@@ -153,7 +153,8 @@ def _require_blobs(net, names, purpose: str) -> None:
             raise InputError(f"{net._where}: no blob '{name}' to {purpose}")
 
 
-def _why_not_again(wiring, blob: Blob) -> str | None:
+def why_not_again(wiring, blob: Blob) -> str | None:
+    """Why `blob` cannot be made again in the backward pass, in words; None where it can."""
     group = _group(wiring, blob)
     for k in _makers(wiring, group):
         layer = wiring.layers[k]

@@ -44,7 +44,17 @@ class Solver(ParamUpdates):
 
     def __init__(self, param_file):
         path = os.fspath(param_file)
-        self.param = text.read_solver(path)
+        self._build(text.read_solver(path), path)
+
+    @classmethod
+    def from_param(cls, param, where: str = "solver") -> Solver:
+        """A solver from a SolverParameter; `where` names it in errors."""
+        solver = cls.__new__(cls)
+        solver._build(param, where)
+        return solver
+
+    def _build(self, param, path: str) -> None:
+        self.param = param
         try:
             self._check()
             if self.param.random_seed >= 0:  # no two solvers draw the same dropout masks

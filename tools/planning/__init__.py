@@ -1,0 +1,1 @@
+"""What training and inference will take: memory, time, disk."""
