@@ -28,6 +28,7 @@ from segmentation.params import boolean, integer
 
 MOST_SCALE = 10.0
 MOST_SIDE = 8192
+RESAMPLING = getattr(Image, "Resampling", Image)  # Pillow before 9.1 has the names itself
 LUMA = np.array([0.114, 0.587, 0.299], np.float32)  # of B, G, R (ITU-R BT.601)
 
 
@@ -119,10 +120,10 @@ def scaled(array, factor, image):
     height, width = (max(1, round(side * factor)) for side in array.shape[:2])
     if not image:
         label = Image.fromarray(np.ascontiguousarray(array, np.uint8))
-        return np.asarray(label.resize((width, height), Image.NEAREST))
+        return np.asarray(label.resize((width, height), RESAMPLING.NEAREST))
     planes = array.astype(np.float32).reshape(*array.shape[:2], -1)
     made = [
-        np.asarray(Image.fromarray(planes[..., c]).resize((width, height), Image.BILINEAR))
+        np.asarray(Image.fromarray(planes[..., c]).resize((width, height), RESAMPLING.BILINEAR))
         for c in range(planes.shape[2])
     ]
     return made[0] if array.ndim == 2 else np.stack(made, axis=2)

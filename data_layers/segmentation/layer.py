@@ -140,6 +140,22 @@ class SegmentationLayer(caffe.Layer):
             for top in cls.top_names(params)
         )
 
+    @classmethod
+    def loader(cls, params, source, seed):
+        """load(k) -> (id, top arrays) of the k-th item of a Source: what training gets.
+
+        params: as `parse` returns them; seed: in place of theirs, which may be None.
+        """
+        training = "train" in params["split"]
+        order = Order(len(source.ids), params["randomize"] and training, seed)
+
+        def load(k):
+            name = source.ids[order(k)]
+            drawn = augment.draw(params, seed, k) if training else augment.AS_IT_IS
+            return name, cls.tops_of(params, cls.read_item(params, source, name), drawn)
+
+        return load
+
     def setup(self, bottom, top):
         params = self.parse(self.param_str)
         name = type(self).__name__
@@ -166,19 +182,8 @@ class SegmentationLayer(caffe.Layer):
         self.load = self._loader()
 
     def _loader(self):
-        """load(k) -> (id, top arrays) of the k-th item; holds no reference to the layer."""
-        params, source, seed_ = self.params, self.source, self.seed
-        type_ = type(self)
-        augmented = "train" in params["split"]
-        order = Order(len(source.ids), self.randomize, seed_)
-
-        def load(k):
-            name = source.ids[order(k)]
-            arrays = type_.read_item(params, source, name)
-            drawn = augment.draw(params, seed_, k) if augmented else augment.AS_IT_IS
-            return name, type_.tops_of(params, arrays, drawn)
-
-        return load
+        """A new `loader`: the thread that reads ahead has one to itself, and not the layer."""
+        return self.loader(self.params, self.source, self.seed)
 
     def reshape(self, bottom, top):
         # Caffe calls reshape before every forward, and at other times too: an item stays until a

@@ -1,12 +1,14 @@
 """A user's TOML becomes nets; a mistake in it becomes one line that names file and key."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from voc_layers import VOCSegDataLayer
 
 from caffe.proto import caffe_pb2
 from prototxt import generate, own
@@ -188,6 +190,35 @@ def test_images_are_shrunk_for_both_nets_and_mirrored_for_training_only(toml, da
     train, val = parameters(protos["train"]), parameters(protos["val"])
     assert (train["shrink"], train["mirror"]) == (2, True)
     assert val["shrink"] == 2 and "mirror" not in val
+
+
+def test_training_images_alone_are_scaled_cut_and_coloured_in_batches(toml, data):
+    keys = "scale = [0.5, 2]\ncrop = [64, 96]\njitter = 0.3\nbatch = 4"
+    protos, _ = nets(toml(root=f'root = "{data}"\n{keys}'))
+    train, val = parameters(protos["train"]), parameters(protos["val"])
+    drawn = {key: train[key] for key in ("scale", "crop", "jitter", "batch")}
+    assert drawn == {"scale": (0.5, 2), "crop": (64, 96), "jitter": 0.3, "batch": 4}
+    assert not drawn.keys() & val.keys()
+    VOCSegDataLayer.parse(train)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("scale = [2, 1]", "data.scale: must be two factors"),
+        ("scale = [1]", "data.scale: must be two factors"),
+        ("scale = 2", "data.scale: must be a list"),
+        ("crop = [1, 2, 3]", "data.crop: must be a side, or"),
+        ("crop = 0", "data.crop: must be a side, or"),
+        ("crop = 1.5", "data.crop: must be a side, or a list of height and width"),
+        ("jitter = 1", "data.jitter: must be at least 0 and below 1"),
+        ("batch = 0\ncrop = 9", "data.batch: must be 1 to 1024"),
+        ("batch = 4", "data.crop: is missing: a batch needs images of one size"),
+    ],
+)
+def test_a_wrong_way_to_draw_is_refused_by_its_key(toml, data, keys, told):
+    with pytest.raises(InputError, match=re.escape(told)):
+        own.load(toml(root=f'root = "{data}"\n{keys}'))
 
 
 def test_data_on_the_command_line_replaces_the_root(toml, data, tmp_path):
