@@ -33,6 +33,7 @@ COPIED = "# Copied from "
 
 NUMBER = (int, float)
 SIDES = (int, list)
+CHOICE = (str, list)
 
 KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
@@ -48,7 +49,7 @@ KEYS: dict[str, dict[str, Any]] = {
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
-        score_lr_mult=NUMBER, dropout=NUMBER,
+        score_lr_mult=NUMBER, dropout=NUMBER, balance=CHOICE,
     ),
     "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
 }  # fmt: skip
@@ -78,7 +79,8 @@ FOLDERS = dict(images="image_dir", labels="label_dir", splits="split_dir")
 
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number",
          bool: "true or false", NUMBER: "a number",
-         SIDES: "a side, or a list of height and width"}  # fmt: skip
+         SIDES: "a side, or a list of height and width",
+         CHOICE: '"median", or a list of numbers'}  # fmt: skip
 
 
 def read_toml(path):
@@ -293,6 +295,19 @@ def _score_filler(table):
     return (("type", kind), *((k, table.get(k)) for k in table.choice("type", kind, FILLERS)))
 
 
+def _balance(table, classes):
+    """ "median", a weight for each class, or () for none."""
+    given = table.get("balance", ())
+    if isinstance(given, str):
+        if given != "median":
+            table.fail("balance", f'must be "median", or a list of numbers; is {given!r}')
+        return given
+    weights = table.numbers("balance", ())
+    if weights and (len(weights) != len(classes) or min(weights) < 0 or not any(weights)):
+        table.fail("balance", f"must be a number for each of the {len(classes)} classes, 0 or more")
+    return weights
+
+
 def _skip_scales(table):
     scales = table.numbers("skip_scales", Task.skip_scales)
     if len(scales) != len(POOLS):
@@ -358,6 +373,7 @@ def load(path, root=None, counted=True):
         starts=staged_starts(name),
         freeze=training.strings("freeze", STAGES),
         loss_normalize=training.get("loss_normalize", False),
+        balance=_balance(training, classes),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
         dropout=dropout,

@@ -113,7 +113,8 @@ def rate_notes(ahead):
 def disk(stage, protos):
     """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
     path = stage.param.train_net
-    if path in stage.files:  # not written yet
+    if path in stage.files:  # not written yet, nor a matrix that its loss reads
+        path = next(one for one in stage.files if one.endswith("/val.prototxt"))
         protos[path] = text_format.Parse(stage.files[path], caffe_pb2.NetParameter())
     counts = summary.totals(summary.summarize(summary.sized(protos[path]), stage.net))
     every = stage.param.snapshot or stage.param.max_iter
