@@ -97,7 +97,7 @@ def _told(paths: Sequence[str]) -> Iterable[str]:
 def matrix(weights: Sequence[float]) -> bytes:
     """The file of an InfogainLoss's matrix with `weights` on its diagonal: a BlobProto."""
     blob = caffe_pb2.BlobProto(num=1, channels=1, height=len(weights), width=len(weights))
-    blob.data.extend(np.diag(np.float32(weights)).ravel().tolist())
+    blob.data.extend(np.diag(np.array(weights, np.float32)).ravel().tolist())
     return blob.SerializeToString()
 
 

@@ -63,7 +63,8 @@ def balanced(task, folder):
     they need or come from)."""
     if not task.balance:
         return task, {}
-    counted, made = posixpath.join(folder, balance.COUNTS), {}
+    counted = posixpath.join(folder, balance.COUNTS)
+    made: dict[str, object] = {}
     weights = task.balance
     if weights == "median":
         found = balance.counts(task, counted)
