@@ -122,6 +122,7 @@ class NYUDSegDataLayer(SegmentationLayer):
         "classes": (integer(1, VOID), CLASS_COUNT),
         **COMMON,
     }
+    photographs = ("color",)
 
     @classmethod
     def top_names(cls, params):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from caffe import layers as L
+from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 from prototxt.dilated_fcn2s import dilated_fcn2s
 from prototxt.fcn import fcn8s, fcn8s_at_once, fcn16s, fcn32s
@@ -63,11 +63,24 @@ def add_data(net, phase, data):
         tops.data = L.Concat(*(tops[blob] for blob, _ in task.inputs))
 
 
-def add_loss(net):
-    """The loss over the pixels that are not void: their mean or, as published, their sum."""
-    mean = net.task.loss_normalize
+def add_loss(net, phase):
+    """The loss over the pixels that are not void: their mean or, as published, their sum. In
+    training a pixel may count as much as its class is to."""
+    task = net.task
+    mean = task.loss_normalize
     over = "mean over the" if mean else "summed over all"
     net.comment("loss", f"{over} pixels that are not void")
+    if task.balance and phase == "train":
+        weights = ", ".join(f"{c} {w:.4g}" for c, w in zip(task.classes, task.balance))
+        net.comment("loss", f"{over} pixels that are not void, each times: {weights}")
+        normalization = P.Loss.VALID if mean else P.Loss.BATCH_SIZE
+        net.tops.loss = L.InfogainLoss(
+            net.tops.score,
+            net.tops.label,
+            infogain_loss_param=dict(source=task.balance_file),
+            loss_param=dict(ignore_label=VOID, normalization=normalization),
+        )
+        return
     net.tops.loss = L.SoftmaxWithLoss(
         net.tops.score, net.tops.label, loss_param=dict(ignore_label=VOID, normalize=mean)
     )
@@ -84,7 +97,7 @@ def build(task, name, phase, data="data"):
     make, depth = NETS[name]
     make(net, depth)
     if phase != "deploy":
-        add_loss(net)
+        add_loss(net, phase)
     return net
 
 

@@ -10,11 +10,13 @@ Paths in the files are relative to the folder that training is started from: the
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import posixpath
 import sys
 
-from prototxt import build, own
+from prototxt import balance, build, own
 from prototxt.errors import InputError
 from prototxt.files import in_the_way, write_atomic
 from prototxt.opening import read_regular
@@ -24,6 +26,8 @@ from prototxt.terminal import visible
 NETS_FOLDER = "prototxt/nets"
 HEAD = 4096
 """Bytes of a line that are looked at."""
+LONGEST = 1 << 20
+"""More bytes than a file without comments has."""
 
 
 def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
@@ -40,11 +44,11 @@ def task_files(task_names=None, nets=None, out=NETS_FOLDER, data="data"):
 
 
 def own_files(toml, nets=None, out=None, root=None):
-    """{path: text} for a user's TOML; snapshots go beside the nets, and a copy of the TOML, which
-    tells other tools the names of the classes. Raises InputError."""
+    """{path: text or bytes} for a user's TOML. Snapshots go beside the nets, and so does a copy of
+    the TOML, which tells other tools the names of the classes. Raises InputError."""
     task, copy = own.load(toml, root), own.copy_text(toml)
     made_by = f"Made from {os.path.basename(toml)} by `python -m prototxt.generate --own`."
-    made = {}
+    task, made = balanced(task, out or f"runs/{task.name}")
     for net in nets or task.nets:
         folder = posixpath.join(out or f"runs/{task.name}", net)
         prefix = posixpath.join(folder, "train")
@@ -54,12 +58,30 @@ def own_files(toml, nets=None, out=None, root=None):
     return made
 
 
+def balanced(task, folder):
+    """(The Task with its classes' weights as numbers, {path: content} of the files in `folder` that
+    they need or come from)."""
+    if not task.balance:
+        return task, {}
+    counted = posixpath.join(folder, balance.COUNTS)
+    made: dict[str, object] = {}
+    weights = task.balance
+    if weights == "median":
+        found = balance.counts(task, counted)
+        made[counted] = json.dumps(found) + "\n"
+        weights = balance.median_frequency(found["pixels"], found["around"])
+    file = posixpath.join(folder, balance.MATRIX)
+    made[file] = balance.matrix(weights)
+    return dataclasses.replace(task, balance=weights, balance_file=file), made
+
+
 def write(made):
-    """Write {path: text}, each file whole or not at all; one that already is so stays.
+    """Write {path: text or bytes}, each file whole or not at all; one that already is so stays.
 
     Raises InputError, with nothing written, where a file is there that no generator has written.
     """
-    changed = {path: text.encode() for path, text in made.items() if not _holds(path, text)}
+    content = {p: one.encode() if isinstance(one, str) else one for p, one in made.items()}
+    changed = {path: data for path, data in content.items() if not _holds(path, data)}
     for path in changed:
         problem = in_the_way(path, "a generated one", _is_generated)
         if problem:
@@ -68,14 +90,15 @@ def write(made):
         write_atomic(path, data)
 
 
-def _holds(path, text):
-    if not os.path.isfile(path):
-        return False
-    return read_regular(path) == text.encode()
+def _holds(path, data):
+    return os.path.isfile(path) and read_regular(path) == data
 
 
 def _is_generated(file):
-    """Whether a file begins with the comments of a generated one."""
+    """Whether a file begins with the comments of a generated one, or is one that has none."""
+    known = {balance.MATRIX: balance.is_matrix, balance.COUNTS: balance.is_counts}
+    if os.path.basename(file.name) in known:
+        return known[os.path.basename(file.name)](file.read(LONGEST))
     first, second = file.readline(HEAD), file.readline(HEAD)
     made = second.startswith((b"# Made by ", b"# Made from "))
     return made or first.startswith(own.COPIED.encode())

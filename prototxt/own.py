@@ -32,6 +32,8 @@ COPIED = "# Copied from "
 """How the copy begins."""
 
 NUMBER = (int, float)
+SIDES = (int, list)
+CHOICE = (str, list)
 
 KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
@@ -40,14 +42,14 @@ KEYS: dict[str, dict[str, Any]] = {
     ),
     "data": dict(
         root=str, images=str, labels=str, splits=str, train=str, val=str, val_images=int,
-        shrink=int, mirror=bool,
+        shrink=int, mirror=bool, scale=list, crop=SIDES, jitter=NUMBER, batch=int,
     ),
     "training": dict(
         base_lr=NUMBER, iterations=int, momentum=NUMBER, weight_decay=NUMBER, iter_size=int,
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
-        score_lr_mult=NUMBER, dropout=NUMBER,
+        score_lr_mult=NUMBER, dropout=NUMBER, balance=CHOICE,
     ),
     "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
 }  # fmt: skip
@@ -76,7 +78,9 @@ FOLDERS = dict(images="image_dir", labels="label_dir", splits="split_dir")
 """TOML key → entry of the data layer's param_str; without them it reads the VOC layout."""
 
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number",
-         bool: "true or false", NUMBER: "a number"}  # fmt: skip
+         bool: "true or false", NUMBER: "a number",
+         SIDES: "a side, or a list of height and width",
+         CHOICE: '"median", or a list of numbers'}  # fmt: skip
 
 
 def read_toml(path):
@@ -204,6 +208,33 @@ def _count(table, folder, split):
     return count
 
 
+def _augmented(table):
+    """The entries of the train split's `param_str` that draw at random, and its batch."""
+    found: dict[str, object] = {"mirror": True} if table.get("mirror") else {}
+    if table.get("scale") is not None:
+        scale = table.numbers("scale", ())
+        if len(scale) != 2 or not 0.1 <= scale[0] <= scale[1] <= 10:
+            table.fail("scale", f"must be two factors, 0.1 to 10, the smaller one first: {scale}")
+        found["scale"] = scale
+    if table.get("crop") is not None:
+        crop = table.get("crop")
+        sides = crop if isinstance(crop, list) else [crop, crop]
+        if len(sides) != 2 or not all(type(v) is int and 1 <= v <= 8192 for v in sides):
+            table.fail("crop", f"must be a side, or [height, width], 1 to 8192; is {crop!r}")
+        found["crop"] = tuple(sides)
+    if table.get("jitter"):
+        if not 0 <= table.get("jitter") < 1:
+            table.fail("jitter", f"must be at least 0 and below 1, is {table.get('jitter')}")
+        found["jitter"] = table.get("jitter")
+    if table.get("batch") not in (None, 1):
+        if not 1 <= table.get("batch") <= 1024:
+            table.fail("batch", f"must be 1 to 1024, is {table.get('batch')}")
+        if "crop" not in found:
+            table.fail("crop", "is missing: a batch needs images of one size")
+        found["batch"] = table.get("batch")
+    return found
+
+
 def _sources(table, root, classes, mean, counted):
     """The train and the val DataSplit, with what the data layer must know of the folders."""
     folder = os.path.expanduser(root or table.need("root", "the folder of the data set"))
@@ -215,7 +246,7 @@ def _sources(table, root, classes, mean, counted):
     extra["classes"] = classes
     if table.get("shrink") is not None:
         extra["shrink"] = table.at_least("shrink", 1)
-    only_train = {"mirror": True} if table.get("mirror") else {}
+    only_train = _augmented(table)
     only_val = {"randomize": False} if "train" in val else {}
 
     def source(split, images, only):
@@ -262,6 +293,19 @@ def _score_filler(table):
         return ()
     kind = table.need("type", f"one of {', '.join(FILLERS)}")
     return (("type", kind), *((k, table.get(k)) for k in table.choice("type", kind, FILLERS)))
+
+
+def _balance(table, classes):
+    """ "median", a weight for each class, or () for none."""
+    given = table.get("balance", ())
+    if isinstance(given, str):
+        if given != "median":
+            table.fail("balance", f'must be "median", or a list of numbers; is {given!r}')
+        return given
+    weights = table.numbers("balance", ())
+    if weights and (len(weights) != len(classes) or min(weights) < 0 or not any(weights)):
+        table.fail("balance", f"must be a number for each of the {len(classes)} classes, 0 or more")
+    return weights
 
 
 def _skip_scales(table):
@@ -329,6 +373,7 @@ def load(path, root=None, counted=True):
         starts=staged_starts(name),
         freeze=training.strings("freeze", STAGES),
         loss_normalize=training.get("loss_normalize", False),
+        balance=_balance(training, classes),
         score_filler=_score_filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
         dropout=dropout,

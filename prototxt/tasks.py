@@ -118,6 +118,11 @@ class Task:
     """Stages that keep their weights: conv1 … conv5, fc6, fc7."""
     loss_normalize: bool = False
     """Mean over the pixels that are not void, in place of the published sum."""
+    balance: str | tuple[float, ...] = ()
+    """How much each class counts in the training's loss; "median": by median frequency balancing of
+    the train split's labels; empty: all the same."""
+    balance_file: str = ""
+    """Where the matrix of such a loss lies."""
     score_filler: tuple[tuple[str, object], ...] = ()
     """Filler of the 1×1 score layers; none, as published, starts them at 0."""
     dropout: float = 0.5

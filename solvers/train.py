@@ -111,12 +111,21 @@ def rate_notes(ahead):
             yield f"{st.name(stage)}: {line}"
 
 
+def _parsed(text):
+    return text_format.Parse(text, caffe_pb2.NetParameter())
+
+
 def disk(stage, protos):
     """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
     path = stage.param.train_net
-    if path in stage.files:  # not written yet
-        protos[path] = text_format.Parse(stage.files[path], caffe_pb2.NetParameter())
-    counts = summary.totals(summary.summarize(summary.sized(protos[path]), stage.net))
+    if path in stage.files:  # not written yet, nor the matrix that its loss may read
+        protos[path] = _parsed(stage.files[path])
+        net = _parsed(
+            next(text for one, text in stage.files.items() if one.endswith("/val.prototxt"))
+        )
+    else:
+        net = protos[path]
+    counts = summary.totals(summary.summarize(summary.sized(net), stage.net))
     every = stage.param.snapshot or stage.param.max_iter
     snapshots = -(-stage.param.max_iter // every)
     return 4 * (counts["learned"] + counts["fixed"]) * (1 + 2 * snapshots)

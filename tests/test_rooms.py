@@ -31,7 +31,7 @@ ABOVE = {"__init__.py", "__main__.py", "_caffe.py", "engine.py", "pycaffe.py"}
 
 # The toolkit: what a folder may import from, `caffe` and published packages aside.
 TOOLKIT = {
-    "prototxt": {"prototxt"},
+    "prototxt": {"prototxt", "data_layers"},
     "data_layers": {"data_layers"},
     "surgery": {"surgery", "prototxt", "tools/common"},
     "tools/common": {"tools/common", "prototxt", "data_layers"},

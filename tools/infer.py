@@ -129,7 +129,7 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     height, width = rgb.shape[:2]
     factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
     image = rgb[..., ::-1] if reverse else rgb
-    data = to_blob(shrink_image(image, factor) if factor > 1 else image, mean, 1, False)
+    data = to_blob(shrink_image(image, factor) if factor > 1 else image, mean)
     blob = net.blobs[input_of(net)]
     if blob.data.shape != data.shape:
         blob.reshape(*data.shape)

@@ -31,7 +31,15 @@ from tools.common.nets import (
     load,
     read_net,
 )
-from tools.common.pictures import VIEWS, colours_of, panel, save_png, views, with_legend
+from tools.common.pictures import (
+    VIEWS,
+    colours_of,
+    panel,
+    save_png,
+    to_look_at,
+    views,
+    with_legend,
+)
 from tools.common.predictions import segment_once
 from tools.common.written import PICTURE
 
@@ -66,13 +74,7 @@ class Split:
 
     def photograph(self, arrays):
         """The first top as H x W x 3 uint8 to look at."""
-        top = self.tops[0]
-        image = np.asarray(arrays[top])
-        if image.ndim == 2:  # depth
-            low, high = image.min(), image.max()
-            gray = 255 * (image - low) / max(high - low, 1e-9)
-            return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
-        return image if top == "hha" else image[..., ::-1]
+        return to_look_at(np.asarray(arrays[self.tops[0]]), self.tops[0])
 
 
 def predict(net, blobs, inputs, layer, size, name):

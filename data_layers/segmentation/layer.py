@@ -1,20 +1,21 @@
-"""What all segmentation data layers share: one photograph and its label map per forward.
+"""What all segmentation data layers share: photographs and their label maps, one per forward or a
+batch of them.
 
 A data set's layer class says which parameters it takes (`schema`), which tops it has, and how one
 id becomes arrays (`open_source`). This module orders the ids, reads ahead, checks, shrinks,
-mirrors, subtracts means, fills the tops, and saves and restores the position.
+augments, subtracts means, fills the tops, and saves and restores the position.
 
 Parameters every layer takes:
   split      the split's name
   randomize  default True: draw ids at random (with replacement) if the split's name holds
              'train'; other splits always come in order
   seed       of the random order; None, the default, is another order at every start
-  prefetch   items that a background thread reads ahead; default 2, 0 reads when needed
+  prefetch   forwards whose items a background thread reads ahead; default 2, 0 reads when needed
   shrink     whole factor, default 1: images are box-averaged and labels taken nearest
-  mirror     default False: flip every item left-right with an even chance (train splits only)
+and those of `augment`: mirror, scale, crop, jitter, batch.
 
 If several solvers train together (`caffe.solver_count()`), they share one order: solver r of n
-takes its items r, r + n, r + 2n, ...
+takes its items r, r + n, r + 2n, ..., with batch b that many of them in one forward.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from collections import namedtuple
 import numpy as np
 
 import caffe
+from segmentation import augment
 from segmentation.labels import VOID, check_labels, check_sizes
 from segmentation.lists import fault
-from segmentation.order import Ahead, Ended, Order, flips
+from segmentation.order import Ahead, Ended, Order
 from segmentation.params import REQUIRED, DataError, boolean, integer, parse, seed, string
 from segmentation.pictures import orientation
 
@@ -38,7 +40,7 @@ COMMON = {
     "seed": (seed, None),
     "prefetch": (integer(0, 64), 2),
     "shrink": (integer(1, 64), 1),
-    "mirror": (boolean, False),
+    **augment.SCHEMA,
 }
 
 Source = namedtuple("Source", "ids where find read")
@@ -66,6 +68,8 @@ class SegmentationLayer(caffe.Layer):
     """Base of the data layers. A subclass sets `schema`, `open_source`, and `means`."""
 
     schema = COMMON
+    photographs = ("data",)
+    """The tops that hold B, G, R, whose colours may be jittered."""
 
     @classmethod
     def open_source(cls, params):
@@ -128,11 +132,29 @@ class SegmentationLayer(caffe.Layer):
         return arrays
 
     @classmethod
-    def tops_of(cls, params, arrays, flip=False):
+    def tops_of(cls, params, arrays, drawn=augment.AS_IT_IS):
         """What the tops hold of such arrays, a tuple of float32 arrays 1 x C x h x w."""
-        means, shrink = cls.means(params), params["shrink"]
-        tops = cls.top_names(params)
-        return tuple(to_blob(arrays[top], means.get(top), shrink, flip) for top in tops)
+        means, shrink, photographs = cls.means(params), params["shrink"], cls.photographs
+        return tuple(
+            to_blob(arrays[top], means.get(top), shrink, drawn, top in photographs)
+            for top in cls.top_names(params)
+        )
+
+    @classmethod
+    def loader(cls, params, source, seed):
+        """load(k) -> (id, top arrays) of the k-th item of a Source: what training gets.
+
+        params: as `parse` returns them; seed: in place of theirs, which may be None.
+        """
+        training = "train" in params["split"]
+        order = Order(len(source.ids), params["randomize"] and training, seed)
+
+        def load(k):
+            name = source.ids[order(k)]
+            drawn = augment.draw(params, seed, k) if training else augment.AS_IT_IS
+            return name, cls.tops_of(params, cls.read_item(params, source, name), drawn)
+
+        return load
 
     def setup(self, bottom, top):
         params = self.parse(self.param_str)
@@ -153,34 +175,41 @@ class SegmentationLayer(caffe.Layer):
             # Drawn here, so that state() can name it and a resumed run repeats it.
             self.seed = random.SystemRandom().getrandbits(32)
         self.params, self.item, self.ahead = params, None, None
+        self.batch = params["batch"] if "train" in params["split"] else 1
         self.step, self.position = 1, 0
         if getattr(self, "phase", caffe.TEST) == caffe.TRAIN:
             self.step, self.position = _group("solver_count", 1), _group("solver_rank", 0)
         self.load = self._loader()
 
     def _loader(self):
-        """load(k) -> tuple of top arrays of the k-th item; holds no reference to the layer."""
-        params, source, seed_ = self.params, self.source, self.seed
-        type_ = type(self)
-        mirror = params["mirror"] and "train" in params["split"]
-        order = Order(len(source.ids), self.randomize, seed_)
-
-        def load(k):
-            arrays = type_.read_item(params, source, source.ids[order(k)])
-            return type_.tops_of(params, arrays, mirror and flips(seed_, k))
-
-        return load
+        """A new `loader`: the thread that reads ahead has one to itself, and not the layer."""
+        return self.loader(self.params, self.source, self.seed)
 
     def reshape(self, bottom, top):
         # Caffe calls reshape before every forward, and at other times too: an item stays until a
         # forward has consumed it.
         if self.item is None:
-            self.item = self._next_item()
+            self.item = self._next_batch()
         for i, array in enumerate(self.item):  # pycaffe's blob lists are indexed, not iterated
             top[i].reshape(*array.shape)
 
-    def _next_item(self):
-        if self.ahead is not None and self.ahead.next == self.position and self.ahead.alive():
+    def _next_batch(self):
+        """The top arrays of the items of one forward."""
+        items = [self._item(self.position + i * self.step) for i in range(self.batch)]
+        (first, tops), *others = items
+        for name, arrays in others:
+            if any(a.shape != b.shape for a, b in zip(tops, arrays)):
+                sizes = [" x ".join(map(str, one[0].shape[2:])) for one in (tops, arrays)]
+                raise DataError(
+                    f"{self.source.where}: {first} is {sizes[0]} and {name} {sizes[1]}, but a "
+                    "batch needs one size: give 'crop' too, or batch 1"
+                )
+        if not others:
+            return tops
+        return tuple(map(np.concatenate, zip(*(arrays for _, arrays in items))))
+
+    def _item(self, k):
+        if self.ahead is not None and self.ahead.next == k and self.ahead.alive():
             try:
                 return self.ahead.take()
             except Ended:
@@ -189,7 +218,7 @@ class SegmentationLayer(caffe.Layer):
                 self._drop_ahead()  # what it held is read again: nothing is skipped
                 raise
         self._drop_ahead()
-        return self.load(self.position)
+        return self.load(k)
 
     def _drop_ahead(self):
         if self.ahead is not None:
@@ -203,10 +232,11 @@ class SegmentationLayer(caffe.Layer):
         for i, array in enumerate(self.item or ()):
             top[i].data[...] = array
         self.item = None
-        self.position += self.step
+        self.position += self.step * self.batch
         if self.ahead is None and self.params["prefetch"]:
             # Not before the first forward: a net that is only built costs no thread.
-            self.ahead = Ahead(self.load, self.position, self.step, self.params["prefetch"])
+            depth = self.params["prefetch"] * self.batch
+            self.ahead = Ahead(self.load, self.position, self.step, depth)
 
     def backward(self, top, propagate_down, bottom):
         pass
@@ -265,24 +295,34 @@ def _fingerprint(ids):
     return zlib.crc32("\n".join(ids).encode())
 
 
-def to_blob(array, mean, shrink, flip):
-    """H x W (x C) -> 1 x C x h x w float32, shrunk, flipped, `mean` (C numbers) subtracted.
+def to_blob(array, mean, shrink=1, drawn=augment.AS_IT_IS, photograph=False):
+    """H x W (x C) -> 1 x C x h x w float32: shrunk, changed as was `drawn`, `mean` (C numbers)
+    subtracted.
 
     With a mean the array is an image and shrinks by box averages; without, it is a label map and
-    keeps its values: the nearest pixel is taken. h = ceil(H / shrink).
+    keeps its values: the nearest pixel is taken. h = ceil(H / shrink), unless it is scaled or cut.
+    photograph: the colours may change.
     """
+    image = mean is not None
     if shrink > 1:
-        array = shrink_label(array, shrink) if mean is None else shrink_image(array, shrink)
+        array = shrink_image(array, shrink) if image else shrink_label(array, shrink)
+    array, start = augment.scaled(array, drawn.factor, image), (0, 0)
+    if drawn.crop:
+        sides = zip(array.shape, drawn.crop, drawn.place)
+        (top, down, height), (left, across, width) = (augment.window(*side) for side in sides)
+        array, start = array[top : top + height, left : left + width], (down, across)
+    if photograph and drawn.colour:
+        array = augment.coloured(array, drawn.colour)
     if array.ndim == 2:
         array = array[..., None]
-    if flip:
-        array = array[:, ::-1]
     out = np.empty((1, array.shape[2], *array.shape[:2]), np.float32)
     for channel in range(array.shape[2]):
         # In float64 and rounded once, as NumPy does it for `image -= mean`.
-        shift = 0.0 if mean is None else mean[channel]
+        shift = mean[channel] if image else 0.0
         np.subtract(array[..., channel], shift, out[0, channel], dtype=float, casting="same_kind")
-    return out
+    if drawn.crop:
+        out = augment.surrounded(out, drawn.crop, start, image)
+    return out[..., ::-1] if drawn.flip else out
 
 
 def shrink_image(array, factor):

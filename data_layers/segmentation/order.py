@@ -42,11 +42,6 @@ class Order:
         return self.last
 
 
-def flips(seed, k):
-    """Whether the k-th item is mirrored: an even chance that depends on nothing else."""
-    return random.Random(f"mirror {seed} {k}").random() < 0.5
-
-
 class Ended(Exception):
     """The thread is gone and has left nothing: read the item in some other way."""
 

@@ -246,7 +246,7 @@ def test_the_mean_is_subtracted_in_double_and_rounds_once():
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     mean = (104.00698793, 116.66876762, 122.67891434)
     want = (image.astype(np.float64) - mean).astype(np.float32).transpose(2, 0, 1)[None]
-    np.testing.assert_array_equal(to_blob(image, mean, 1, False), want)
+    np.testing.assert_array_equal(to_blob(image, mean), want)
 
 
 @given(st.integers(1, 50), st.integers(0, 2**40), st.lists(st.integers(0, 60), max_size=8))

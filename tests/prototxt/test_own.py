@@ -1,15 +1,18 @@
 """A user's TOML becomes nets; a mistake in it becomes one line that names file and key."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from PIL import Image
+from voc_layers import VOCSegDataLayer
 
 from caffe.proto import caffe_pb2
-from prototxt import generate, own
+from prototxt import balance, generate, own
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.tasks import VOC_MEAN
@@ -188,6 +191,107 @@ def test_images_are_shrunk_for_both_nets_and_mirrored_for_training_only(toml, da
     train, val = parameters(protos["train"]), parameters(protos["val"])
     assert (train["shrink"], train["mirror"]) == (2, True)
     assert val["shrink"] == 2 and "mirror" not in val
+
+
+def test_training_images_alone_are_scaled_cut_and_coloured_in_batches(toml, data):
+    keys = "scale = [0.5, 2]\ncrop = [64, 96]\njitter = 0.3\nbatch = 4"
+    protos, _ = nets(toml(root=f'root = "{data}"\n{keys}'))
+    train, val = parameters(protos["train"]), parameters(protos["val"])
+    drawn = {key: train[key] for key in ("scale", "crop", "jitter", "batch")}
+    assert drawn == {"scale": (0.5, 2), "crop": (64, 96), "jitter": 0.3, "batch": 4}
+    assert not drawn.keys() & val.keys()
+    VOCSegDataLayer.parse(train)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("scale = [2, 1]", "data.scale: must be two factors"),
+        ("scale = [1]", "data.scale: must be two factors"),
+        ("scale = 2", "data.scale: must be a list"),
+        ("crop = [1, 2, 3]", "data.crop: must be a side, or"),
+        ("crop = 0", "data.crop: must be a side, or"),
+        ("crop = 1.5", "data.crop: must be a side, or a list of height and width"),
+        ("jitter = 1", "data.jitter: must be at least 0 and below 1"),
+        ("batch = 0\ncrop = 9", "data.batch: must be 1 to 1024"),
+        ("batch = 4", "data.crop: is missing: a batch needs images of one size"),
+    ],
+)
+def test_a_wrong_way_to_draw_is_refused_by_its_key(toml, data, keys, told):
+    with pytest.raises(InputError, match=re.escape(told)):
+        own.load(toml(root=f'root = "{data}"\n{keys}'))
+
+
+@pytest.fixture
+def labelled(data):
+    """The data set with labels: three for training, of 60 %, 40 % and, in one of them, void."""
+    folder, images = data / "SegmentationClass", data / "JPEGImages"
+    folder.mkdir(exist_ok=True)
+    images.mkdir(exist_ok=True)
+    for name, values in {
+        "a": [0, 0, 1, 1, 255],
+        "b": [0, 0, 0, 0, 0],
+        "c": [0, 0, 1, 1, 1],
+    }.items():
+        Image.fromarray(np.uint8([values])).save(folder / f"{name}.png")
+        Image.new("RGB", (5, 1)).save(images / f"{name}.jpg")
+    return data
+
+
+def balanced(toml, root, tmp_path, how):
+    out = tmp_path / "out"
+    path = toml(f"balance = {how}\nloss_normalize = true", root=f'root = "{root}"')
+    assert generate.main(["--own", path, "--out", str(out)]) == 0
+    net = out / "dilated-fcn2s-vgg16"
+    losses = [
+        layer(text_format.Parse((net / name).read_text(), caffe_pb2.NetParameter()), "loss")
+        for name in ("train.prototxt", "val.prototxt")
+    ]
+    blob = caffe_pb2.BlobProto.FromString((out / "balance.binaryproto").read_bytes())
+    assert losses[0].infogain_loss_param.source == str(out / "balance.binaryproto")
+    assert [loss.type for loss in losses] == ["InfogainLoss", "SoftmaxWithLoss"]
+    return out, np.reshape(blob.data, (blob.height, blob.width))
+
+
+def test_weights_of_the_classes_go_into_the_training_loss(toml, labelled, tmp_path):
+    _, matrix = balanced(toml, labelled, tmp_path, "[0.5, 3]")
+    assert matrix.tolist() == [[0.5, 0], [0, 3]]
+
+
+def test_median_frequencies_are_counted_once(toml, labelled, tmp_path, monkeypatch):
+    out, matrix = balanced(toml, labelled, tmp_path, '"median"')
+    shares = [9 / 14, 5 / 9]
+    middle = sum(shares) / 2
+    np.testing.assert_allclose(np.diag(matrix), [middle / share for share in shares], rtol=1e-6)
+    monkeypatch.setattr(balance, "count", None)
+    assert np.array_equal(balanced(toml, labelled, tmp_path, '"median"')[1], matrix)
+
+
+def test_labels_that_changed_are_counted_again(toml, labelled, tmp_path):
+    _, matrix = balanced(toml, labelled, tmp_path, '"median"')
+    Image.fromarray(np.uint8([[1] * 50])).save(labelled / "SegmentationClass/b.png")
+    assert not np.array_equal(balanced(toml, labelled, tmp_path, '"median"')[1], matrix)
+
+
+def test_a_label_that_cannot_be_read_is_named(toml, labelled, tmp_path, capsys):
+    (labelled / "SegmentationClass/b.png").write_text("notes")
+    path = toml('balance = "median"', root=f'root = "{labelled}"')
+    assert generate.main(["--own", path, "--out", str(tmp_path / "out")]) == 2
+    assert "b.png" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_matrix_of_somebody_elses_is_kept(toml, labelled, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/balance.binaryproto").write_text("notes")
+    path = toml("balance = [1, 2]", root=f'root = "{labelled}"')
+    assert generate.main(["--own", path, "--out", str(tmp_path / "out")]) == 2
+    assert "balance.binaryproto: the file that is there is not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ['"mean"', "[1]", "[1, -1]", "[0, 0]", '[1, "2"]', "2"])
+def test_a_wrong_balance_is_refused(toml, data, how):
+    with pytest.raises(InputError, match="training.balance: must be"):
+        own.load(toml(f"balance = {how}", root=f'root = "{data}"'))
 
 
 def test_data_on_the_command_line_replaces_the_root(toml, data, tmp_path):

@@ -97,6 +97,16 @@ def save_indexed(path, labels, colours=None):
     save_png(path, indexed(labels, colours))
 
 
+def to_look_at(image, top):
+    """The image of a data layer's `top` ('data', 'color', 'hha', 'depth') as H x W x 3 uint8 in R,
+    G, B. It is H x W (x C), in the blob's order of channels, without its mean subtracted."""
+    if image.ndim == 2:
+        low, high = image.min(), image.max()
+        gray = 255 * (image - low) / max(high - low, 1e-9)
+        return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+    return image if top == "hha" else image[..., ::-1]
+
+
 def overlay(rgb, labels, alpha=0.6, background=0, colours=None):
     """The photograph (H x W x 3 uint8) with the classes' colours blended in by `alpha`.
 

@@ -29,13 +29,15 @@ def save(folder, ending, orientation=1, mode="RGB", **more):
     return path
 
 
-def read(side, folder):
-    """What the VOC layer's top holds on one side, without a mean."""
-    params = json.dumps({"voc_dir": str(folder), "split": "val", "mean": [0, 0, 0]})
+def read(side, folder, times=None, **more):
+    """What the VOC layer's top holds on one side, without a mean; of `times` forwards a list."""
+    given = {"voc_dir": str(folder), "split": "val", "mean": [0, 0, 0], **more}
+    params = json.dumps(given)
     quoted = params.replace('"', '\\"')
     python = f'module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{quoted}"'
     text = layer("Python", f"python_param {{ {python} }}")
-    return both.run(side, "batches", {"prototxt": text, "times": 1})["0 data"]
+    found = both.run(side, "batches", {"prototxt": text, "times": times or 1})
+    return [found[f"{i} data"] for i in range(times)] if times else found["0 data"]
 
 
 def image_data(path):
@@ -76,3 +78,19 @@ def test_every_kind_of_photograph_is_read_as_image_data_reads_it(tmp_path, endin
     theirs = image_data(path)
     for side in both.SIDES:
         np.testing.assert_array_equal(read(side, tmp_path / "voc"), theirs)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"scale": [0.5, 2.0]}, {"crop": [20, 60]}, {"jitter": 0.5}, {"mirror": True},
+     {"scale": [0.5, 2.0], "crop": 40, "jitter": 0.5, "mirror": True, "batch": 3}],
+    ids=["scale", "crop", "jitter", "mirror", "all, in batches"],
+)  # fmt: skip
+def test_training_items_undergo_the_same_under_bvlc_caffe(tmp_path, keys):
+    save(tmp_path / "voc", ".png")
+    lists = tmp_path / "voc/ImageSets/Segmentation"
+    (lists / "train.txt").write_text("a\n")
+    given = {"times": 4, "split": "train", "seed": 5, **keys}
+    theirs, ours = (read(side, tmp_path / "voc", **given) for side in both.SIDES)
+    for one, other in zip(theirs, ours):
+        np.testing.assert_array_equal(one, other)
