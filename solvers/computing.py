@@ -1,4 +1,5 @@
-"""How the engine computes on a GPU, where a user chooses: --precision, --deterministic."""
+"""How the engine computes where a user chooses: --precision and --deterministic on a GPU,
+--gradients between processes."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from tools.common.cli import UserError
 
 
 def add_arguments(parser):
-    """Add `--precision NAME` and `--deterministic`."""
+    """Add `--precision NAME`, `--deterministic` and `--gradients NAME`."""
     parser.add_argument(
         "--precision",
         metavar="NAME",
@@ -19,27 +20,36 @@ def add_arguments(parser):
         help="compute the same bits each time on a GPU, so that a resumed run has the numbers of "
         "one that was never stopped (slower)",
     )
+    parser.add_argument(
+        "--gradients",
+        metavar="NAME",
+        help="how gradients go between several processes: float32 (default), or bfloat16: half the "
+        "bytes, less exact",
+    )
 
 
 def choose(args):
     """Tell the engine, before anything is built. UserError where another Caffe runs; the engine's
-    own error (exit code 2) for precisions that it does not have."""
+    own error (exit code 2) for what it does not have."""
     import caffe
 
-    if args.precision is None and not args.deterministic:
+    given = words(args)
+    if not given:
         return
     engine = getattr(caffe, "engine", None)
     if engine is None:
-        given = "--deterministic" if args.precision is None else "--precision"
         raise UserError(
-            f"{given}: works with this toolkit's engine only; leave it out under BVLC Caffe"
+            f"{given[0]}: works with this toolkit's engine only; leave it out under BVLC Caffe"
         )
     if args.precision is not None:
         engine.set_precision(args.precision)
+    if args.gradients is not None:
+        engine.set_gradients(args.gradients)
     engine.set_deterministic(args.deterministic)
 
 
 def words(args):
     """The same choices as arguments of a command."""
     chosen = [] if args.precision is None else ["--precision", args.precision]
+    chosen += [] if args.gradients is None else ["--gradients", args.gradients]
     return chosen + (["--deterministic"] if args.deterministic else [])
