@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -25,8 +26,8 @@ def launched(args, script, argv):
     engine = getattr(caffe, "engine", None)
     if engine is None:
         raise UserError("--gpu: several GPUs work with this toolkit's engine only; name one")
-    for args.gpu in args.gpus:
-        check_device(args)
+    for number in args.gpus:
+        check_device(argparse.Namespace(gpu=number))
     return engine.launch(len(args.gpus), [os.path.abspath(script), *argv])
 
 

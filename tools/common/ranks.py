@@ -89,9 +89,12 @@ def _shows_tracebacks() -> bool:
 @contextlib.contextmanager
 def _silent():
     """Context without output; an interpreter's last words still have file descriptor 2."""
-    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-        with contextlib.nullcontext() if _shows_tracebacks() else contextlib.redirect_stderr(null):
-            yield
+    with contextlib.ExitStack() as stack:
+        null = stack.enter_context(open(os.devnull, "w"))
+        stack.enter_context(contextlib.redirect_stdout(null))
+        if not _shows_tracebacks():
+            stack.enter_context(contextlib.redirect_stderr(null))
+        yield
 
 
 def share(count: int, ranks) -> range:

@@ -101,6 +101,12 @@ class Watch:
         reason = " ".join(str(error).split())[:300]
         return Gone(f"rank {self.place.rank}: cannot reach another rank any more: {reason}")
 
+    def is_lowest_here(self, lost: int) -> bool:
+        """Whether this is the lowest of this machine's ranks, but for the `lost` one: where the
+        store is gone, it speaks."""
+        near = [rank for rank, here in self._here.items() if here["machine"] == self._machine]
+        return self.place.rank == min({*near, self.place.rank} - {lost}, default=self.place.rank)
+
     # -- the thread -----------------------------------------------------------------------
 
     def _work(self) -> None:

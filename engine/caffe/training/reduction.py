@@ -8,7 +8,7 @@ itself, without a copy.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 
@@ -25,7 +25,8 @@ TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def buckets(wiring, size: int = BUCKET) -> list[list[int]]:
     """The numbers of the learnable parameters of each bucket, in the order in which their gradients
     are complete. Those of lr_mult 0, whose gradients no layer makes, are in none."""
-    learnable, found, room = wiring.learnable, [], 0
+    learnable, room = wiring.learnable, 0
+    found: list[list[int]] = []
     complete = updated_after(wiring, small_at_once=False)
     for layer in sorted(complete, reverse=True):
         for number in complete[layer]:
@@ -42,8 +43,8 @@ def buckets(wiring, size: int = BUCKET) -> list[list[int]]:
 class Reduction:
     """The reductions of one net's gradients, one iteration after another.
 
-    `start(tensor)` begins to sum a tensor over all ranks in place, and returns what has `wait()` and
-    `is_completed()`.
+    `start(tensor)` begins to sum a tensor over all ranks, in place, and returns what has `wait()`
+    and `is_completed()`.
     """
 
     def __init__(self, net, count: int, start: Callable, gradients: str = "float32"):
@@ -52,7 +53,7 @@ class Reduction:
         self._count, self._start, self._type = count, start, TYPES[gradients]
         self._bucket_of = {n: k for k, numbers in enumerate(self.buckets) for n in numbers}
         self._missing = [len(numbers) for numbers in self.buckets]
-        self._launched: deque[tuple[int, torch.Tensor, object]] = deque()
+        self._launched: deque[tuple[int, torch.Tensor, Any]] = deque()
         self._update: Callable | None = None
         net._plan.update_small_at_once(False)
 

@@ -17,13 +17,12 @@ import os
 import sys
 import threading
 import time
-from datetime import timedelta
 
 import torch
 
 from .. import log, ranks as _ranks
 from ..compute import device as _device
-from ..errors import Error, InputError
+from ..errors import InputError
 from ..settings import gradients as chosen_gradients
 from . import agreement
 from .meeting import JOINING, Gone, Meeting, Place, toward_first
@@ -253,7 +252,7 @@ class Ranks:
                 time.sleep(0.05)
             return self._meeting.add("spoken", 1) == 1
         except (RuntimeError, OSError):  # the store is gone: one of each machine says so
-            return self.first or not self.local_rank
+            return self._watch.is_lowest_here(of)
 
     def _tell_end(self, why: str, code: int = 0, keep: bool = True, of: int = 0) -> None:
         told = {"why": why, "code": code, "keep": keep, "of": of}
@@ -277,8 +276,11 @@ class Ranks:
         self._asked = self._asked or now
         if now - self._asked < STOPPING or "TORCHELASTIC_RUN_ID" not in os.environ:
             return None
-        return Trouble(self.rank, f"was told to stop, and its iteration, test or scoring did not end "
-                       f"within {STOPPING:g} s")  # fmt: skip
+        return Trouble(
+            self.rank,
+            "was told to stop, and its iteration, test or scoring did not end within "
+            f"{STOPPING:g} s",
+        )
 
     def _take_over(self, trouble: Trouble) -> None:
         """End this process: its main thread waits for what will never come, or has not noticed."""
@@ -311,9 +313,7 @@ class _Work:
         from torch import distributed
 
         self._ranks = ranks
-        self._work = ranks._guarded(
-            distributed.all_reduce, tensor, group=group, async_op=True
-        )
+        self._work = ranks._guarded(distributed.all_reduce, tensor, group=group, async_op=True)
 
     def wait(self) -> None:
         self._ranks._guarded(self._work.wait)
