@@ -1,7 +1,8 @@
-"""What goes wrong with one of several processes: all end, in one line that names it and says why."""
+"""What goes wrong with one of several processes: all end, in one line that names it and why."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -269,10 +270,8 @@ def run_by_torchrun(folder):
 
 
 def kill(number):
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(number, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

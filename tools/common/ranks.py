@@ -104,6 +104,11 @@ def share(count: int, ranks) -> range:
     return range(count * ranks.rank // ranks.count, count * (ranks.rank + 1) // ranks.count)
 
 
+def first(ranks) -> bool:
+    """Whether this process is the first, or alone."""
+    return ranks is None or ranks.first
+
+
 def local_gpu(args, ranks, numbers) -> None:
     """Set `args.gpu` to this rank's own GPU: of `numbers`, or else of those that there are, one for
     each process of the machine."""

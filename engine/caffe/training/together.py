@@ -63,7 +63,7 @@ class Ranks:
         self._tie: Tie | None = None
         self._wish = lambda: 0
         self._asked: float | None = None
-        self._spoken = False
+        self._gathered = 0
         _ranks.set_solver_count(place.count)
         _ranks.set_solver_rank(place.rank)
         _ranks.set_multiprocess(True)
@@ -186,11 +186,14 @@ class Ranks:
     # -- work that is split ---------------------------------------------------------------
 
     def gather(self, content: bytes) -> list[bytes]:
-        """In rank 0 what each rank gives, in their order; in the others []. Once."""
-        self._meeting.tell(f"part/{self.rank}", content)
+        """In rank 0 what each rank gives, in their order; in the others []. All ranks do it as
+        often as one another."""
+        self._gathered += 1
+        self._meeting.tell(f"part/{self._gathered}/{self.rank}", content)
         if not self.first:
             return []
-        return [self._meeting.hear(f"part/{rank}", self.check) for rank in range(self.count)]
+        names = [f"part/{self._gathered}/{rank}" for rank in range(self.count)]
+        return [self._meeting.hear(name, self.check) for name in names]
 
     def check(self) -> None:
         """Raise Gone where another rank has ended, or hangs."""
