@@ -19,6 +19,7 @@ The folders of failed runs are kept. The exit code is 1 if there was any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -166,10 +167,8 @@ def rewrite(name, before, after):
 
 
 def signal_to(number, which):
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it was done
         os.kill(number, which)
-    except ProcessLookupError:
-        pass  # it was done
 
 
 FAULTS = {

@@ -52,12 +52,19 @@ def joined(heartbeat=None):
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: several processes work together with this "
             "toolkit's engine only; start the command without torchrun under BVLC Caffe"
         )
-    stops = {signal.SIGINT, signal.SIGTERM}
-    before = {number: signal.signal(number, _stopped) for number in stops}
-    ranks = engine.join_ranks(engine.HEARTBEAT if heartbeat is None else heartbeat)
+    with _stoppable():
+        ranks = engine.join_ranks(engine.HEARTBEAT if heartbeat is None else heartbeat)
+        with _ending_together(ranks):
+            yield ranks
+        ranks.leave()
+
+
+@contextlib.contextmanager
+def _ending_together(ranks):
+    """Context for the work of one of `ranks`, whose error the others hear of."""
     try:
         with contextlib.nullcontext() if ranks.first else _silent():
-            yield ranks
+            yield
     except Exception as error:
         if ranks.first or _shows_tracebacks():
             ranks.fail(error_line(error), exit_code(error), kept(error), error)
@@ -67,14 +74,23 @@ def joined(heartbeat=None):
             named = told if told.startswith("rank ") else f"rank {ranks.rank}: {told}"
             print("error: " + named, file=sys.stderr, flush=True)
         raise SystemExit(exit_code(error)) from None
-    ranks.leave()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def kept(error) -> bool:
     """Whether what was learned until an error is worth a snapshot."""
     return getattr(error, "keep", True)
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """Context in which SIGINT and SIGTERM raise Failure, until the work has its own way."""
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, _stopped) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stopped(number, frame):
