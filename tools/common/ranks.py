@@ -53,7 +53,12 @@ def joined(heartbeat=None):
             "toolkit's engine only; start the command without torchrun under BVLC Caffe"
         )
     with _stoppable():
-        ranks = engine.join_ranks(engine.HEARTBEAT if heartbeat is None else heartbeat)
+        try:
+            ranks = engine.join_ranks(engine.HEARTBEAT if heartbeat is None else heartbeat)
+        except Exception as error:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                raise
+            raise SystemExit(exit_code(error)) from None  # the machine's first says the same
         with _ending_together(ranks):
             yield ranks
         ranks.leave()

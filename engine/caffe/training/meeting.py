@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import time
+import uuid
 from datetime import timedelta
 
 from ..errors import Error, InputError
@@ -56,9 +57,12 @@ class Place:
 
 class Meeting:
     """One connection to the store. Each thread needs its own: a wait in one holds up all others of
-    the connection."""
+    the connection.
 
-    def __init__(self, place: Place):
+    torchrun's store outlives its processes where it starts them again, so all names in it begin
+    with the `attempt`; without one, the first rank makes it and the others hear it from that."""
+
+    def __init__(self, place: Place, attempt: str | None = None):
         from torch import distributed
 
         if not distributed.is_available():
@@ -71,30 +75,71 @@ class Meeting:
             reason = " ".join(str(error).split())[:300]
             raise Error(f"rank {place.rank}: {where} cannot be reached: {reason}") from None
         self.store = store
+        self.attempt = attempt or self._new_attempt(place)
+
+    def _new_attempt(self, place: Place) -> str:
+        """A name that all ranks have heard, and that none had before. What an earlier attempt has
+        left in the store is told from it by the echo of a token: its first rank gives none."""
+        end = time.monotonic() + JOINING.total_seconds()
+        token = uuid.uuid4().hex
+        if not place.rank:
+            self.store.set("caffe/attempt", token)
+            for rank in range(1, place.count):
+                self._wait([f"caffe/{token}/knock/{rank}"], rank, end)
+                heard = self.store.get(f"caffe/{token}/knock/{rank}")
+                self.store.set(f"caffe/{token}/welcome/{rank}", heard)
+            return token
+        while True:
+            self._wait(["caffe/attempt"], 0, end)
+            attempt = self.store.get("caffe/attempt").decode()
+            self.store.set(f"caffe/{attempt}/knock/{place.rank}", token)
+            welcome = f"caffe/{attempt}/welcome/{place.rank}"
+            if self.store.check([welcome]) and self.store.get(welcome).decode() == token:
+                return attempt
+            self._wait([], 0, end)
+
+    def _wait(self, names: list[str], rank: int, end: float) -> None:
+        """Until `rank` has told what has these names; for a moment where there are none."""
+        late = f"rank {rank}: has not come (did it fail as it started?)"
+        try:
+            while True:
+                time.sleep(_LOOK)
+                if time.monotonic() > end:
+                    raise Gone(f"{late}: waited for {JOINING.total_seconds():g} s")
+                if not names or self.store.check(names):
+                    return
+        except Exception as error:  # a signal's too: torchrun stops all where one has ended
+            if isinstance(error, Gone):
+                raise
+            raise Gone(late, getattr(error, "exit_code", 1)) from None
 
     def part(self, name: str):
         """The store for something else: its names there are apart."""
         from torch import distributed
 
-        return distributed.PrefixStore(name, self.store)
+        return distributed.PrefixStore(f"caffe/{self.attempt}/{name}", self.store)
 
     def tell(self, name: str, content: bytes) -> None:
         """Let every rank hear `content`, once."""
-        self.store.set(f"caffe/{name}", content)
+        self.store.set(f"caffe/{self.attempt}/{name}", content)
 
     def told(self, name: str) -> bool:
-        return self.store.check([f"caffe/{name}"])
+        return self.store.check([f"caffe/{self.attempt}/{name}"])
+
+    def get(self, name: str) -> bytes:
+        """What was `told`."""
+        return self.store.get(f"caffe/{self.attempt}/{name}")
 
     def hear(self, name: str, watch) -> bytes:
         """What another rank tells, when it does; `watch()` raises where that will never be."""
         while not self.told(name):
             watch()
             time.sleep(_LOOK)
-        return self.store.get(f"caffe/{name}")
+        return self.get(name)
 
     def add(self, name: str, number: int = 0) -> int:
         """Add to a counter, which begins at 0; returns what it is then."""
-        return self.store.add(f"caffe/{name}", number)
+        return self.store.add(f"caffe/{self.attempt}/{name}", number)
 
 
 def toward_first() -> str | None:

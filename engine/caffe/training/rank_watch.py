@@ -20,6 +20,8 @@ TICK = 0.5
 """Seconds between two beats, at most."""
 GRACE = 3.0
 """Seconds in which the main thread may find out by itself that another rank is gone."""
+ENDING = 600.0
+"""Seconds in which it may end the work, once it has: a large snapshot takes its time."""
 
 
 class Trouble(Exception):
@@ -56,7 +58,9 @@ class Watch:
     """Watches the other ranks from now until `close`. `take_over(trouble)` is called in the
     watch's thread, and ends the process, where the main thread has not noticed by itself."""
 
-    def __init__(self, place: Place, heartbeat: float, take_over: Callable[[Trouble], None]):
+    def __init__(
+        self, place: Place, attempt: str, heartbeat: float, take_over: Callable[[Trouble], None]
+    ):
         self.place, self.heartbeat = place, heartbeat
         self.trouble: Trouble | None = None
         self.orphaned = False
@@ -66,22 +70,36 @@ class Watch:
         self.overdue: Callable[[], Trouble | None] = lambda: None
         """Says, in each turn, where this rank itself has to be ended."""
         self._take_over = take_over
-        self._meeting = Meeting(place)
+        self._meeting = Meeting(place, attempt)
         self._here: dict[int, dict] = {}
         self._heard: dict[int, tuple[int, float]] = {}  # rank -> its last beat, and when
         self._parent = os.getppid()
         self._over = threading.Event()
-        self._store_lost: float | None = None
+        self._answered = time.monotonic()  # when the store last did
+        self._refused: Exception | None = None  # what came instead since
         here = {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(),
                 "since": _process(os.getpid())[1:]}  # fmt: skip
         self._machine = here["machine"]
         self._meeting.tell(f"here/{place.rank}", json.dumps(here).encode())
-        self._thread = threading.Thread(target=self._work, name="rank-watch", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=work, name=f"rank-{name}", daemon=True)
+            for name, work in (("beats", self._beat), ("watch", self._judge))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=1)
+
+    @property
+    def store_lost(self) -> bool:
+        """Whether nothing can be told or heard any more."""
+        if self.orphaned or self._refused is not None:
+            return True
+        return time.monotonic() - self._answered > GRACE
 
     def check(self) -> None:
         """Raise Gone where another rank has ended, or hangs."""
@@ -107,37 +125,52 @@ class Watch:
         near = [rank for rank, here in self._here.items() if here["machine"] == self._machine]
         return self.place.rank == min({*near, self.place.rank} - {lost}, default=self.place.rank)
 
-    # -- the thread -----------------------------------------------------------------------
+    # -- the threads: one talks with the store, and may be held up there; the other judges ----
 
-    def _work(self) -> None:
-        tick = min(TICK, self.heartbeat / 4)
-        while not self._over.wait(tick):
+    def _beat(self) -> None:
+        while not self._over.wait(min(TICK, self.heartbeat / 4)):
+            if os.getppid() != self._parent:  # the store was torchrun's, and is gone with it
+                self.orphaned = True
+            try:
+                found = None if self.orphaned else self._look_at_all()
+                self._answered, self._refused = time.monotonic(), None
+            except Exception as error:  # of the store's connection
+                found, self._refused = None, error
+            self.trouble = self.trouble or found
+
+    def _judge(self) -> None:
+        since = None
+        while not self._over.wait(min(TICK, self.heartbeat / 4)):
+            if os.getppid() != self._parent:
+                self.orphaned = True
+            self.trouble = self.trouble or self._without_store() or self.overdue()
             if self.trouble is None:
-                self.trouble = self._look()
-                since = time.monotonic()
-            elif not self.noticed.is_set() and time.monotonic() - since > GRACE:
+                continue
+            since = since or time.monotonic()
+            patience = ENDING if self.noticed.is_set() else GRACE
+            if time.monotonic() - since > patience:
                 self._take_over(self.trouble)
                 return
 
-    def _look(self) -> Trouble | None:
-        if os.getppid() != self._parent:
-            self.orphaned = True
-        try:
-            found = self._look_at_all()
-            self._store_lost = None
-        except Exception as error:  # of the store's connection
-            found = self._without_store(error) or self._processes()
-        return found or self.overdue()
-
-    def _without_store(self, error: Exception) -> Trouble | None:
-        now = time.monotonic()
-        if self._store_lost is None:
-            self._store_lost = now
-        if now - self._store_lost < (self.heartbeat if self.orphaned else GRACE):
+    def _without_store(self) -> Trouble | None:
+        """What is known without the store, where that is lost."""
+        silent = time.monotonic() - self._answered
+        if silent < GRACE:
             return None
-        reason = " ".join(str(error).split())[:200]
-        return Trouble(0, f"its machine, {os.environ.get('MASTER_ADDR')}, cannot be reached any "
-                       f"more: {reason}")  # fmt: skip
+        if self._refused is None or self.orphaned:
+            found = None if self.orphaned else self._lost_process()
+            return found or (Trouble(0, self._silence(0)) if silent > self.heartbeat else None)
+        reason = " ".join(str(self._refused).split())[:200]
+        where = os.environ.get("MASTER_ADDR")
+        return self._lost_process() or Trouble(
+            0, f"its machine, {where}, cannot be reached any more: {reason}"
+        )
+
+    def _lost_process(self) -> Trouble | None:
+        for rank, here in sorted(self._here.items()):
+            if rank != self.place.rank and self._has_ended(here):
+                return Trouble(rank, self._ended_silently(rank))
+        return None
 
     def _look_at_all(self) -> Trouble | None:
         meeting, mine = self._meeting, self.place.rank
@@ -156,7 +189,7 @@ class Watch:
     def _ended(self) -> Trouble | None:
         for rank in range(self.place.count):
             if rank != self.place.rank and self._meeting.told(f"ended/{rank}"):
-                told = json.loads(self._meeting.store.get(f"caffe/ended/{rank}"))
+                told = json.loads(self._meeting.get(f"ended/{rank}"))
                 if told["why"]:
                     of = told["of"]
                     return Trouble(of, told["why"], told["code"], told["keep"])
@@ -170,6 +203,7 @@ class Watch:
             return None
         if now - before[1] < self.heartbeat or not beat or self._done(rank):
             return None  # one that has not come yet is waited for elsewhere
+        self._about(rank)
         return Trouble(rank, self._silence(rank))
 
     def _done(self, rank: int) -> bool:
@@ -177,7 +211,7 @@ class Watch:
 
     def _about(self, rank: int) -> dict | None:
         if rank not in self._here and self._meeting.told(f"here/{rank}"):
-            self._here[rank] = json.loads(self._meeting.store.get(f"caffe/here/{rank}"))
+            self._here[rank] = json.loads(self._meeting.get(f"here/{rank}"))
         return self._here.get(rank)
 
     def _where(self, rank: int) -> str:
@@ -185,32 +219,29 @@ class Watch:
         return f"process {here['process']} on {here['host']}" if here else "its process"
 
     def _silence(self, rank: int) -> str:
-        here = self._about(rank)
+        here = self._here.get(rank)
         said = f"{self._where(rank)} has not been heard of for {self.heartbeat:g} s"
         if here and here["machine"] == self._machine and _process(here["process"])[:1] in "Tt":
             return f"{said}: it is stopped (SIGSTOP?)"
         return f"{said}: it hangs, or its machine or the network does"
 
+    def _ended_silently(self, rank: int) -> str:
+        return f"{self._where(rank)} has ended without a word (killed? out of memory?)"
+
+    def _has_ended(self, here: dict) -> bool:
+        """Whether a process of this machine is gone."""
+        ours = here["machine"] == self._machine
+        return ours and _process(here["process"])[1:] != here["since"]
+
     def _processes(self) -> Trouble | None:
         """The first of this machine's ranks whose process is gone without a word."""
         for rank in range(self.place.count):
-            try:
-                here = self._about(rank)
-            except Exception:  # the store is lost: those that are known already count
-                here = self._here.get(rank)
-            if rank == self.place.rank or here is None or here["machine"] != self._machine:
+            here = self._about(rank)
+            if rank == self.place.rank or here is None or not self._has_ended(here):
                 continue
-            if _process(here["process"])[1:] == here["since"]:
-                continue
-            try:
-                found = self._ended() if self._done(rank) else None
-                if self._done(rank):
-                    if found is not None:
-                        return found
-                    continue
-            except Exception:  # nothing can be told any more
-                if self.orphaned:
-                    continue
-            return Trouble(rank, f"{self._where(rank)} has ended without a word (killed? out of "
-                           "memory?)")  # fmt: skip
+            if not self._done(rank):
+                return Trouble(rank, self._ended_silently(rank))
+            found = self._ended()
+            if found is not None:
+                return found
         return None

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 
 import torch
@@ -69,7 +68,7 @@ class Ranks:
         _ranks.set_multiprocess(True)
         if place.rank:
             log.set_min_level(log.ERROR)
-        self._watch = Watch(place, heartbeat, self._take_over)
+        self._watch = Watch(place, self._meeting.attempt, heartbeat, self._take_over)
         self._watch.overdue = self._overdue
 
     # -- a training -----------------------------------------------------------------------
@@ -95,25 +94,13 @@ class Ranks:
         if self.first:
             self._meeting.tell("facts", json.dumps(mine).encode())
             for rank in range(1, self.count):
-                self._hear_start(f"agrees/{rank}", rank)
+                self._meeting.hear(f"agrees/{rank}", self.check)
             return
-        first = json.loads(self._hear_start("facts", 0))
+        first = json.loads(self._meeting.hear("facts", self.check))
         found = agreement.difference(mine, first)
         if found:
             raise InputError(found)
         self._meeting.tell(f"agrees/{self.rank}", b"yes")
-
-    def _hear_start(self, name: str, rank: int) -> bytes:
-        """What `rank` tells at its start, which may take as long as `JOINING` after this one's."""
-        end = time.monotonic() + JOINING.total_seconds()
-
-        def check():
-            self.check()
-            here = self._meeting.told(f"here/{rank}")
-            if not here and (time.monotonic() > end or self._wish()):
-                raise Gone(f"rank {rank}: has not come (did it fail as it started?)")
-
-        return self._meeting.hear(name, check)
 
     def _open_groups(self) -> None:
         """torch.distributed's: of the devices for the gradients, and Gloo's for a stop."""
@@ -214,6 +201,8 @@ class Ranks:
         """This rank's work is done. The others wait for rank 0, which may still write."""
         self._watch.noticed.set()
         try:
+            if self._watch.store_lost:
+                return
             self._tell_end("")
             self._meeting.add("left", 1)
             if self.first:
@@ -224,7 +213,8 @@ class Ranks:
                 self._meeting.hear("ended/0", self.check)
         except (RuntimeError, OSError):
             pass  # the store has ended with those who kept it
-        self._part()
+        finally:
+            self._part()
 
     def fail(self, why: str, code: int = 1, keep: bool = True, cause: Exception | None = None):
         """This rank ends by an error, `why` in a line, with that exit code: the others end too.
@@ -233,15 +223,17 @@ class Ranks:
 
         Returns whether this rank is the one to say so: rank 0, or where that does not."""
         self._watch.noticed.set()
-        of = self.rank
-        if isinstance(cause, Gone) and self._watch.trouble is not None:
-            of = self._watch.trouble.rank
-            why = self._watch.trouble.why
+        of, trouble = self.rank, self._watch.trouble
+        known = isinstance(cause, Gone) or isinstance(getattr(cause, "__cause__", None), Gone)
+        if known and trouble is not None:
+            of, why = trouble.rank, trouble.why
         speaks = self._tell_failure(why, code, keep, of)
         self._part()
         return speaks
 
     def _tell_failure(self, why: str, code: int, keep: bool, of: int) -> bool:
+        if self._watch.store_lost:
+            return self._watch.is_lowest_here(of)
         try:
             if self.first:
                 self._meeting.add("spoken", 1)
@@ -301,8 +293,8 @@ class Ranks:
         """Until rank 0 has ended, which may be writing a snapshot."""
         end = time.monotonic() + SNAPSHOT
         try:
-            while time.monotonic() < end and not self._meeting.told("ended/0"):
-                if threading.main_thread().is_alive() and self._watch.orphaned:
+            while time.monotonic() < end and not self._watch.store_lost:
+                if self._meeting.told("ended/0"):
                     return
                 time.sleep(0.1)
         except (RuntimeError, OSError):
