@@ -90,7 +90,7 @@ def run_group(folder, count, script, *args, **more):
 def torchrun(folder, options, script, *args, **more):
     """Start torchrun with these options; returns the process, which leads a session."""
     return subprocess.Popen(
-        [*TORCHRUN, *options, str(script), *args], cwd=folder, env=environment(**more),
+        [*TORCHRUN, *options, "--", str(script), *args], cwd=folder, env=environment(**more),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 
@@ -22,11 +23,12 @@ def launch(count: int, words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # The processes tell in a line why they end; torchrun's own report would follow it.
-    os.environ.setdefault("LOGLEVEL", "CRITICAL")
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     threads = str(max(1, len(os.sched_getaffinity(0)) // count))
     os.environ.setdefault("OMP_NUM_THREADS", threads)  # torchrun's own choice is one each
     try:
-        run.main(["--standalone", "--nproc-per-node", str(count), *words])
+        # After the two dashes no word is taken for a beginning of torchrun's own options.
+        run.main(["--standalone", "--nproc-per-node", str(count), "--", *words])
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         return code if code > 0 else 128 - code

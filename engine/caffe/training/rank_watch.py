@@ -46,10 +46,11 @@ def _process(number: int) -> str:
 
 
 def _machine() -> str:
-    """Tells machines, and containers with process numbers of their own, apart."""
+    """Tells machines, and containers with process numbers or a network of their own, apart."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip() + os.readlink("/proc/self/ns/pid")
+            own = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net")]
+            return " ".join([file.read().strip(), *own])
     except OSError:
         return socket.gethostname()
 
