@@ -56,10 +56,10 @@ def stopped(ranks, requests):
 def report_stop(ranks, requests, solver, param, options):
     """Say where the training was stopped; the exit code."""
     why = stopped(ranks, requests)
-    gone = "" if ranks is None or not ranks.orphaned else "torchrun is gone: "
+    gone = "torchrun is gone: " if ranks is not None and why == ranks.ORPHANED else ""
     print(
         f"{gone}stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; resume "
         f"with --resume auto{options}",
         file=sys.stderr,
     )
-    return 1 if gone and why == 1 else 128 + why
+    return 1 if gone else 128 + why

@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 
-from tools.common.cli import Failure, UserError, error_line, exit_code
+from tools.common.cli import REPORTED, Failure, UserError, error_line, exit_code
+from tools.common.output import Expendable, settle
 
 
 def several() -> bool:
@@ -71,14 +73,19 @@ def _ending_together(ranks):
         with contextlib.nullcontext() if ranks.first else _silent():
             yield
     except Exception as error:
-        if ranks.first or _shows_tracebacks():
-            ranks.fail(error_line(error), exit_code(error), kept(error), error)
-            raise
-        if ranks.fail(error_line(error), exit_code(error), kept(error), error):
-            told = error_line(error)
-            named = told if told.startswith("rank ") else f"rank {ranks.rank}: {told}"
-            print("error: " + named, file=sys.stderr, flush=True)
-        raise SystemExit(exit_code(error)) from None
+        told, code = error_line(error), exit_code(error)
+        speaks = ranks.fail(told, code, kept(error), error)
+        if _shows_tracebacks() or not (hasattr(error, "exit_code") or isinstance(error, REPORTED)):
+            traceback.print_exc()
+        elif speaks:
+            named = (
+                told if ranks.first or told.startswith("rank ") else f"rank {ranks.rank}: {told}"
+            )
+            print("error: " + named, file=Expendable(sys.stderr))
+        for stream in (sys.stdout, sys.stderr):
+            settle(stream)
+        # At once: the end of an interpreter waits for collective operations that never will end.
+        os._exit(code)
 
 
 def kept(error) -> bool:

@@ -48,6 +48,9 @@ class Ranks:
     """This process among those of a torchrun. `rank` of `count`, `local_rank` of `local_count` on
     this machine; `first`: whether it is the one that speaks and writes."""
 
+    ORPHANED = 1
+    """What `stopped` is where what had started the processes of a machine is gone."""
+
     def __init__(self, version: str, heartbeat: float = HEARTBEAT):
         if not heartbeat > 0:
             raise InputError(f"a heartbeat of {heartbeat:g} s: give seconds above 0")
@@ -120,6 +123,13 @@ class Ranks:
         except RuntimeError as error:
             raise self._watch.explain(error) from None
 
+    def _close_groups(self) -> None:
+        """Where they are open as Python ends, their threads may abort it."""
+        from torch import distributed
+
+        if self._tie is not None and distributed.is_initialized():
+            distributed.destroy_process_group()
+
     def _announce(self, solver, gradients: str) -> None:
         size, messages = traffic(solver.net, gradients)
         times = solver.param.iter_size or 1
@@ -162,7 +172,7 @@ class Ranks:
         return bool(self.stopped)
 
     def _own_wish(self) -> int:
-        return int(self._wish()) or int(self._watch.orphaned)
+        return int(self._wish()) or (self.ORPHANED if self._watch.orphaned else 0)
 
     def _guarded(self, operation, *args, **more):
         try:
@@ -188,11 +198,6 @@ class Ranks:
 
     # -- the end --------------------------------------------------------------------------
 
-    @property
-    def orphaned(self) -> bool:
-        """Whether what had started this process is gone."""
-        return self._watch.orphaned
-
     def note_error(self) -> None:
         """The main thread has an error in hand, and will end this rank itself."""
         self._watch.noticed.set()
@@ -215,6 +220,7 @@ class Ranks:
             pass  # the store has ended with those who kept it
         finally:
             self._part()
+            self._close_groups()
 
     def fail(self, why: str, code: int = 1, keep: bool = True, cause: Exception | None = None):
         """This rank ends by an error, `why` in a line, with that exit code: the others end too.
