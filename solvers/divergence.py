@@ -46,7 +46,8 @@ def _advice(param, iteration):
     """How to go on from a loss that is not finite at `iteration`: by what snapshots there are."""
     rate = rates.at(param, iteration)
     said = "; " if rate is None else f", at a learning rate of {rate:.4g}; "
-    found = [(at, path) for at, path in resume.snapshots(param.snapshot_prefix) if at <= iteration]
+    judged = resume.judged(param.snapshot_prefix)
+    found = [(at, path) for at, path, problem in judged if problem is None and at <= iteration]
     if not found:
         return said + (
             "there is no snapshot yet: start again with a smaller rate (--set base_lr=…), or look "

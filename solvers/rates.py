@@ -8,6 +8,7 @@ import os
 import caffe
 import prototxt.text
 from caffe.proto import caffe_pb2
+from solvers import settings
 
 FIELDS = ("base_lr", "lr_policy", "max_iter", "gamma", "power", "stepsize", "stepvalue")
 """The fields of SolverParameter that the rate is made of."""
@@ -55,9 +56,9 @@ def of_other_length(where, max_iter, param):
     )
 
 
-def in_force(folder):
+def settings_until_now(folder):
     """The settings with which the training in `folder` went on last, or None."""
-    path = os.path.join(folder, "solver_in_force.prototxt")
+    path = os.path.join(folder, settings.IN_FORCE)
     try:
         return prototxt.text.read(path, caffe_pb2.SolverParameter())
     except ValueError:

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 import caffe
 import prototxt.text
 from caffe.proto import caffe_pb2
+from prototxt.opening import read_regular
 from tools.common import nets
 from tools.common.cli import UserError
 from tools.common.files import check_target, write
@@ -136,8 +137,7 @@ def in_force(param):
     path = _in_force(param)
     check_target(path, SETTINGS)
     try:
-        with open(path, encoding="utf-8") as file:
-            before = file.read()
+        before = read_regular(path).decode()
     except (OSError, ValueError):
         before = None
     write(path, SIGN + text_format.MessageToString(param), SETTINGS)

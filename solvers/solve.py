@@ -304,7 +304,7 @@ def work(args, ranks=None):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
-    before = rates.in_force(folder) if args.resume is not None and first else None
+    before = rates.settings_until_now(folder) if args.resume is not None and first else None
     lean()
     net = settings.train_net(param)
     requests = None

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
 from prototxt import generate
+from prototxt.opening import open_regular, read_regular
 from solvers import resume, settings
 from tools.common.cli import UserError
 from tools.common.files import make_folder, write
@@ -145,8 +146,7 @@ def present(stage, init):
     """
     net = stage.files.get(stage.param.train_net)
     if net is None:
-        with open(stage.param.train_net, encoding="utf-8") as file:
-            net = file.read()
+        net = read_regular(stage.param.train_net).decode()
     solver = caffe_pb2.SolverParameter()
     solver.CopyFrom(stage.param)
     for field in MAY_CHANGE:
@@ -163,7 +163,7 @@ def present(stage, init):
 
 def fingerprint(path):
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for part in iter(lambda: file.read(1 << 22), b""):
             digest.update(part)
     return digest.hexdigest()
@@ -172,8 +172,7 @@ def fingerprint(path):
 def recorded(stage):
     """What `record` wrote, or None."""
     try:
-        with open(stage_file(stage, "stage.json"), encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(read_regular(stage_file(stage, "stage.json")))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -8,9 +8,10 @@
 
 `prototxt.tasks` has the stages: FCN-8s is trained from FCN-16s, and that from FCN-32s; Dilated
 FCN-2s on SBD from the one on VOC; late fusion from a net for each stream. A stage's files are in
-runs/<task>/<net>: init.caffemodel, train_iter_N.*, train.log, scores.json, and stage.json, which
-says how it was begun. Finished stages are kept: after an interruption, run the same command again.
-If a stage was begun with other settings, the command is refused, unless --accept-changes is given.
+runs/<task>/<net>: init.caffemodel, train_iter_N.*, train.log, scores.json, stage.json, which says
+how it was begun, and what solve.py keeps beside snapshots. Finished stages are kept: after an
+interruption, run the same command again. If a stage was begun with other settings, the command is
+refused, unless --accept-changes is given.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from google.protobuf import text_format
 import caffe
 from caffe.proto import caffe_pb2
 from prototxt import build, own
+from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
 from solvers import computing, rates, settings, stages as st
 from surgery import fc6
@@ -60,8 +62,7 @@ def scored(stage):
     """Whether scores.json is of the stage's final weights, as they are now."""
     path = st.stage_file(stage, "scores.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            same = json.load(file).get("weights") == st.final(stage)
+        same = json.loads(read_regular(path)).get("weights") == st.final(stage)
         return same and os.path.getmtime(path) >= os.path.getmtime(st.final(stage))
     except (OSError, ValueError, AttributeError):
         return False
@@ -101,7 +102,9 @@ def rate_notes(ahead):
     """Lines on learning rates that the command line changes; solve.py says them when it starts."""
     for stage in ahead:
         at = st.reached(stage)
-        before = rates.in_force(os.path.dirname(stage.param.snapshot_prefix)) if at else None
+        before = (
+            rates.settings_until_now(os.path.dirname(stage.param.snapshot_prefix)) if at else None
+        )
         line = rates.note(stage.solver, stage.planned, before, stage.param, at)
         if line:
             yield f"{st.name(stage)}: {line}"

@@ -30,6 +30,7 @@ from tools.common.files import check_target, make_folder
 from tools.common.inputs import check_input
 from tools.common.missing import check_weights
 from tools.common.nets import (
+    background_of,
     class_count,
     class_names,
     find_task,
@@ -276,8 +277,7 @@ def work(args, ranks=None):
         names = read_names(args.classes, count)
     else:
         names = class_names(args, task, count, "class {}")
-    # Data sets whose first class is a thing (CamVid: sky) have no background to leave bare.
-    background = 0 if names[0] in ("background", "class 0") else None
+    background = background_of(names)
     colours = colours_of(task)
     if key and first(ranks):
         save_png(key, legend(names, colours=colours))

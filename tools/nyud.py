@@ -37,6 +37,7 @@ from segmentation.lists import read_split
 from segmentation.mat import read_mat
 
 from prototxt.files import write_atomic
+from prototxt.opening import open_regular
 from prototxt.tasks import NYUD_CLASSES
 from tools.common.arguments import Parser
 from tools.common.cli import Progress, UserError, processors, run
@@ -65,6 +66,11 @@ OUTPUTS = (
     ("data/rawdepth", ".png", ("I;16", "I")),
     ("segmentation", ".mat", ()),
 )
+
+
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+# A MATLAB file's head tells the time: fixed, so that the same frame makes the same file.
+MAT_HEAD = b"MATLAB 5.0 MAT-file".ljust(116)
 
 
 def key(name):
@@ -167,9 +173,10 @@ def paths_of(out, number):
 
 
 def stored(path, modes, shape):
-    """What the file `path` holds, an array; None where it is not there or cannot be read.
+    """What the file `path` holds, an array; None where it is not there, is empty, or is one of
+    these files that is damaged.
 
-    Raises UserError for one that can be read, but is no such file of `shape` (rows, columns).
+    Raises UserError for another file, and for one that is not of `shape` (rows, columns).
     """
     if not os.path.isfile(path):
         return None
@@ -180,14 +187,26 @@ def stored(path, modes, shape):
             with Image.open(path, formats=["PNG"]) as image:
                 image.load()
                 array, right = np.asarray(image), image.mode in modes
-    except Exception:  # Pillow's decoders raise nearly every kind: damaged, so made anew
-        return None
+    except Exception:  # Pillow's decoders raise nearly every kind
+        _check_begins(path, MAT_HEAD if path.endswith(".mat") else PNG_HEAD)
+        return None  # damaged, so made anew
     if array.shape[:2] != shape or not right:
         raise UserError(
             f"{path}: exists, but is {array.shape[1]}x{array.shape[0]} or of another kind; "
             f"expected {shape[1]}x{shape[0]}. --overwrite replaces it, or choose another --out"
         )
     return array
+
+
+def _check_begins(path, head):
+    """Raise UserError for a file that does not begin as those of its name that are written here."""
+    with open_regular(path) as file:
+        found = file.read(len(head))
+    if not head.startswith(found):
+        raise UserError(
+            f"{path}: exists, and is none of this tool's files; --overwrite replaces it, or choose "
+            "another --out"
+        )
 
 
 def classes(mat, number, labels, lut):
@@ -216,8 +235,7 @@ def encode(frame, crop):
     rgb, depth, rawdepth, labels = (array[crop] for array in frame)
     stream = io.BytesIO()
     savemat(stream, {"segmentation": labels}, do_compression=True)
-    # The head's text tells the time: fixed, so that the same frame makes the same file.
-    mat = b"MATLAB 5.0 MAT-file".ljust(116) + stream.getvalue()[116:]
+    mat = MAT_HEAD + stream.getvalue()[len(MAT_HEAD) :]
     return [*(_png(picture) for picture in (rgb, depth, rawdepth)), mat]
 
 

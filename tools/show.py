@@ -20,6 +20,7 @@ from tools.common.inputs import check_input
 from tools.common.metrics import fast_hist, metrics
 from tools.common.missing import check_weights
 from tools.common.nets import (
+    background_of,
     class_count,
     class_names,
     data_layer,
@@ -153,7 +154,7 @@ def main(argv):
     net = skeleton.build(proto, args.net, lambda part: load(part, args.weights, proto, args.net))
     count = class_count(args, net)
     names, colours = class_names(args, task, count, "class {}"), colours_of(task)
-    background = 0 if names[0] in ("background", "class 0") else None
+    background = background_of(names)
     keep(net, args.layer)
     inputs = data_tops(proto)
     pictures, texts, seen = [], [], set()

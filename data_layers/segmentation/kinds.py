@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 
+# As prototxt.files.wrong_kind, which a data layer that stands alone does not have.
 def wrong_kind(path, wanted, *accepted):
     """That the file `path` is of another kind than `wanted` ("a picture"; `accepted` are the
     engine's short names of kinds), and what to do; "" where the engine does not run, or knows no

@@ -18,7 +18,8 @@ from segmentation.opening import LARGEST_PICTURE, read_regular
 from segmentation.params import DataError
 
 MAX_PIXELS = 178_956_970  # as the engine; Pillow's own limit
-FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256  # as the engine; the second, of larger pictures
+# As the engine: of larger pictures than the first, pixels of a byte, and if they are coloured.
+FREE_PIXELS, PIXELS_OF_A_BYTE, COLOURED_OF_A_BYTE = 1 << 22, 8256, 344
 MAX_SCANS, MAX_WORK = 64, 2_000_000_000  # of a JPEG, as the engine; pixels times scans
 # Only plain raster formats: Pillow would otherwise start an outside program for some (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -109,9 +110,8 @@ def read_millimetres(path, max_pixels=MAX_PIXELS):
 def orientation(path):
     """The EXIF orientation of a picture, 1 (upright) to 8; 1 where it has none or is unreadable."""
     try:
-        with Image.open(io.BytesIO(read_regular(path, LARGEST_PICTURE))) as image:
-            return _orientation(image)
-    except Exception:  # Pillow raises nearly every kind
+        return _opened(path, IMAGE_FORMATS, MAX_PIXELS, _orientation)
+    except DataError:
         return 1
 
 
@@ -167,6 +167,29 @@ def _check_scans(path, data, pixels):
         )
 
 
+def _webp_size(data):
+    """(Width, height) that the head of a WebP claims, before Pillow takes memory for them; (0, 0)
+    for other formats, and under BVLC Caffe."""
+    if data[8:12] != b"WEBP":
+        return 0, 0
+    import caffe  # here: PyTorch is slow to import
+
+    engine = getattr(caffe, "engine", None)
+    return engine.webp_size(data[:30]) if engine else (0, 0)
+
+
+def _check_size(path, data, size, channels, max_pixels):
+    """Raise DataError for a picture of more pixels than may be, or than its bytes can hold."""
+    width, height = size
+    most = (COLOURED_OF_A_BYTE if channels > 1 else PIXELS_OF_A_BYTE) * len(data)
+    if width * height > max_pixels:
+        raise DataError(
+            f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
+        )
+    if width * height > max(FREE_PIXELS, most):
+        raise DataError(f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb")
+
+
 def _opened(path, formats, max_pixels, use):
     """use(Pillow image, not yet loaded) of a picture in one of `formats`. Raises DataError."""
     if any(kind not in Image.OPEN for kind in formats):
@@ -174,16 +197,10 @@ def _opened(path, formats, max_pixels, use):
     try:
         known = [k for k in formats if k in Image.OPEN]
         data = read_regular(path, LARGEST_PICTURE)
+        _check_size(path, data, _webp_size(data), 3, max_pixels)
         with Image.open(io.BytesIO(data), formats=known) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise DataError(
-                    f"{path}: {width}x{height} pixels are more than {max_pixels}; scale it down"
-                )
-            if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * len(data)):
-                raise DataError(
-                    f"{path}: {width}x{height} pixels in {len(data)} bytes: damaged, or a bomb"
-                )
+            _check_size(path, data, image.size, len(image.getbands()), max_pixels)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(path, data, width * height)
             return use(image)

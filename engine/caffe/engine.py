@@ -19,7 +19,7 @@ from .errors import Error, InputError
 from .proto.hdf5 import member_names as hdf5_names, read_arrays as read_hdf5_arrays
 from .proto.hdf5_checks import structure_trouble as hdf5_trouble
 from .proto.kinds import file_misfit as misfit
-from .reading.guarded import scans as jpeg_scans
+from .reading.guarded import scans as jpeg_scans, webp_size
 from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
@@ -36,6 +36,7 @@ __all__ = [
     "read_hdf5_arrays", "read_weights", "recompute", "report", "set_autotuning",
     "set_deterministic", "set_folding", "set_gradients", "set_lean", "set_precision",
     "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
+    "webp_size",
 ]  # fmt: skip
 
 version = "0.2.0"

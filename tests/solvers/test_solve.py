@@ -559,6 +559,14 @@ def test_a_branch_that_was_left_is_passed_over(call, folder):
     assert any("resumed from out/train_iter_7.solverstate" in line for line in err)
 
 
+def test_a_run_that_diverges_is_not_told_to_go_on_from_a_branch_that_it_left(call, folder):
+    assert call(*INIT)[0] == 0
+    rate = [word for field in ("lr_policy=step", "stepsize=11", "gamma=1e30", "snapshot=1000")
+            for word in ("--set", field)]  # fmt: skip
+    code, err = call("--resume", "out/train_iter_5.solverstate", "--iterations", "30", *rate)
+    assert code == 1 and "--resume out/train_iter_5.solverstate" in err[-1]
+
+
 def test_any_error_in_the_loop_comes_with_a_snapshot(call, folder, monkeypatch):
     iterate = Solver._iterate
 

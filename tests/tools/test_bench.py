@@ -88,3 +88,11 @@ def test_a_data_set_without_a_list_is_refused_before_anything_is_measured(capsys
     argv = ["--data", str(tmp_path), "--out", str(tmp_path), "--measures", "score"]
     code, said = error_of(argv, capsys)
     assert code == 2 and said.count("\n") == 1 and "val.txt cannot be read" in said
+
+
+@pytest.mark.parametrize("name", ["performance.md", "performance.json", "performance.png"])
+def test_a_file_of_somebody_elses_is_kept_and_nothing_is_measured(capsys, tmp_path, name):
+    (tmp_path / name).write_text("notes")
+    code, said = error_of(["--quick", "--sides", "engine", "--out", str(tmp_path)], capsys)
+    assert code == 2 and said.count("\n") == 1 and f"{name}: the file that is there is not" in said
+    assert (tmp_path / name).read_text() == "notes"

@@ -340,6 +340,14 @@ def test_a_data_set_that_is_not_there_is_refused_in_one_line(data, tmp_path):
     assert refused("--net", one).endswith("is the data set's folder right?")
 
 
+def test_a_file_of_somebody_elses_is_kept(data, tmp_path):
+    (tmp_path / "settings.json").write_text('{"mine": 1}')
+    toml = write_toml(tmp_path / "x.toml", data)
+    told = refused("--own", toml, "--json", tmp_path / "settings.json")
+    assert "settings.json: the file that is there is not" in told
+    assert (tmp_path / "settings.json").read_text() == '{"mine": 1}'
+
+
 def test_wrong_calls_are_refused_in_one_line(data, tmp_path):
     toml = write_toml(tmp_path / "x.toml", data)
     assert "--jobs 0" in refused("--own", toml, "--jobs", 0)

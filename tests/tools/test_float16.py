@@ -33,3 +33,14 @@ def test_bvlc_caffe_is_not_given_a_float16_file(tmp_path):
     float16.write(tmp_path / "a.caffemodel", WEIGHTS)
     with pytest.raises(UserError, match="a.caffemodel: layer conv holds no numbers that BVLC"):
         nets._parse_weights(tmp_path / "a.caffemodel")
+
+
+def test_trained_weights_are_not_replaced(tmp_path):
+    for name in ("a", "trained"):
+        float16.write(tmp_path / f"{name}.caffemodel", WEIGHTS)
+    trained = tmp_path / "trained.caffemodel"
+    trained.write_bytes(trained.read_bytes()[:-20])  # without what marks those of this tool
+    before = trained.read_bytes()
+    with pytest.raises(UserError, match="trained.caffemodel: the file that is there is not"):
+        float16.main([str(tmp_path / "a.caffemodel"), "--out", str(trained)])
+    assert trained.read_bytes() == before

@@ -281,6 +281,14 @@ def test_a_second_call_keeps_what_is_whole(labelled):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("place", ["data/images/img_5003.png", "segmentation/img_5001.mat"])
+def test_a_file_of_somebody_elses_is_kept(labelled, place):
+    labelled.run()
+    (labelled.out / place).write_text("notes")
+    one_error(labelled.run(), 2, place, "none of this tool's files", "--overwrite")
+    assert (labelled.out / place).read_text() == "notes"
+
+
 def test_overwrite_makes_the_same_bytes_anew(labelled):
     labelled.run()
     before = {p: p.read_bytes() for p in labelled.out.rglob("*.*")}

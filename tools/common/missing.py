@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import caffe
+from prototxt.opening import read_regular
 from tools.common.cli import UserError
 
 LEARNED = ("BatchNorm", "Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "PReLU",
@@ -12,6 +13,8 @@ LEARNED_ALONE = ("Bias", "Scale")
 CERTAIN = ("bilinear", "constant")
 """Fillers that make the same numbers each time."""
 SHOWN = 6
+LARGEST_WEIGHTS = (1 << 31) - 1
+"""Bytes of a caffemodel: protobuf's own limit."""
 
 
 def check_weights(proto, where, weights, names=None):
@@ -104,8 +107,7 @@ def stored_layers(path):
         from caffe.core.weights import read_weights
 
         return {name for name, _, blobs in read_weights(path) if blobs}
-    with open(path, "rb") as file:
-        content = file.read()
+    content = read_regular(path, LARGEST_WEIGHTS)
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         import h5py
 

@@ -98,6 +98,12 @@ def class_names(args, task, count, unnamed):
     return [unnamed.format(c) for c in range(count)]
 
 
+def background_of(names):
+    """The number of the class that pictures leave bare, 0 or None: data sets whose first class is a
+    thing (CamVid: sky) have none."""
+    return 0 if names[0] in ("background", "class 0") else None
+
+
 def _parse_weights(path):
     """Raise UserError for a damaged caffemodel: BVLC Caffe would abort the process."""
     from google.protobuf.message import DecodeError

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..core.layer import TEST
-from ..log import log, shown
+from ..core.weights import load
+from ..errors import InputError
+from ..log import WARNING, log, shown
 from ..net import Net
 from ..settings import set_lean
 from ..training.output_means import OutputMeans
@@ -20,8 +22,7 @@ def main(flags) -> None:
     use_first(gpus(flags.gpu))
     set_lean(True)
     net = Net(model, TEST, level=flags.level, stages=flags.stages)
-    for name in names_of(weights):
-        net.copy_from(name)
+    _take_weights(net, names_of(weights))
     log(f"Running for {flags.iterations} iterations.", where=WHERE)
     outputs = OutputMeans(net)
     loss = 0.0
@@ -37,3 +38,26 @@ def main(flags) -> None:
         for mean in means.flat:
             of_loss = f" (* {weight:g} = {shown(weight * mean)} loss)" if weight else ""
             log(f"{name} = {shown(mean)}{of_loss}", where=WHERE)
+
+
+def _take_weights(net, files: list[str]) -> None:
+    """Copy what `files` have into the net. A warning for parameters that none of them has, unless
+    they never learn; InputError where they have none at all."""
+    learnable = net._learnable
+    filled = set()
+    for name in files:
+        filled |= {id(blob._data) for blob in load(net._wiring.layers, learnable, name)}
+    parameters = list(zip(learnable.names, learnable.blobs, learnable.lr_mult))
+    left = [n for n, blob, rate in parameters if rate and id(blob._data) not in filled]
+    if parameters and not filled:
+        raise InputError(
+            f"-weights {', '.join(files)}: has no parameters of net '{net.name}'; it is of another "
+            "net"
+        )
+    if left:
+        log(
+            f"-weights {', '.join(files)}: has nothing for {', '.join(left[:6])}"
+            f"{', …' * (len(left) > 6)}: scored with what the fillers make",
+            WARNING,
+            WHERE,
+        )

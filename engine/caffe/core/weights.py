@@ -62,9 +62,9 @@ def read_weights(path) -> list[wire.LayerWeights]:
     return (hdf5.read_weights_hdf5 if is_hdf5(path) else wire.read_weights)(path)
 
 
-def load(layers: list[Layer], learnable: Learnable, filename) -> None:
+def load(layers: list[Layer], learnable: Learnable, filename) -> list[Blob]:
     """Copy the parameters of layers with the same names from a caffemodel, or an HDF5 file: its
-    first bytes say which.
+    first bytes say which. Returns the blobs that were filled.
 
     Layers that only one side has are left alone. Of several layers of one name, the first gets
     what a caffemodel has for any of them, and each its own from HDF5. Raises InputError, with no
@@ -74,17 +74,16 @@ def load(layers: list[Layer], learnable: Learnable, filename) -> None:
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
     if is_hdf5(path):
-        load_hdf5(layers, learnable, path)
-        return
+        return load_hdf5(layers, learnable, path)
     parameters = _parameters(layers)
     stored = (
         (name, blobs, parameters.get(name))
         for name, _, blobs in wire.read_weights(path, parameters)
     )
-    _copy(path, stored, any(parameters.values()))
+    return _copy(path, stored, any(parameters.values()))
 
 
-def load_hdf5(layers: list[Layer], learnable: Learnable, filename) -> None:
+def load_hdf5(layers: list[Layer], learnable: Learnable, filename) -> list[Blob]:
     """`load`, from HDF5 only, whatever the file's name."""
     path = os.fspath(filename)
     own = {id(blob) for blob in learnable.blobs}
@@ -100,7 +99,7 @@ def load_hdf5(layers: list[Layer], learnable: Learnable, filename) -> None:
         if targets is not None:  # a shared parameter is left to its owner
             blobs = _without_shared(blobs, targets, own)
         found.append((name, blobs, targets))
-    _copy(path, found, any(layer.blobs for layer in layers))
+    return _copy(path, found, any(layer.blobs for layer in layers))
 
 
 def _targets(layers: list[Layer], name: str, number: int) -> BlobVec | None:
@@ -113,9 +112,9 @@ def _targets(layers: list[Layer], name: str, number: int) -> BlobVec | None:
     return named[0] if named and not number else None
 
 
-def _copy(path: str, found, wanted: bool) -> None:
+def _copy(path: str, found, wanted: bool) -> list[Blob]:
     """Copy what was `found`: (layer name, blobs of the file, parameter blobs or None). `wanted`:
-    the net has parameters."""
+    the net has parameters. Returns the blobs that were filled."""
     copies = []
     for name, blobs, targets in found:
         if targets is not None:
@@ -126,6 +125,7 @@ def _copy(path: str, found, wanted: bool) -> None:
         log(f"{path}: no layer of this net has parameters there", WARNING, "net.py:1")
     for blob, values in copies:
         blob.data[...] = np.asarray(values, dtype=np.float32).reshape(blob.shape)
+    return [blob for blob, _ in copies]
 
 
 def save(name: str, layers: list[Layer], filename, diffs: bool = False) -> None:

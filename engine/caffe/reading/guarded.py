@@ -18,14 +18,16 @@ MOST_PIXELS = 178_956_970
 MOST_SCANS = 64
 MOST_WORK = 2_000_000_000
 """Pixels times scans of a JPEG: each scan goes through the whole picture."""
-FREE_PIXELS, PIXELS_OF_A_BYTE = 1 << 22, 8256
-"""A picture of more than the first has at most the second for each byte of its file: as many as
-deflate, which packs 1032 to 1, gets of one bit each."""
+FREE_PIXELS, PIXELS_OF_A_BYTE, COLOURED_OF_A_BYTE = 1 << 22, 8256, 344
+"""A picture of more than the first has at most the second for each byte of its file, or the third,
+if it has several channels: as many as deflate, which packs 1032 to 1, gets of one bit, or of three
+channels of 8 bits."""
 FORMATS = (
     "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "SUN",
     "TGA", "TIFF", "WEBP", "XBM",
 )  # fmt: skip
 
+_HEAD = 30  # bytes that tell a format, and a WebP's size
 _JPEG = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # not in a scan's numbers, nor a restart
 _TEM, _SOI, _EOI, _SOS = 0x01, 0xD8, 0xD9, 0xDA
@@ -44,10 +46,27 @@ def scans(data: bytes) -> int:
     return count
 
 
-def _check(width: int, height: int, size: int, count: int) -> None:
+def webp_size(head: bytes) -> tuple[int, int]:
+    """(Width, height) that a WebP's first 30 bytes claim; (0, 0) where they are of no WebP. Pillow
+    takes memory for the whole picture before it tells its size."""
+    kind = head[12:16] if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else b""
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(head[k : k + 3], "little") for k in (24, 27))
+        return width + 1, height + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = (int.from_bytes(head[k : k + 2], "little") & 0x3FFF for k in (26, 28))
+        return width, height
+    return 0, 0
+
+
+def _check(width: int, height: int, channels: int, size: int, count: int) -> None:
+    most = (COLOURED_OF_A_BYTE if channels > 1 else PIXELS_OF_A_BYTE) * size
     if width * height > MOST_PIXELS:
         raise InputError(f"{width} × {height} pixels are more than {MOST_PIXELS}; scale it down")
-    if width * height > max(FREE_PIXELS, PIXELS_OF_A_BYTE * size):
+    if width * height > max(FREE_PIXELS, most):
         raise InputError(f"{width} × {height} pixels in {size} bytes: damaged, or a bomb")
     if count > MOST_SCANS or count * width * height > MOST_WORK:
         raise InputError(
@@ -65,15 +84,16 @@ def opened(file):
     if any(kind not in Image.OPEN for kind in FORMATS):
         Image.init()
     count = 0
-    head = file.read(len(_JPEG))
+    head = file.read(_HEAD)
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if head == _JPEG:
+    _check(*webp_size(head), 3, size, 0)
+    if head.startswith(_JPEG):
         data = file.read()
         file, count = io.BytesIO(data), scans(data)
     try:
         with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
-            _check(*image.size, size, count)
+            _check(*image.size, len(image.getbands()), size, count)
             yield image
     except Image.DecompressionBombError:
         raise InputError(f"more than {MOST_PIXELS} pixels; scale it down") from None

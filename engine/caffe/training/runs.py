@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 from ..log import WARNING, log
 from ..proto.files import atomic_write, in_the_way
+from ..proto.opening import read_whole
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Run:
 
 LONGEST_NOTE = 1 << 24
 """More bytes than a lock or `<prefix>.run.json` has."""
+LONGEST_POSITION = 1 << 28
+"""More bytes than a position has."""
 
 # -- the lock -----------------------------------------------------------------------------------
 
@@ -184,11 +187,15 @@ def position_path(state_path: str) -> str:
     return state_path + ".position.json"
 
 
+def read_json(path: str):
+    """What a JSON file beside snapshots holds. InputError and ValueError where it is damaged."""
+    return json.loads(bytes(read_whole(path, LONGEST_POSITION)))
+
+
 def _read_json(path: str):
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (InputError, ValueError, RecursionError):
         return None
 
 

@@ -167,9 +167,10 @@ def restore_layers(net, states: dict) -> None:
 
 def _held_states(net) -> dict:
     """`layer_states`, in which a function gives what would have to be waited for on a GPU."""
-    quick = layer_states(net, lambda layer: not hasattr(layer, "held_state"))
-    slow = {n: one for n, one in zip(net._layer_names, net.layers) if hasattr(one, "held_state")}
-    return {**quick, **{name: layer.held_state() for name, layer in slow.items()}}
+    quick = layer_states(net, lambda inside: not hasattr(inside, "held_state"))
+    layers = zip(net._layer_names, net._wiring.layers)
+    slow = {name: one.held_state() for name, one in layers if hasattr(one, "held_state")}
+    return {**quick, **slow}
 
 
 def training_position(solver) -> dict:
@@ -331,8 +332,7 @@ def _read_position(path: str, iteration: int, history) -> dict | None:
         log(f"{path} is not there: the data start again from their beginning", WARNING)
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
+        stored = runs.read_json(path)
         position = {
             "layers": dict(stored["layers"]),
             "test_layers": [dict(states) for states in stored.get("test_layers", [])],

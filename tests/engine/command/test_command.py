@@ -324,6 +324,25 @@ def test_scores_are_logged_by_batch_and_as_means(run):
     assert f"Loss: {mean.split()[2]}" in lines and "Running for 3 iterations." in lines
 
 
+def test_weights_that_lack_parameters_are_told_before_the_scores(run, write):
+    run("train", "-solver", "solver.prototxt")
+    more = """layer { name: "more" type: "InnerProduct" bottom: "ip" top: "more"
+      inner_product_param { num_output: 2 } }"""
+    write(NET + more, "longer.prototxt")
+    given = ("-weights", "s_iter_20.caffemodel", "-iterations", "1")
+    code, lines, _ = run("test", "-model", "longer.prototxt", *given)
+    told = [line for line in lines if "has nothing for more[0], more[1]" in line]
+    assert code == 0 and len(told) == 1
+
+
+def test_weights_of_another_net_are_not_scored(run, write):
+    run("train", "-solver", "solver.prototxt")
+    write(NET.replace('name: "ip"', 'name: "other"'), "other.prototxt")
+    given = ("-weights", "s_iter_20.caffemodel", "-iterations", "1")
+    code, lines, _ = run("test", "-model", "other.prototxt", *given)
+    assert code == 2 and "has no parameters of net" in lines[-1]
+
+
 @pytest.mark.parametrize("phase", [(), ("-phase", "TEST")])
 def test_time_tells_every_layers_passes(run, phase):
     code, lines, _ = run("time", "-model", "net.prototxt", "-iterations=2", *phase)

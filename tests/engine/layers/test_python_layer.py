@@ -338,7 +338,8 @@ class OwnNames(caffe.Layer):
     def setup(self, bottom, top):
         for name in ("_masks", "_windows", "_lean", "_folds", "_loss_weights", "_forget",
                      "_backward_reads", "_reads_as_stored", "_selects", "_can_run_again",
-                     "_keeps_tops", "_param", "num_bottom", "is_loss", "users"):  # fmt: skip
+                     "_keeps_tops", "_param", "num_bottom", "held_state", "is_loss",
+                     "users"):  # fmt: skip
             setattr(self, name, {"kept": name})
 
     def reshape(self, bottom, top):
@@ -370,3 +371,15 @@ def test_a_layer_may_use_any_attribute_for_itself(write, lean):
     assert net.forward()["own"].tolist() == [2, 4, 6]
     assert net.backward()["data"].tolist() == [2, 2, 2]
     assert isinstance(net.layers[1], OwnNames) and net.layer_dict["own"]._param["kept"]
+
+
+def test_a_snapshot_calls_no_attribute_of_a_layers_own(write, tmp_path):
+    net = write(f"""
+        layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 3 }} }} }}
+        layer {{ name: "own" type: "Python" bottom: "data" top: "own" loss_weight: 1
+          python_param {{ module: "{__name__}" layer: "OwnNames" }} }}""")
+    (tmp_path / "own_solver.prototxt").write_text(
+        f"train_net: '{net}' base_lr: 1 lr_policy: 'fixed' snapshot_prefix: '{tmp_path}/s'"
+    )
+    solver = caffe.get_solver(str(tmp_path / "own_solver.prototxt"))
+    assert solver.snapshot() == f"{tmp_path}/s_iter_0.solverstate"

@@ -181,7 +181,7 @@ def test_no_other_program_is_started_for_a_picture(tmp_path, monkeypatch):
             reader(path)
 
 
-@pytest.mark.parametrize("side, why", [(50000, "scale it down"), (9000, "a bomb")])
+@pytest.mark.parametrize("side, why", [(50000, "scale it down"), (2100, "a bomb")])
 def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head(
     tmp_path, side, why
 ):
@@ -192,6 +192,33 @@ def test_a_picture_of_more_pixels_than_its_bytes_can_hold_is_refused_at_its_head
     for reader in (partial(images.read, channels=images.COLOR), caffe.io.load_image, read_rgb):
         with pytest.raises((InputError, DataError), match=rf"x\.png: .*pixels.*{why}"):
             reader(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kind", ["VP8X", "VP8L", "VP8 "])
+@pytest.mark.parametrize("read", [images.read, caffe.io.load_image, read_rgb])
+def test_a_webp_of_many_pixels_takes_no_memory_for_them(tmp_path, monkeypatch, kind, read):
+    """Pillow would take it at once, whole."""
+    side = 2100
+    body = {
+        "VP8X": bytes(4) + 2 * (side - 1).to_bytes(3, "little"),
+        "VP8L": b"\x2f" + ((side - 1) | (side - 1) << 14).to_bytes(4, "little") + bytes(8),
+        "VP8 ": b"\x10\2\0\x9d\1\x2a" + 2 * side.to_bytes(2, "little") + bytes(8),
+    }[kind]
+    chunk = kind.encode() + struct.pack("<I", len(body)) + body
+    (tmp_path / "x.webp").write_bytes(b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk)
+    monkeypatch.setattr(Image, "open", None)
+    more = (images.COLOR,) if read is images.read else ()
+    with pytest.raises((InputError, DataError), match="pixels in .* a bomb"):
+        read(tmp_path / "x.webp", *more)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_size_of_a_webp_is_told_by_its_head(lossless, mode):
+    file = io.BytesIO()
+    Image.new(mode, (70, 31), (9, 200, 30, 80)[: len(mode)]).save(file, "WEBP", lossless=lossless)
+    assert guarded.webp_size(file.getvalue()[:30]) == (70, 31)
+    assert guarded.webp_size(encoded(pixels(0, 5, 7))[:30]) == (0, 0)
 
 
 def test_more_pixels_than_any_reader_takes_are_refused(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 import caffe
 from caffe.engine import Error, InputError
+from tests.helpers import no_files
 from tests.helpers.net_texts import SNAPSHOTS, data, fill, ip, losses, params
 
 TWO = data(4, 3) + data(4, name="label") + ip("low", "data", 5) + ip("high", "low") + losses("high")
@@ -143,6 +144,20 @@ def test_a_position_of_an_older_engine_is_read_without_ids_and_fingerprints(make
     fresh = make_solver(TWO, SNAPSHOTS, seed=4)
     fresh.restore(path)
     assert fresh.iter == 2 and fresh._run.lineage == [(None, 2)]
+
+
+@pytest.mark.parametrize("kind", no_files.KINDS)
+@pytest.mark.parametrize("name", ["s_iter_2.position.json", "s.run.json"])
+def test_what_is_no_file_beside_a_solverstate_is_not_waited_for(make_solver, kind, name):
+    solver, path = snapshot(make_solver, "BINARYPROTO")
+    os.unlink(name)
+    no_files.put(kind, os.path.abspath(name))
+    with no_files.in_time():
+        if name.startswith("s.run"):
+            assert [found for _, found, _ in caffe.engine.snapshots("s")] == [path]
+        else:
+            with pytest.raises(InputError, match=f"{name}: it is .*, not a regular file"):
+                solver.restore(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -89,6 +89,15 @@ def test_an_out_that_cannot_be_written_is_refused_before_any_work(tmp_path, caps
     assert code == 2 and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["gpu-report.md", "gpu-report.json", "gpu-report.log"])
+def test_a_file_of_somebody_elses_is_kept_and_no_stage_begins(tmp_path, capsys, name):
+    (tmp_path / name).write_text("notes")
+    code, error = error_of(["--cpu", "--out", str(tmp_path)], capsys)
+    assert code == 2 and f"{name}: the file that is there is not" in error
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "notes"
+
+
 @pytest.mark.slow
 def test_a_dry_run_from_another_folder_checks_a_net_on_the_cpu(tmp_path, root):
     env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": str(tmp_path / "absent")}
