@@ -135,6 +135,8 @@ class Watch:
             try:
                 found = None if self.orphaned else self._look_at_all()
                 self._answered, self._refused = time.monotonic(), None
+                if found is not None and not self.place.rank and self.trouble is None:
+                    self._meeting.add("spoken", 1)  # it will say so, after a snapshot maybe
             except Exception as error:  # of the store's connection
                 found, self._refused = None, error
             self.trouble = self.trouble or found

@@ -32,8 +32,8 @@ from .tie import Tie
 
 HEARTBEAT = 60.0
 """Seconds without a heartbeat after which a rank counts as gone."""
-LAST_WORDS = 5.0
-"""Seconds that a failed rank waits for rank 0 to say why."""
+LAST_WORDS = 10.0
+"""Seconds that a failed rank waits for rank 0 to know why, and to say so."""
 LEAVING = 10.0
 """Seconds that rank 0, whose work is done, waits for the others to know."""
 STOPPING = 20.0
