@@ -117,7 +117,7 @@ def main(arguments=None):
         print("error: " + visible(f"{err.filename}: {err.strerror}"), file=sys.stderr)
         return 1
     for folder in sorted({posixpath.dirname(path) for path in made}):
-        print(folder)
+        print(visible(folder))
     return 0
 
 

@@ -19,11 +19,13 @@ from surgery.importers import FORMATS, check_source, read_source
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, replacing
-from tools.common.written import WEIGHTS, sign_weights
+from tools.common.inputs import kind_of
+from tools.common.written import WEIGHTS, is_signed, sign_weights
 
 
-def write(path, weights):
-    """Write weights (layer name -> arrays) as a caffemodel of float16, whole or not at all.
+def write(path, weights, ours=True):
+    """Write weights (layer name -> arrays) as a caffemodel of float16, whole or not at all; `ours`:
+    marked as what this toolkit makes again at any time, and so replaces.
 
     Raises UserError under BVLC Caffe, and the engine's Error, which names the layer, where a number
     is beyond 65504.
@@ -34,7 +36,14 @@ def write(path, weights):
 
     with replacing(path, WEIGHTS) as part:
         write_float16(part, weights)
-        sign_weights(part)
+        if ours:
+            sign_weights(part)
+
+
+def _is_trained(source):
+    """Whether weights are a training's: a caffemodel, or HDF5, without the mark of surgery."""
+    path = check_source(source)[0]
+    return kind_of(path) == "weights" and not is_signed(path)
 
 
 def main(argv):
@@ -50,7 +59,7 @@ def main(argv):
         raise UserError(f"--out {args.out}: is the source itself; name another file")
     check_target(args.out, WEIGHTS)
     weights = read_source(args.source, VOC_MEAN)
-    write(args.out, weights)
+    write(args.out, weights, not _is_trained(args.source))
     print(f"{args.out}: {len(weights)} layers, {os.path.getsize(args.out) / 1e6:.1f} MB")
     sys.stdout.flush()
     return 0

@@ -9,7 +9,8 @@ import io
 import os
 
 from prototxt.files import wrong_kind
-from prototxt.opening import open_regular
+from prototxt.opening import LARGEST_LIST, open_regular
+from tools.common import plots
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
 from tools.common.files import check_target, write
@@ -25,7 +26,7 @@ def read_log(path):
     Raises UserError."""
     losses, rates = {}, {}
     try:
-        with open_regular(path) as file:
+        with open_regular(path, LARGEST_LIST) as file:
             for line in io.TextIOWrapper(file, "utf-8", "replace"):
                 for pattern, found in ((LOSS, losses), (RATE, rates)):
                     match = pattern.search(line)
@@ -51,10 +52,7 @@ def _number(text):
 
 def plot(paths, out, title=""):
     """Write the loss curves of `paths` as the PNG `out`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     right = axes.twinx()

@@ -11,6 +11,7 @@ padding z = 0 stands for the colour M and x = 0 for 255 m, which differ by less 
 with Caffe's mean; outside the picture the two nets see that much of a different border.
 """
 
+import os
 import re
 from collections import OrderedDict
 
@@ -23,6 +24,7 @@ from surgery.errors import SurgeryError
 
 MEAN_RGB = np.array([0.485, 0.456, 0.406])
 STD_RGB = np.array([0.229, 0.224, 0.225])
+LONGEST_TABLE = 100_000_000  # bytes of a safetensors file's contents, by its own rules
 BATCH_NORM_EPS = 1e-5  # PyTorch's default, which torchvision's VGGs have
 
 # Fully connected layers: torchvision's key and timm's. classifier.6 and head.fc are VGG's fc8.
@@ -59,6 +61,7 @@ def read_safetensors(path):
         wrong = wrong_kind(path, "a safetensors file", "safetensors")
         if wrong:
             raise SurgeryError(f"{path}: {wrong}")
+        _check_head(file, path)
         content = file.read()
     try:
         return load(content)
@@ -67,6 +70,16 @@ def read_safetensors(path):
     except Exception as error:  # of safetensors, and of NumPy for types that it does not know
         told = " ".join(str(error).split())
         raise SurgeryError(f"{path}: not a readable safetensors file ({told})") from None
+
+
+def _check_head(file, path):
+    """Raise SurgeryError unless the file begins as a safetensors file of its size, whose table of
+    contents is JSON, its length before it. It is at its beginning again then."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(size - 8, LONGEST_TABLE) or file.read(1) != b"{":
+        raise SurgeryError(f"{path}: not a safetensors file, or damaged at its head")
+    file.seek(0)
 
 
 def convert(state, mean_bgr, path):

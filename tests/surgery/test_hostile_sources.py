@@ -193,3 +193,9 @@ def test_make_init_ends_with_one_line_and_code_2(secret):
     )  # fmt: skip
     assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
     assert "x.h5" in run.stderr and not os.path.exists(secret / "out.caffemodel")
+
+
+def test_a_safetensors_file_far_too_large_is_refused_at_its_head(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"")
+    os.truncate(tmp_path / "x.safetensors", 50 << 30)
+    refused(tmp_path / "x.safetensors", "not a safetensors file")

@@ -44,3 +44,15 @@ def test_trained_weights_are_not_replaced(tmp_path):
     with pytest.raises(UserError, match="trained.caffemodel: the file that is there is not"):
         float16.main([str(tmp_path / "a.caffemodel"), "--out", str(trained)])
     assert trained.read_bytes() == before
+
+
+def test_a_copy_of_trained_weights_is_not_replaced_and_one_of_initial_weights_is(tmp_path):
+    for name, trained in (("trained", True), ("init", False)):
+        source, out = (str(tmp_path / f"{name}{end}.caffemodel") for end in ("", "16"))
+        float16.write(source, WEIGHTS, ours=not trained)
+        assert float16.main([source, "--out", out]) == 0
+        if trained:
+            with pytest.raises(UserError, match="trained16.caffemodel: the file that is there is"):
+                float16.main([source, "--out", out])
+        else:
+            assert float16.main([source, "--out", out]) == 0

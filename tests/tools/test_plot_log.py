@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
+from tests.helpers.processes import environment
 from tools import plot_log
 from tools.common.cli import UserError
 
@@ -89,3 +94,21 @@ def test_a_wrong_call_draws_nothing(log, tmp_path, name, said):
     with pytest.raises(UserError, match=said):
         plot_log.main([str(tmp_path / name), "--out", str(log)])
     assert log.read_text() == LOG
+
+
+def test_a_log_far_too_large_is_refused_before_it_is_read(tmp_path, log):
+    os.truncate(log, 50 << 30)
+    with pytest.raises(UserError, match=r"train\.log: 53687091200 bytes are more than"):
+        plot_log.main([str(log), "--out", str(tmp_path / "a.png")])
+
+
+@pytest.mark.slow
+def test_matplotlibs_settings_in_the_working_folder_have_no_say(tmp_path, log, root):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.dpi: 7\n")
+    run = subprocess.run(
+        [sys.executable, root / "tools/plot_log.py", log, "--out", "a.png"],
+        cwd=tmp_path, env=environment(root), capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 700

@@ -541,3 +541,6 @@ def test_predictions_replace_no_truth_and_scores_no_other_json(work, capsys):
     assert "mine.json: the file that is there is not scores" in capsys.readouterr().err
     more = ["--json", work.root / "scores.json", "--save-dir", work.root / "masks"]
     assert run(work, *more) == run(work, *more) == 0
+    noted = {**json.loads((work.root / "scores.json").read_text()), "note": "the best so far"}
+    (work.root / "scores.json").write_text(json.dumps(noted))
+    assert run(work, *more) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from tools.benchmark.sides import spread
+from tools.common import plots
 from tools.common.files import write
 from tools.common.written import PICTURE, PLOT_MARK
 
@@ -28,10 +29,7 @@ def median_seconds(side):
 
 def plot(results, out):
     """Write the chart of the results of `growth` as the PNG `out`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
 
     figure, axes = pyplot.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
     values = (

@@ -17,7 +17,7 @@ import sys
 import traceback
 
 from prototxt.terminal import visible
-from tools.common.output import Expendable, settle
+from tools.common.output import Expendable, plain_output, settle
 from tools.common.progress import Progress, duration, progress
 
 __all__ = [
@@ -104,7 +104,8 @@ def run(main, argv=None):
     if os.environ.get("TRACEBACK", "") not in ("", "0"):
         sys.exit(main(argv) or 0)
     try:
-        code = main(argv) or 0
+        with plain_output():
+            code = main(argv) or 0
         if sys.stdout is not None:  # closed before this Python began
             sys.stdout.flush()
     except BrokenPipeError:

@@ -1,10 +1,16 @@
-"""Output that may go away while work goes on: `| head`, a closed terminal, a full disk."""
+"""Output that may go away while work goes on (`| head`, a closed terminal, a full disk), and that a
+name from a stranger's file could steer.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+import warnings
+
+from prototxt.terminal import visible
 
 
 class Expendable:
@@ -28,6 +34,41 @@ class Expendable:
 
     def __getattr__(self, name):
         return getattr(self._stream, name)
+
+
+class Plain:
+    """A text stream that shows what could steer a terminal by an escape (`visible`); ends of lines,
+    and tabs, stay."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        parts = re.split("([\n\t])", text)
+        return self._stream.write("".join(p if p in ("\n", "\t") else visible(p) for p in parts))
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def plain_output():
+    """Context in which stdout is Plain, and a warning of Python's or a library's one line of it on
+    stderr."""
+    before = sys.stdout
+
+    def show(message, category, *place, **more):
+        line = " ".join(str(message).split())
+        print("warning: " + visible(line), file=Expendable(sys.stderr), flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        if before is not None:  # closed before this Python began
+            sys.stdout = Plain(before)
+        try:
+            yield
+        finally:
+            sys.stdout = before
 
 
 @contextlib.contextmanager

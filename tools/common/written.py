@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
+from prototxt.opening import open_regular
+
 MARK = "dilated-fcn2s"
 """Names this toolkit in what it writes."""
 HEAD = 1 << 16
@@ -89,6 +91,12 @@ def sign_weights(path) -> None:
         file.write(_signature())
 
 
+def is_signed(path) -> bool:
+    """Whether the caffemodel `path` has that mark."""
+    with open_regular(path) as file:
+        return _is_signed(file)
+
+
 def _is_signed(file):
     signature = _signature()
     file.seek(0, io.SEEK_END)
@@ -102,8 +110,10 @@ WEIGHTS = Written("weights that surgery has made", _is_signed)
 # -- texts --------------------------------------------------------------------------------------
 
 
-def json_of(what: str, *keys: str) -> Written:
-    """JSON of an object with `keys`, or a list of such objects."""
+def json_of(what: str, *keys: str, others: tuple[str, ...] | None = None) -> Written:
+    """JSON of an object with `keys`, or a list of such objects. others: what else one of ours may
+    have, where it is known; any other key is somebody's own."""
+    known = None if others is None else {*keys, *others}
 
     def ours(file):
         try:
@@ -112,7 +122,10 @@ def json_of(what: str, *keys: str) -> Written:
             return False
         listed = found if isinstance(found, list) else [found]
         return bool(listed) and all(
-            isinstance(one, dict) and one.keys() >= set(keys) for one in listed
+            isinstance(one, dict)
+            and one.keys() >= set(keys)
+            and (known is None or one.keys() <= known)
+            for one in listed
         )
 
     return Written(what, ours)
@@ -134,7 +147,10 @@ def _is_log(file):
 
 
 LOG = Written("a log of Caffe's", _is_log)
-SCORES = json_of("scores of score.py", "net", "weights", "hist", "mean_iu")
+SCORES = json_of(
+    "scores of score.py", "net", "weights", "hist", "mean_iu",
+    others=("images", "pixel_accuracy", "mean_accuracy", "fw_iu", "loss", "classes"),
+)  # fmt: skip
 
 
 # -- archives -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from tools.common import plots
 from tools.common.written import PLOT_MARK
 from tools.gpu import row_plan, table_text
 
@@ -37,10 +38,7 @@ def plot(results):
     drawn = bars(results)
     if not drawn:
         return None
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

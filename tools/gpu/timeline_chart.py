@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from tools.common import plots
 from tools.common.written import PLOT_MARK
 from tools.gpu.layer_clock import PHASES
 from tools.gpu.timeline_text import SHOWN, by_layer, gap, weight
@@ -45,10 +46,7 @@ def bars(parts, layers):
 
 def plot(parts, layers):
     """The picture as a PNG's bytes; for the arguments see `bars`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
     from matplotlib.patches import Patch
 
     names = [ALL, *shown_layers(layers)]

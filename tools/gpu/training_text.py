@@ -8,6 +8,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from tools.common import plots
 from tools.common.pictures import indexed, panel, png, with_legend
 from tools.common.tables import table
 from tools.common.written import PLOT_MARK
@@ -136,10 +137,7 @@ def main_figure(results):
 
 def curve(results):
     """The loss by iteration, and the mean IU on val where it was scored, as a PNG's bytes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     right = axes.twinx()

@@ -35,7 +35,6 @@ TRACEBACK=1 shows where an error arose.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from difflib import get_close_matches
@@ -43,6 +42,7 @@ from difflib import get_close_matches
 from ..errors import InputError
 from .error_lines import error_line, exit_code
 from .flags import parse
+from .output import expendable
 
 COMMANDS = {
     "train": "train",
@@ -84,18 +84,13 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if os.environ.get("TRACEBACK", "") not in ("", "0"):
         sys.exit(_run(argv))
-    try:
-        code = _run(argv)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        code = 130
-    except Exception as error:
-        _say("error: " + error_line(error))
-        code = exit_code(error)
+    with expendable():
+        try:
+            code = _run(argv)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr, flush=True)
+            code = 130
+        except Exception as error:
+            print("error: " + error_line(error), file=sys.stderr, flush=True)
+            code = exit_code(error)
     sys.exit(code)
-
-
-def _say(text: str) -> None:
-    """A line on stderr, or nowhere where that is gone: the exit code still tells."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)

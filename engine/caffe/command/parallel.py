@@ -17,6 +17,7 @@ from ..compute import determinism, device
 from ..settings import set_lean
 from ..training.nccl import NCCL, Gone
 from .error_lines import error_line, exit_code
+from .output import expendable
 
 _GRACE = 20.0  # seconds for a wait for gradients to end by itself, and for a snapshot
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # the first solver acts on them
@@ -39,6 +40,11 @@ def _only_gradients(param) -> None:
 
 def _work(flags, number, count: int, rank: int, uid: str) -> None:
     """The whole life of solver `rank`, in its own process."""
+    with expendable():
+        _give_gradients(flags, number, count, rank, uid)
+
+
+def _give_gradients(flags, number, count: int, rank: int, uid: str) -> None:
     from .train import make_solver
 
     for one in _IGNORED:

@@ -52,7 +52,7 @@ def reserve(solver) -> None:
     weights = 4 * sum(blob.count for layer in solver.net.layers for blob in layer.blobs)
     sizes = {
         model: weights * (2 if solver.param.snapshot_diff else 1),
-        runs.position_path(state): 0,
+        runs.position_path(state): _position_size(solver),
         state: 4 * sum(blob.count for blob in solver._history),
     }
     places.check_room(prefix, sizes)
@@ -206,6 +206,23 @@ def _write_position(solver, path: str, history) -> None:
     }
     with atomic_write(path) as file:
         file.write(json.dumps(whole).encode("utf-8"))
+
+
+def _position_size(solver) -> int:
+    """About how many bytes the side file takes."""
+    now = training_position(solver)
+    whole = {
+        "test_layers": test_states(solver),
+        "layers": {name: s() if callable(s) else s for name, s in now["layers"].items()},
+        "losses": [0.1 + 1e-16] * max(1, solver.param.average_loss),
+        "weights_crc32": {
+            name: [2**32] * len(layer.blobs)
+            for name, layer in zip(solver.net._layer_names, solver.net.layers)
+        },
+        **solver._run.as_json(),
+    }
+    random = sum(len(base64.b64encode(value)) for value in now["generators"].values())
+    return len(json.dumps(whole)) + random + 1024
 
 
 def _fingerprint(history) -> int:

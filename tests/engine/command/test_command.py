@@ -225,6 +225,44 @@ def test_a_training_whose_output_is_lost_ends_as_it_would_have(write, tmp_path, 
     assert Path("s_iter_20.solverstate").exists()
 
 
+PRINTING = """import caffe
+
+class Printing(caffe.Layer):
+    def setup(self, bottom, top):
+        self.passes = 0
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        self.passes += 1
+        if self.passes > FIRST:
+            print("pass", self.passes, flush=True)
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff[...] = top[0].diff
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0, 7])
+@pytest.mark.parametrize("tail", ["2> log | true", "2>&1 | head -1", "> /dev/full", ">&- 2>&-"])
+def test_a_layer_that_prints_to_nobody_ends_no_training(write, tmp_path, first, tail):
+    write(PRINTING.replace("FIRST", str(first)), "printing.py")
+    own = """layer { name: "own" type: "Python" bottom: "ip" top: "own"
+      python_param { module: "printing" layer: "Printing" } }
+"""
+    at = NET.index('layer { name: "loss"')
+    write(NET[:at] + own + NET[at:].replace('bottom: "ip"', 'bottom: "own"'))
+    write(SOLVER, "solver.prototxt")
+    path = os.pathsep.join([str(ENGINE), str(tmp_path)])
+    env = {**os.environ, "PYTHONPATH": path, "GLOG_minloglevel": "0"}
+    script = f'"{sys.executable}" -m caffe train -solver solver.prototxt {tail}'
+    subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], env=env, check=True)
+    assert Path("s_iter_20.solverstate").exists()
+
+
 @pytest.mark.slow
 def test_two_solvers_train_together(write, tmp_path):
     write(NET)

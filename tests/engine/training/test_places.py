@@ -163,3 +163,17 @@ def test_a_last_snapshot_that_fits_nowhere_is_an_error_that_names_each_place(
         signal.signal(signal.SIGXFSZ, handler)
     assert str(raised.value).count("File too large") >= 2
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("snapshot-")]
+
+
+def test_no_room_for_the_position_alone_is_found_before_the_first_iteration(make_solver, tmp_path):
+    solver = make_solver(NET, SNAPSHOTS)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    model = solver.net.save(str(tmp_path / "x.caffemodel")) or (tmp_path / "x.caffemodel").stat()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (model.st_size + 1500, limits[1]))
+    try:
+        with pytest.raises(InputError, match="does not fit there"):
+            solver.reserve_snapshots()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)

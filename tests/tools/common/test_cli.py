@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -217,3 +218,29 @@ def test_processors_are_those_that_this_process_may_use(monkeypatch):
     assert cli.processors() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cli.processors() == 1
+
+
+def test_what_is_printed_steers_no_terminal(capsys):
+    def main(argv):
+        print("a\x1b[2Jb\u202ec", "1\t2\nnext", sep=": ")
+
+    with pytest.raises(SystemExit):
+        cli.run(main, [])
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\u202ec: 1\t2\nnext\n"
+
+
+def test_a_librarys_warning_is_one_line_without_its_place(capsys):
+    def main(argv):
+        warnings.warn("Glyph 27 (\x1b) is missing\nfrom the font", UserWarning, stacklevel=1)
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, [])
+    told = capsys.readouterr().err
+    assert not end.value.code and told == "warning: Glyph 27 (\\x1b) is missing from the font\n"
+
+
+def test_stdout_is_as_it_was_afterwards():
+    before = sys.stdout
+    with pytest.raises(SystemExit):
+        cli.run(lambda argv: 0, [])
+    assert sys.stdout is before
