@@ -123,6 +123,8 @@ class Watch:
     def is_lowest_here(self, lost: int) -> bool:
         """Whether this is the lowest of this machine's ranks, but for the `lost` one: where the
         store is gone, it speaks."""
+        if not self._here:
+            return not self.place.local_rank
         near = [rank for rank, here in self._here.items() if here["machine"] == self._machine]
         return self.place.rank == min({*near, self.place.rank} - {lost}, default=self.place.rank)
 

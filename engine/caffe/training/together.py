@@ -34,6 +34,8 @@ HEARTBEAT = 60.0
 """Seconds without a heartbeat after which a rank counts as gone."""
 LAST_WORDS = 10.0
 """Seconds that a failed rank waits for rank 0 to know why, and to say so."""
+HEARING = 2.0
+"""Seconds that rank 0, which has failed, waits for the others to have heard of it."""
 LEAVING = 10.0
 """Seconds that rank 0, whose work is done, waits for the others to know."""
 STOPPING = 20.0
@@ -244,11 +246,15 @@ class Ranks:
             if self.first:
                 self._meeting.add("spoken", 1)
                 self._tell_end(why, code, keep, of)
+                end = time.monotonic() + HEARING  # the store may end with this process
+                while self._meeting.add("heard") < self.count - 1 and time.monotonic() < end:
+                    time.sleep(0.02)
                 return True
             self._tell_end(why, code, keep, of)
             end = time.monotonic() + LAST_WORDS
             while time.monotonic() < end:
                 if self._meeting.add("spoken"):
+                    self._meeting.add("heard", 1)
                     return False
                 time.sleep(0.05)
             return self._meeting.add("spoken", 1) == 1
