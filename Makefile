@@ -78,9 +78,9 @@ generate-nets: setup ## rewrite prototxt/nets (DATA=/where/the/data/is for other
 demo: setup $(VENV)/.hed ## train on real photographs and show the masks, under runs/demo
 	$(py) tools/demo.py $(DEMO)
 
-train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=….caffemodel [DATA=… GPU=0 TRAIN="…"]
+train: setup ## a net's whole recipe: make train TASK=voc NET=fcn8s-vgg16 VGG=….caffemodel [DATA=… GPUS=0,1 TRAIN="…"]
 	$(py) solvers/train.py $(if $(OWN),--own "$(OWN)",--task "$(TASK)") --net "$(NET)" \
-	  $(if $(VGG),--from "$(VGG)") $(if $(DATA),--data "$(DATA)") $(if $(GPU),--gpu $(GPU)) $(TRAIN)
+	  $(if $(VGG),--from "$(VGG)") $(if $(DATA),--data "$(DATA)") $(if $(or $(GPUS),$(GPU)),--gpu $(or $(GPUS),$(GPU))) $(TRAIN)
 
 test: setup ## the tests, on all processors [JOBS=4]
 	$(py) -m pytest $(in_parallel)

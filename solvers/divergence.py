@@ -11,6 +11,8 @@ from tools.common.cli import Failure
 class Diverged(Failure):
     """The loss is no number: what was learned until then leads there, and is not kept."""
 
+    keep = False
+
 
 def watch(solver, param, bar):
     """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed

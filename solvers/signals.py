@@ -6,21 +6,35 @@ import contextlib
 import os
 import signal
 import sys
+import time
+
+TWICE = 2.0
+"""Seconds within which a second signal to one of several processes is the first again: from the
+terminal and from torchrun."""
 
 
 class SignalRequests:
-    """What signals have asked for: `stop` (the signal's number) and `snapshot`."""
+    """What signals have asked for: `stop` (the signal's number) and `snapshot`.
 
-    def __init__(self):
+    alone: whether this process is, so that a second signal is meant as one."""
+
+    def __init__(self, alone=True):
         self.stop = 0
+        self.alone, self.since = alone, 0.0
         self.snapshot = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_snapshot)
 
     def _on_stop(self, number, frame):
-        self.stop = number
-        signal.signal(number, signal.SIG_DFL)
+        if self.stop:
+            if time.monotonic() - self.since > TWICE:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        self.stop, self.since = number, time.monotonic()
+        if self.alone:
+            signal.signal(number, signal.SIG_DFL)
         # Not print: a handler may interrupt one.
         line = b"\nstopping after this iteration, with a snapshot; once more stops at once\n"
         with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be closed

@@ -4,12 +4,17 @@
         --weights init.caffemodel --gpu 0
     python solvers/solve.py --solver … --resume auto          # after an interruption
     python solvers/solve.py --solver … --weights … --set base_lr=1e-9 --iterations 1000 --cpu
+    python solvers/solve.py --solver … --weights … --gpu 0,1,2,3    # a process for each GPU
+    torchrun --nproc-per-node 4 solvers/solve.py --solver … --weights …    # the same; --nnodes too
 
 init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
 the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
 stops after the present iteration, or batch of a test, with a snapshot; SIGHUP writes one and goes
 on. A second Ctrl-C stops at once. Output that goes away (a closed terminal, `| head`, a full disk)
 ends nothing.
+
+Several processes learn from as many images in an iteration as `iter_size` passes of one. The first,
+rank 0, has the log, the scores and the snapshots.
 """
 
 from __future__ import annotations
@@ -18,11 +23,11 @@ import os
 import sys
 
 import caffe
-from solvers import divergence, rates, resume, settings
+from solvers import divergence, ranks as several, rates, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
-from tools.common import computing, missing
+from tools.common import computing, missing, ranks as common_ranks
 from tools.common.arguments import Parser
 from tools.common.cli import (
     Failure,
@@ -31,6 +36,7 @@ from tools.common.cli import (
     add_device_arguments,
     error_line,
     exit_code,
+    first_gpu,
     run,
     select_device,
     warn,
@@ -84,8 +90,10 @@ def parse(argv):
     )
     computing.add_arguments(parser, training=True)
     recomputing.add_arguments(parser)
-    add_device_arguments(parser)
+    common_ranks.add_arguments(parser)
+    add_device_arguments(parser, several=True)
     args = parser.parse_args(argv)
+    first_gpu(args)
     if args.weights is None and args.resume is None:
         parser.error("one of --weights and --resume is needed")
     if args.weights is not None and args.resume not in (None, "auto"):
@@ -115,23 +123,19 @@ def log_to(path):
     os.close(file)
 
 
-def checked_solver(args, protos):
+def checked_solver(args, protos, first=True):
     """(The settings in force, the file's max_iter): read, changed and checked, before anything is
     built.
 
-    protos: Prototxts, which has the solver's nets afterwards.
+    protos: Prototxts, which has the solver's nets afterwards. first: whether this process reads and
+    writes weights and snapshots, which the others of several need not even see.
     """
     check_input(args.solver, "solver", "--solver")
     recomputing.check(args)
-    if args.weights is not None:
+    if args.weights is not None and first:
         check_input(args.weights, "weights", "--weights")
-    if args.resume not in (None, "auto"):
+    if args.resume not in (None, "auto") and first:
         check_input(args.resume, "state", "--resume")
-    if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
-        raise UserError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
-            "supported; start solve.py without torchrun"
-        )
     changes = list(args.set)
     if args.iterations is not None:
         changes.append(f"max_iter={args.iterations}")
@@ -143,6 +147,8 @@ def checked_solver(args, protos):
         raise UserError(f"{args.solver}: has no snapshot_prefix, which says where snapshots go")
     if args.score_every and not param.test_net:
         raise UserError(f"{args.solver}: --score-every needs a test_net")
+    if not first:
+        return param, planned
     settings.check_effective(param)
     earlier = resume.snapshots(param.snapshot_prefix) if args.resume is None else None
     if earlier:
@@ -203,7 +209,7 @@ def start(solver, args, param, proto):
     warn_of_missing(solver.net, proto, args)
 
 
-def train(solver, args, param, protos, requests):
+def train(solver, args, param, protos, requests, ranks=None):
     """Run to max_iter, scoring in between where asked; returns whether it got there."""
     exact = hasattr(solver, "set_action_function")
     if exact:
@@ -211,7 +217,7 @@ def train(solver, args, param, protos, requests):
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
     warned = False
-    while solver.iter < param.max_iter and not requests.stop:
+    while solver.iter < param.max_iter and not several.stopped(ranks, requests):
         until = param.max_iter
         if args.score_every:
             until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
@@ -243,7 +249,7 @@ def after_snapshot(solver, param, begun, error):
     What was learned until then goes into a snapshot, unless the loss is no number: of the last
     whole iteration under the engine, which reads the images of the broken one again.
     """
-    if isinstance(error, divergence.Diverged) or solver.iter == begun:
+    if not common_ranks.kept(error) or solver.iter == begun:
         return error
     said, kind = error_line(error), UserError if exit_code(error) == 2 else Failure
     if not written(solver, param):
@@ -276,15 +282,23 @@ def _same_options(args):
 
 
 def main(argv):
-    args = parse(argv)
-    with expendable_output():
-        return work(args)
+    with common_ranks.one_voice():
+        args = parse(argv)
+    code = several.launched(args, __file__, argv)
+    if code is not None:
+        return code
+    with expendable_output(), common_ranks.joined(args.heartbeat) as ranks:
+        if ranks is not None:
+            common_ranks.local_gpu(args, ranks, args.gpus)
+            if not ranks.first:
+                args.log, args.score_every = None, 0
+        return work(args, ranks)
 
 
-def work(args):
-    """Train as `args` say; returns the exit code."""
-    protos = Prototxts()
-    param, planned = checked_solver(args, protos)
+def work(args, ranks=None):
+    """Train as `args` say, as one of `ranks` where they are several; returns the exit code."""
+    protos, first = Prototxts(), ranks is None or ranks.first
+    param, planned = checked_solver(args, protos, first)
     if args.log:
         log_to(args.log)
     computing.choose(args)
@@ -293,22 +307,32 @@ def work(args):
     if device != "CPU":
         param.device_id = int(device.split()[-1])
     folder = os.path.dirname(param.snapshot_prefix)
-    before = rates.settings_until_now(folder) if args.resume is not None else None
+    before = rates.settings_until_now(folder) if args.resume is not None and first else None
     lean()
     net = settings.train_net(param)
     test = protos[param.test_net[0]] if param.test_net else None
     remade = recomputing.choose(args, param, protos[net], test, args.solver)
     options = [*computing.words(args), *recomputing.words(args)]
-    if args.resume is not None:
+    if args.resume is not None and first:
         settings.warn_of_other_options(param, options)
-    with settings.in_force(param, options, remade.names) as path:
+    requests = None
+    written_at = (
+        settings.in_force(param, options, remade.names)
+        if first
+        else several.solver_file(param, ranks)
+    )
+    with written_at as path:
         solver = caffe.get_solver(path)
         if remade.names:
             caffe.engine.recompute(solver.net, *remade.names)
         score.check_classes(protos[net], net, solver.net, "score")
-        start(solver, args, param, protos[net])
-        if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
-            solver.reserve_snapshots()
+        if first:
+            start(solver, args, param, protos[net])
+            if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
+                solver.reserve_snapshots()
+        if ranks is not None:
+            requests = SignalRequests(alone=False)
+            ranks.tie(solver, lambda: requests.stop)
     if solver.iter >= param.max_iter:
         print(
             f"iteration {solver.iter} of {param.max_iter} is reached already; --iterations N "
@@ -319,28 +343,27 @@ def work(args):
     for note in (rates.note(args.solver, planned, before, param, solver.iter), remade.note):
         if note:
             print(f"note: {note}", file=sys.stderr)
-    requests = SignalRequests()
+    requests = requests or SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
     with bar:  # closed before an error is printed
         divergence.watch(solver, param, bar)
         begun = solver.iter
         try:
-            done = train(solver, args, param, protos, requests)
+            done = train(solver, args, param, protos, requests, ranks)
         except Exception as error:
+            if ranks is not None:
+                ranks.note_error()
+            if not first:
+                raise
             raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
-    wanted = param.snapshot_after_train or not done
+    wanted = first and (param.snapshot_after_train or not done)
     if wanted and not written(solver, param):
         last_snapshot(solver)
     if done:
         return 0
-    print(
-        f"stopped at iteration {solver.iter} of {param.max_iter}, with a snapshot; resume with "
-        f"--resume auto{_same_options(args)}",
-        file=sys.stderr,
-    )
-    return 128 + requests.stop
+    return several.report_stop(ranks, requests, solver, param, _same_options(args))
 
 
 if __name__ == "__main__":

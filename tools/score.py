@@ -3,6 +3,7 @@
     python tools/score.py --net NET/val.prototxt --weights W [--gpu N|--cpu] \
         [--save-dir DIR] [--json OUT]
     python tools/score.py --net NET/val.prototxt --weights train_iter_*.caffemodel [...]
+    torchrun --nproc-per-node N tools/score.py [...]     # each process takes a part of the images
 
 The images are those of the net's own data layer, each once and in order. Predictions saved with
 --save-dir are palette PNGs whose pixel values are class numbers. Several snapshots are scored one
@@ -47,6 +48,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of, save_indexed
 from tools.common.predictions import segmented
+from tools.common.ranks import first, joined, local_gpu, one_voice, share
 from tools.common.score_tables import (
     class_table,
     comparison,
@@ -73,13 +75,35 @@ def compute_hist(
     unless `save_dir` is empty. The loss is NaN if the net has no blob `loss`. `step()` is called
     after every image. Raises Failure if a score is not finite.
     """
+    hist, losses = count_pixels(net, save_dir, dataset, layer, gt, step, colours)
+    return hist, mean_of(losses)
+
+
+def mean_of(losses: Sequence[float]) -> float:
+    """The mean of the images' losses, added in their order; NaN where there are none."""
+    total = 0.0
+    for loss in losses:
+        total += loss
+    return total / len(losses) if losses else float("nan")
+
+
+def count_pixels(
+    net,
+    save_dir: str | None,
+    dataset: Sequence[str],
+    layer: str,
+    gt: str,
+    step: Callable[[], object] | None = None,
+    colours: np.ndarray | None = None,
+) -> tuple[np.ndarray, list[float]]:
+    """As `compute_hist`, with each image's loss instead of their mean: [] without a blob `loss`."""
     for name in (layer, gt):
         if name not in net.blobs:
             raise UserError(f"the net has no blob {name!r}; it has {', '.join(list(net.blobs))}")
     keep(net, layer, gt)
     classes = net.blobs[layer].shape[1]
     hist = np.zeros((classes, classes), np.int64)
-    loss = 0.0 if "loss" in net.blobs else float("nan")
+    losses: list[float] = []
     names = [gt, "loss"] if "loss" in net.blobs else [gt]
     for name, prediction, found in segmented(net, layer, names, dataset):
         if found[gt].size != prediction.size:
@@ -92,10 +116,10 @@ def compute_hist(
             path = os.path.join(save_dir, f"{name}.png")
             save_indexed(path, prediction, colours)
         if "loss" in found:
-            loss += float(found["loss"].flat[0])
+            losses.append(float(found["loss"].flat[0]))
         if step is not None:
             step()
-    return hist, loss / len(dataset) if len(dataset) else float("nan")
+    return hist, losses
 
 
 def seg_tests(
@@ -212,17 +236,50 @@ def load_checked(args, proto, task, weights):
     return net, names
 
 
-def score_net(args, net, ids, save_dir, what="scoring"):
-    """(scores, confusion matrix, mean loss) of the net on its images."""
-    with Progress(len(ids), what, "images") as bar:
+def go_to(net, first):
+    """Let the net's data layer go on with the image of that number. UserError where it cannot."""
+    layer = net.layers[0]
+    if not hasattr(layer, "restore_state"):
+        raise UserError(
+            f"the data layer {type(layer).__name__} cannot begin within its images (it has no "
+            "restore_state): score in one process"
+        )
+    layer.restore_state({**layer.state(), "consumed": first})
+
+
+def score_net(args, net, ids, save_dir, what="scoring", ranks=None):
+    """(scores, confusion matrix, mean loss) of the net on its images, of which each of several
+    ranks takes its share; None in those that are not the first."""
+    mine = share(len(ids), ranks)
+    if ranks is not None:
+        go_to(net, mine.start)
+    with Progress(len(mine), what, "images") as bar:
         colours = colours_of(find_task(args.task, args.net))
-        hist, loss = compute_hist(net, save_dir, ids, args.layer, args.label, bar.update, colours)
+        names = ids[mine.start : mine.stop]
+        found = count_pixels(net, save_dir, names, args.layer, args.label, bar.update, colours)
+        hist, losses = found if ranks is None else gathered(ranks, *found)
+    if hist is None:
+        return None
+    loss = mean_of(losses)
     if hist.sum() == 0:
         raise UserError(
             f"{args.net}: every labelled pixel of its {len(ids)} images is void (255): there is "
             "nothing to score"
         )
     return metrics(hist), hist, loss
+
+
+def gathered(ranks, hist, losses):
+    """The confusion matrix and the losses of all ranks' images; (None, None) in those that are not
+    the first."""
+    parts = [
+        json.loads(part) for part in ranks.gather(json.dumps([hist.tolist(), losses]).encode())
+    ]
+    if not parts:
+        return None, None
+    return sum(np.array(part[0], np.int64) for part in parts), [
+        x for part in parts for x in part[1]
+    ]
 
 
 def warn_of(hist, names):
@@ -245,7 +302,7 @@ def prediction_folders(args):
     return [os.path.join(args.save_dir, name) for name in names]
 
 
-def score_several(args, proto, task, ids, folders):
+def score_several(args, proto, task, ids, folders, ranks=None):
     """Score all of `args.weights` and print the comparison; the exit code."""
     import caffe
 
@@ -261,12 +318,17 @@ def score_several(args, proto, task, ids, folders):
         # What it replaces is let go first: one net at a time, as large ones fill a GPU.
         net = caffe.Net(args.net, caffe.TEST, weights=weights)
         try:
-            scores, hist, loss = score_net(args, net, ids, folder, f"scoring {label}")
+            found = score_net(args, net, ids, folder, f"scoring {label}", ranks)
         except Failure as error:
+            if ranks is not None:  # the others wait for this rank's part
+                raise Failure(f"{weights}: {error}") from None
             warn(f"{weights}: {error}")
             continue
         finally:
             del net
+        if found is None:
+            continue
+        scores, hist, loss = found
         more = dict(net=args.net, weights=weights, images=ids)
         reports.append(report(scores, hist, loss, names, **more))
         done.append(label)
@@ -277,11 +339,20 @@ def score_several(args, proto, task, ids, folders):
         lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
         print("\n".join(lines), flush=True)
         warn_of(np.array(reports[0]["hist"]), [one["name"] for one in reports[0]["classes"]])
-    return 0 if len(reports) == len(labels) else 1
+    return 0 if len(reports) == len(labels) or not first(ranks) else 1
 
 
 def main(argv):
-    args = parser().parse_args(argv)
+    with one_voice():
+        args = parser().parse_args(argv)
+    with joined() as ranks:
+        if ranks is not None:
+            local_gpu(args, ranks, [])
+        return work(args, ranks)
+
+
+def work(args, ranks=None):
+    """Score as `args` say, as one of `ranks` where they are several; the exit code."""
     check_input(args.net, "net", "--net")
     for weights in args.weights:
         check_input(weights, "weights", "--weights")
@@ -293,7 +364,7 @@ def main(argv):
         check_weights(proto, args.net, weights)
     ids = ids_of(proto, args.net)
     task = find_task(args.task, args.net)
-    if args.json:
+    if args.json and first(ranks):
         check_target(args.json, SCORES)
     folders = prediction_folders(args)
     for folder in folders:
@@ -301,10 +372,13 @@ def main(argv):
         for name in ids:
             check_target(os.path.join(folder, f"{name}.png"), MASK)
     if len(args.weights) > 1:
-        return score_several(args, proto, task, ids, folders)
+        return score_several(args, proto, task, ids, folders, ranks)
     (weights,) = args.weights
     net, names = load_checked(args, proto, task, weights)
-    scores, hist, loss = score_net(args, net, ids, args.save_dir)
+    found = score_net(args, net, ids, args.save_dir, ranks=ranks)
+    if found is None:
+        return 0
+    scores, hist, loss = found
     print("\n".join(snapshot_table(scores, loss, names)), flush=True)
     warn_of(hist, names)
     if args.json:

@@ -176,9 +176,10 @@ class SegmentationLayer(caffe.Layer):
             self.seed = random.SystemRandom().getrandbits(32)
         self.params, self.item, self.ahead = params, None, None
         self.batch = params["batch"] if "train" in params["split"] else 1
-        self.step, self.position = 1, 0
+        self.step, self.turn = 1, 0  # how many solvers share the order, and which is this one's
         if getattr(self, "phase", caffe.TEST) == caffe.TRAIN:
-            self.step, self.position = _group("solver_count", 1), _group("solver_rank", 0)
+            self.step, self.turn = _group("solver_count", 1), _group("solver_rank", 0)
+        self.position = self.turn
         self.load = self._loader()
 
     def _loader(self):
@@ -247,7 +248,7 @@ class SegmentationLayer(caffe.Layer):
         The same for every solver of a group, and independent of their number.
         """
         return {
-            "consumed": self.position // self.step * self.step,
+            "consumed": self.position - self.turn,
             "seed": self.seed,
             "randomize": self.randomize,
             "ids": len(self.source.ids),
@@ -283,7 +284,7 @@ class SegmentationLayer(caffe.Layer):
             self.ahead.stop()
         self.ahead = self.item = None
         self.seed = seed_
-        self.position = consumed // self.step * self.step + self.position % self.step
+        self.position = consumed + self.turn
         self.load = self._loader()
 
 

@@ -23,17 +23,20 @@ from .reading.guarded import scans as jpeg_scans, webp_size
 from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
-from .settings import set_folding, set_lean, set_winograd
+from .settings import set_folding, set_gradients, set_lean, set_winograd
+from .training.launch import launch
 from .training.lr_policy import rate_at
 from .training.rehearsal import Rehearsal, choose_remade, rehearse
 from .training.runs import position_path, snapshots
+from .training.together import HEARTBEAT, Ranks
 
 __all__ = [
-    "Error", "InputError", "Rehearsal", "choose_remade", "cuda_device_count", "gpu_error",
-    "gpu_trouble", "hdf5_names", "hdf5_trouble", "jpeg_scans", "keep", "keep_memory",
-    "load_torch_weights", "misfit", "on_cpu", "plan", "position_path", "python_path", "rate_at",
-    "read_hdf5_arrays", "read_weights", "recompute", "rehearse", "report", "set_autotuning",
-    "set_deterministic", "set_folding", "set_lean", "set_precision", "set_winograd", "snapshots",
+    "HEARTBEAT", "Error", "InputError", "Ranks", "Rehearsal", "choose_remade",
+    "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks",
+    "jpeg_scans", "keep", "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu",
+    "plan", "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights",
+    "recompute", "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding",
+    "set_gradients", "set_lean", "set_precision", "set_winograd", "snapshots",
     "start_segmenting", "synchronize", "version", "webp_size",
 ]  # fmt: skip
 
@@ -45,3 +48,11 @@ def report() -> str:
     """What a run depends on besides its files, one fact a line: versions, device, threads and how
     they wait for each other, settings. For reports of errors and of times."""
     return _report.as_text(version)
+
+
+def join_ranks(heartbeat: float = HEARTBEAT) -> Ranks:
+    """This process as one of those that torchrun has started; see `training.together`. A rank that
+    gives no sign of life for `heartbeat` seconds counts as gone.
+
+    InputError without torchrun's variables; Error where the store cannot be reached."""
+    return Ranks(version, heartbeat)

@@ -6,7 +6,11 @@ from .errors import InputError
 
 MEASURED = "measured"
 
-_chosen: dict[str, bool | str] = {"folding": True, "lean": False, "winograd": True}
+GRADIENTS = ("float32", "bfloat16")
+
+_chosen: dict[str, bool | str] = {
+    "folding": True, "lean": False, "winograd": True, "gradients": GRADIENTS[0],
+}  # fmt: skip
 
 
 def set_folding(on: bool | str) -> None:
@@ -55,3 +59,16 @@ def set_winograd(on: bool) -> None:
 
 def winograd() -> bool:
     return bool(_chosen["winograd"])
+
+
+def set_gradients(kind: str) -> None:
+    """How gradients go from process to process, where several train together: "float32" (default:
+    the parameters' own type), or "bfloat16", half the bytes and 8 bits of precision, for a slow
+    network. What is tied by `Ranks.tie` from now on; InputError for other words."""
+    if kind not in GRADIENTS:
+        raise InputError(f"gradients '{kind}' is not one of {', '.join(GRADIENTS)}")
+    _chosen["gradients"] = kind
+
+
+def gradients() -> str:
+    return str(_chosen["gradients"])

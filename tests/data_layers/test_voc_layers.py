@@ -269,6 +269,19 @@ def test_solvers_in_a_group_share_one_order(voc, build, take, monkeypatch):
     assert_items(voc, take(build(VOC, params, caffe.TEST), 3), want[:3])
 
 
+def test_a_group_of_another_size_goes_on_where_one_was(voc, build, take, monkeypatch):
+    params = dict(voc.params, split="train", seed=3)
+    want = drawn(3, voc.ids, 13)
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(caffe, "solver_count", lambda: 3, raising=False)
+        monkeypatch.setattr(caffe, "solver_rank", lambda rank=rank: rank, raising=False)
+        net = build(VOC, params)
+        assert layer_of(net).state()["consumed"] == 0
+        layer_of(net).restore_state({**layer_of(net).state(), "consumed": 7})
+        assert_items(voc, take(net, 2), want[7 + rank :: 3][:2])
+        assert layer_of(net).state()["consumed"] == 13
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(caffe, "engine"), reason="BVLC Caffe's Python has its own loader")
 def test_interpreter_ends_at_once_with_a_thread_reading_ahead(root):

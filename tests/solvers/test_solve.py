@@ -342,9 +342,10 @@ def test_each_parameter_is_updated_as_soon_as_its_gradient_is_there(call, monkey
     assert asked == [True, True]
 
 
-def test_several_processes_are_refused(call, monkeypatch):
+def test_one_of_several_processes_that_torchrun_has_not_started_is_refused(call, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    one_error(call(*INIT), 2, "WORLD_SIZE", "torchrun")
+    one_error(call(*INIT), 2, "RANK is not set", "torchrun")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert call(*INIT, "--iterations", "1")[0] == 0
 

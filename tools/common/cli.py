@@ -11,6 +11,7 @@ is 0). Exit codes: 0 done, 1 the work failed, 2 the call or an input is wrong, 1
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
@@ -27,6 +28,7 @@ __all__ = [
     "duration",
     "error_line",
     "exit_code",
+    "first_gpu",
     "processors",
     "progress",
     "run",
@@ -127,12 +129,30 @@ def processors():
     return len(known(0)) if known else os.cpu_count() or 1
 
 
-def add_device_arguments(parser):
-    """Add `--gpu N` and `--cpu`, which exclude each other."""
+def add_device_arguments(parser, several=False):
+    """Add `--gpu N` and `--cpu`, which exclude each other; with `several`, `--gpu` takes numbers
+    with commas between them, which `first_gpu` parts."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--gpu", type=int, metavar="N", help="run on GPU number N")
+    if several:
+        group.add_argument("--gpu", type=_numbers, metavar="N[,N…]", help="run on GPU number N; on "
+                           "several, in a process for each")  # fmt: skip
+    else:
+        group.add_argument("--gpu", type=int, metavar="N", help="run on GPU number N")
     group.add_argument("--cpu", action="store_true", help="run on the CPU")
     parser.epilog = "Without --gpu or --cpu: the first GPU if there is one, otherwise the CPU."
+
+
+def _numbers(text):
+    numbers = [int(part) for part in text.split(",")]
+    if len(set(numbers)) != len(numbers):
+        raise argparse.ArgumentTypeError(f"{text}: names a GPU twice")
+    return numbers
+
+
+def first_gpu(args):
+    """Put the GPUs of `--gpu` into `args.gpus`, and the first of them, or None, into `args.gpu`."""
+    args.gpus = args.gpu or []
+    args.gpu = args.gpus[0] if args.gpus else None
 
 
 def use_device(gpu):

@@ -1,5 +1,5 @@
 """How the engine computes, where a user chooses: --precision, --autotune and, in training,
---deterministic."""
+--deterministic and --gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from tools.common.cli import UserError
 
 
 def add_arguments(parser, training=False):
-    """Add `--precision NAME` and `--autotune`, and for training `--deterministic`."""
+    """Add `--precision NAME` and `--autotune`, and for training `--deterministic` and `--gradients
+    NAME`."""
     parser.add_argument(
         "--precision",
         metavar="NAME",
@@ -26,11 +27,17 @@ def add_arguments(parser, training=False):
             help="compute the same bits each time on a GPU, so that a resumed run has the numbers "
             "of one that was never stopped (slower)",
         )
+        parser.add_argument(
+            "--gradients",
+            metavar="NAME",
+            help="how gradients go between several processes: float32 (default), or bfloat16: half "
+            "the bytes, less exact",
+        )
 
 
 def choose(args):
     """Tell the engine, before anything is built. UserError where another Caffe runs; the engine's
-    own error (exit code 2) for precisions that it does not have."""
+    own error (exit code 2) for what it does not have."""
     import caffe
 
     chosen = words(args)
@@ -46,6 +53,8 @@ def choose(args):
         caffe.engine.set_deterministic(deterministic)
     if args.autotune:
         engine.set_autotuning(True)
+    if getattr(args, "gradients", None) is not None:
+        engine.set_gradients(args.gradients)
 
 
 def engine_for(option):
@@ -64,4 +73,6 @@ def words(args):
     """The same choices as arguments of a command."""
     chosen = [] if args.precision is None else ["--precision", args.precision]
     chosen += ["--autotune"] if args.autotune else []
+    if getattr(args, "gradients", None) is not None:
+        chosen += ["--gradients", args.gradients]
     return chosen + (["--deterministic"] if getattr(args, "deterministic", False) else [])

@@ -5,6 +5,8 @@ net alive) and has
 
 * `shapes`: the tops' shapes as long as nothing has been read,
 * `start`: the state of the beginning, a dict for JSON,
+* `contents`: of what the items are known by, for the solvers of several processes, which have to
+  read the same; paths may differ between their machines,
 * `batches(state)`: a generator, without end, of (float32 arrays for the tops, the state after).
 
 Whatever is random comes from a seed that the engine's generator gives when the layer is made, and
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 
 import numpy as np
 
@@ -124,6 +127,11 @@ class Prefetching(Layer):
 
     def open_source(self, top):
         raise NotImplementedError
+
+    @property
+    def fingerprint(self) -> int:
+        """A number for the items and their order in the source."""
+        return zlib.crc32(repr(self.source.contents).encode())
 
     def check_memory(self, batch: int) -> None:
         """Batches of so many bytes can be read ahead on this machine, or an error."""

@@ -54,6 +54,7 @@ class _Datums:
         self.complained = False
         walk = self.walk(self.skip)
         key, value = next(walk)
+        self.contents = bytes(key), len(value)
         shape = self.transform.shape(self.picture(key, value)[0].shape, _name(key))
         walk.close()
         self.shapes = [(self.batch, *shape), (self.batch,)]

@@ -139,6 +139,7 @@ class _Rows:
         self.batch = require_positive_batch(layer, param.batch_size)
         self.names, self.shuffle = list(layer.layer_param.top), param.shuffle
         self.files = self._list(not_utf8.path(param.source))
+        self.contents = [os.path.basename(name) for name in self.files]
         self.solvers, self.rank = turn(layer)
         self.start = {"loop": 0, "file": 0, "row": 0}
         if self.shuffle:

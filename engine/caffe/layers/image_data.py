@@ -104,6 +104,7 @@ class _Pictures:
         if not param.is_color:
             self.channels = images.GRAY
         self.lines = read_list(self.source, self.fail, layer.warn)
+        self.contents = self.lines
         skip = draw_skip(param.rand_skip)
         if skip >= len(self.lines):
             raise self.fail(f"rand_skip {param.rand_skip} for a list of {len(self.lines)} pictures")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 
 import numpy as np
 
@@ -173,6 +174,8 @@ class _Windows:
             raise self.fail("window_data_param.source is not given: the file of windows")
         self._check_mean()
         self.list = _List(not_utf8.path(param.source), not_utf8.path(param.root_folder), self.fail)
+        known = self.list.windows, self.list.labels
+        self.contents = [zlib.crc32(part.tobytes()) for part in known]
         self.foreground = np.flatnonzero(self.list.overlaps >= np.float32(param.fg_threshold))
         background = self.list.overlaps < np.float32(param.bg_threshold)
         background[self.foreground] = False

@@ -76,9 +76,15 @@ class Plan:
         self.kept: set[str] = set()
         self.remade: set[str] = set()
         self.steps = [Step(wiring, k, self._roots.get(k, [])) for k in range(len(wiring.layers))]
-        for k, numbers in updated_after(wiring).items():
-            self.steps[k].updated = numbers
+        self.update_small_at_once(True)
         self.be_lean(lean)
+
+    def update_small_at_once(self, at_once: bool) -> None:
+        """Whether small parameters wait for the lowest layer, to be updated together, or are each
+        told of as soon as their gradients are complete."""
+        found = updated_after(self._wiring, at_once)
+        for step in self.steps:
+            step.updated = found.get(step.number, [])
 
     def be_lean(self, lean: bool) -> None:
         """Give memory back as soon as may be, or (as Caffe, and to show all in the log) not."""

@@ -53,6 +53,11 @@ class Run:
     def as_json(self) -> dict:
         return {"run": self.id, "lineage": self.lineage}
 
+    def root(self) -> bytes:
+        """The id of the training that this one has come from in the end, or its own."""
+        known = [earlier for earlier, _ in self.lineage if earlier is not None]
+        return (known[0] if known else self.id).encode()
+
     def went_through(self, run: str | None, iteration: int) -> bool:
         """Whether iteration `iteration` of the run of that id led to this one."""
         if run == self.id:

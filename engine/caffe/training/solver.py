@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from .output_means import OutputMeans
 from .param_updates import ParamUpdates, per_pass
 from .runs import Run
 from .smoothed_loss import SmoothedLoss
+
+if TYPE_CHECKING:
+    from .tie import Tie
 
 STOP, SNAPSHOT = "stop", "snapshot"
 NOTHING = np.empty(0)  # the results of a test of no iterations
@@ -80,6 +85,9 @@ class Solver(ParamUpdates):
         self._norms = deque()
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
         self._half_updated = False  # some parameters are of the next iteration
+        self._begun: dict | None = None  # where the last iteration began
+        self._changing = threading.RLock()  # held while parameters or snapshots' files change
+        self._tie: Tie | None = None  # to the solvers of other processes
         self._timer = (0, time.perf_counter())
         learnable = self.net._learnable
         self.snapshot_at: int | None = None
@@ -189,12 +197,13 @@ class Solver(ParamUpdates):
                 interval
                 and self.iter % interval == 0
                 and (self.iter > 0 or self.param.test_initialization)
+                and not self._stopped_early  # which other solvers have not heard of yet
             ):
                 self._test_all()
-                if self._stopped_early:
-                    break
+            if self._stops():
+                break
             self._held = None
-            begun = snapshots.training_position(self)
+            begun = self._begun = snapshots.training_position(self)
             try:
                 for on_start, _ in self._callbacks:
                     on_start()
@@ -206,28 +215,45 @@ class Solver(ParamUpdates):
                 raise
             every = self.param.snapshot
             self._follow_action(bool(every) and self.iter % every == 0)
-            if self._stopped_early:
+            if self._stopped_early and self._tie is None:
                 break
         self._see_losses()
+
+    def _stops(self) -> bool:
+        """Whether the training stops before this iteration; several solvers do at the same one."""
+        if self._tie is not None:
+            self._stopped_early = self._tie.stops()
+        return self._stopped_early
 
     def _iterate(self) -> None:
         last = len(self.net.layers) - 1
         if self._updates_early():
             self._show(self.net._passes.forward(0, last))
             rate = self._announced_rate()
-            self.net._passes.backward(last, 0, lambda numbers: self._begin_update(numbers, rate))
+            self._backward(lambda numbers: self._begin_update(numbers, rate))
             self._end_update()
             return
         loss = 0.0
-        for _ in range(self.param.iter_size):
+        for left in reversed(range(self.param.iter_size)):
             loss += self.net._passes.forward(0, last)
-            self.net._passes.backward(last, 0)
+            if left:
+                self.net._passes.backward(last, 0)
+            else:
+                self._backward()
             log_parameters(self.net)
         self._show(loss * per_pass(self.param))
         for _, on_gradients_ready in self._callbacks:
             if on_gradients_ready is not None:
                 on_gradients_ready()
         self.apply_update()
+
+    def _backward(self, update=None) -> None:
+        """The backward pass that completes the gradients, those of all solvers; `update` as of
+        `Passes.backward`."""
+        if self._tie is not None:
+            self._tie.backward(update)
+            return
+        self.net._passes.backward(len(self.net.layers) - 1, 0, update)
 
     def _updates_early(self) -> bool:
         """Whether nothing needs all gradients at once, or after their update."""
@@ -350,12 +376,21 @@ class Solver(ParamUpdates):
         self._end_update()
 
     def _begin_update(self, numbers, rate: float) -> None:
-        self._half_updated = True
-        self._update(numbers, rate)
+        with self._changing:
+            self._half_updated = True
+            self._update(numbers, rate)
 
     def _end_update(self) -> None:
-        self._half_updated = False
-        self.iter += 1
+        with self._changing:
+            self._half_updated = False
+            self.iter += 1
+
+    def freeze(self) -> None:
+        """Let the thread that trains change nothing from now on, for good: this one may write the
+        snapshot of the last whole iteration. The process is to end afterwards."""
+        self._changing.acquire()
+        if self._held is None and self._begun is not None and self._begun["iter"] == self.iter:
+            self._held = self._begun
 
     def _announced_rate(self) -> float:
         rate = self.learning_rate()
@@ -376,7 +411,8 @@ class Solver(ParamUpdates):
         if solver_rank():
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
         self._see_losses()
-        return snapshots.save(self)
+        with self._changing:
+            return snapshots.save(self)
 
     def last_snapshot(self) -> str:
         """`snapshot`, when no other will follow: where it cannot be written at the prefix, it goes

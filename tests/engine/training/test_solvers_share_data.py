@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -100,3 +101,23 @@ def test_the_first_solvers_state_does_for_all_of_any_number(solver, kind):
 def test_every_solvers_test_net_has_all_items(solver, kind):
     first = items(solver(kind, 0, 2, caffe.TEST), 3)
     np.testing.assert_array_equal(items(solver(kind, 1, 2, caffe.TEST), 3), first)
+
+
+CHANGES = {
+    "Data": lambda place: files.write_lmdb(place / "db", [files.datum(np.zeros((3, 6, 8)), 0)]),
+    "HDF5Data": lambda place: (place / "rows.txt").write_text("b.h5 a.h5"),
+    "ImageData": lambda place: (place / "list.txt").write_text("1.png 1\n0.png 0\n" * 3),
+    "WindowData": lambda place: files.write_windows(
+        place / "windows.txt", [("0.png", (6, 8), [(2, 0.7, 0, 0, 6, 5), (0, 0.1, 0, 0, 5, 5)])]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_a_solver_reads_is_known_by_a_number_whatever_its_rank(solver, tmp_path, kind):
+    numbers = {solver(kind, rank, 2).layers[0].fingerprint for rank in (0, 1)}
+    assert len(numbers) == 1
+    if kind == "Data":
+        shutil.rmtree(tmp_path / "db")
+    CHANGES[kind](tmp_path)
+    assert solver(kind, 0, 2).layers[0].fingerprint not in numbers
