@@ -88,6 +88,9 @@ test: setup ## the tests, on all processors [JOBS=4]
 test-quick: setup ## the tests of every part that take little time: about a minute on two processors
 	$(py) -m pytest $(in_parallel) -m "not slow"
 
+test-long: setup ## the tests of several processes that take minutes: faults among ranks, other numbers of them
+	$(py) -m pytest $(in_parallel) -m long
+
 conformance: setup $(VENV)/.nsfw ## compare with BVLC Caffe (unpacked into .bvlc the first time)
 	tools/bvlc-caffe install
 	$(py) -m pytest tests/conformance/bvlc -o addopts=-q

@@ -136,8 +136,7 @@ def options_of(param):
     """The options that stand in the file of the settings in force, as words; None where there is
     no such file of ours."""
     try:
-        with open(_in_force(param), encoding="utf-8") as file:
-            lines = file.read(LONGEST).splitlines()
+        lines = read_regular(_in_force(param)).decode().splitlines()
     except (OSError, ValueError):
         return None
     if not lines or lines[0] + "\n" != SIGN:

@@ -76,6 +76,7 @@ def test_of_a_rank_that_is_killed_all_hear_and_the_first_writes_a_snapshot(begun
     assert int(at[1]) == tiny_run.snapshots(folder)[-1]
 
 
+@pytest.mark.long
 def test_of_a_first_rank_that_is_killed_another_tells(begun):
     group = begun(3)
     group.processes[0].kill()
@@ -84,6 +85,9 @@ def test_of_a_first_rank_that_is_killed_another_tells(begun):
     assert one_line(ends, skip=[0]).startswith("error: rank 0: process ")
 
 
+@pytest.mark.long
+@pytest.mark.long
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_stopped_counts_as_gone_after_the_heartbeats_time(begun, rank):
     group = begun(2, "--heartbeat", "4")
@@ -109,6 +113,7 @@ def test_a_rank_that_fails_at_its_start_ends_all_with_its_own_words(folder, tmp_
     assert line.startswith("error: rank 1: ") and "p3.jpg" in line
 
 
+@pytest.mark.long
 def test_a_mistake_of_all_ranks_is_told_as_that_of_one(folder):
     ends = many.run_group(folder, 2, many.SOLVE, *LONG, "--set", "base_rate=1")
     assert [code for code, _, _ in ends] == [2, 2]
@@ -144,6 +149,7 @@ def solver_of_its_own(folder):
     (list_of_its_own, "layer 'data' reads other data"),
     (solver_of_its_own, "its solver has momentum: 0.99"),
 ])  # fmt: skip
+@pytest.mark.long
 def test_a_rank_that_differs_is_named_with_what_differs(folder, tmp_path, change, said):
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere")
     change(elsewhere)
@@ -163,6 +169,7 @@ def test_a_rank_that_differs_is_named_with_what_differs(folder, tmp_path, change
     ("import caffe; caffe.engine.set_gradients('bfloat16' if rank else 'float32')",
      "its gradients is bfloat16"),
 ])  # fmt: skip
+@pytest.mark.long
 def test_a_rank_of_another_version_is_refused(folder, patch, said):
     ends = many.run_group(folder, 2, script(folder, patch), *LONG)
     assert [code for code, _, _ in ends] == [2, 2]
@@ -191,6 +198,7 @@ def test_an_error_in_one_rank_ends_all_with_a_snapshot(folder):
     assert "iteration 7 is in a snapshot" in line and tiny_run.snapshots(folder) == [7]
 
 
+@pytest.mark.long
 def test_a_loss_that_is_no_number_in_one_rank_ends_all_without_a_snapshot(folder):
     patch = FAILING.format("top[0].data[...] = float('nan')")
     ends = many.run_group(folder, 2, script(folder, patch), *LONG)
@@ -200,6 +208,7 @@ def test_a_loss_that_is_no_number_in_one_rank_ends_all_without_a_snapshot(folder
     assert not tiny_run.snapshots(folder)
 
 
+@pytest.mark.long
 def test_a_first_rank_that_scores_for_long_is_waited_for(folder):
     patch = """
 from tools import score
@@ -214,6 +223,7 @@ score.seg_tests = seg_tests
     assert [code for code, _, _ in ends] == [0, 0], ends
 
 
+@pytest.mark.long
 def test_a_first_rank_that_scores_when_another_is_killed_ends_soon_with_a_snapshot(folder):
     patch = """
 from tools import score
@@ -283,6 +293,7 @@ def test_a_signal_to_torchrun_stops_all_with_a_snapshot(run_by_torchrun, folder,
     assert int(re.search(r"\d+", line)[0]) == tiny_run.snapshots(folder)[-1]
 
 
+@pytest.mark.long
 def test_of_a_torchrun_that_is_killed_the_workers_stop_with_a_snapshot(run_by_torchrun, folder):
     process, workers = run_by_torchrun()
     process.kill()
@@ -299,6 +310,7 @@ def alive(number):
         return False
 
 
+@pytest.mark.long
 def test_torchrun_starts_a_training_again_that_lost_a_rank(run_by_torchrun, folder):
     args = (*GO_ON, *LONG[2:4], *LONG[7:], "--iterations", "300")
     process, workers = run_by_torchrun("--max-restarts", "2", args=args)

@@ -487,9 +487,17 @@ def test_sighup_writes_a_snapshot_and_goes_on(folder, long_run):
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1800, 1800))
+from caffe.training.solver import Solver
 from solvers.solve import main
 from tools.common.cli import run
+
+reserve = Solver.reserve_snapshots
+
+def reserved(solver):  # there is room at the beginning, and none later
+    reserve(solver)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1800, 1800))
+
+Solver.reserve_snapshots = reserved
 run(main, sys.argv[1:])
 """
 

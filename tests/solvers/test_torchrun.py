@@ -64,7 +64,7 @@ def assert_alike(first, second, how=np.testing.assert_array_equal, **more):
         how(one, other, **more)
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_processes_train_as_one_whose_iter_size_is_their_number(plain, count):
     ranks = trained(plain, count, *BEGIN, *iterations(6))
     for other in ranks[1:]:
@@ -80,6 +80,7 @@ def test_processes_train_as_one_whose_iter_size_is_their_number(plain, count):
     assert max(abs(a - b).max() for a, b in zip(start, ranks[0])) > 1e-4  # it did learn
 
 
+@pytest.mark.long
 def test_a_training_goes_on_in_the_same_order_with_another_number_of_processes(plain):
     """Four iterations of 3 items each by 3 processes, then of 2 by 2, then of 1 by one process."""
     trained(plain, 3, *BEGIN, *iterations(3))
@@ -105,6 +106,7 @@ def test_a_training_goes_on_in_the_same_order_with_another_number_of_processes(p
      ["type=Adam", "momentum2=0.99", "base_lr=1e-4", "iter_size=2"]),
     (["snapshot_diff=true"], ["iter_size=2"]),
 ])  # fmt: skip
+@pytest.mark.long
 def test_what_needs_all_gradients_at_once_has_the_mean_of_all_ranks(plain, changes, of_one):
     ranks = trained(plain, 2, *BEGIN, *iterations(4), *sets(changes))
     assert_alike(ranks[0], ranks[1])
@@ -137,6 +139,7 @@ def test_one_rank_speaks_and_says_once_what_the_batch_became(folder):
     assert sum("mean IU" in line for line in first[1]) == 2
 
 
+@pytest.mark.long
 def test_gradients_may_go_as_bfloat16(plain):
     ranks = trained(plain, 2, *BEGIN, *iterations(4), "--gradients", "bfloat16")
     assert_alike(ranks[0], ranks[1])

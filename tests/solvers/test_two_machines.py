@@ -86,6 +86,7 @@ def test_two_machines_train_as_four_processes_of_one(machines, folders):
     assert tiny_run.result(first, 12) == through
 
 
+@pytest.mark.long
 def test_a_network_that_breaks_ends_both_machines(machines, folders):
     more = ("--iterations", "1000000", "--set", "snapshot=20", "--set", "display=0")
     processes = start(machines, folders, *more, "--heartbeat", "4")

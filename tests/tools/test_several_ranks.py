@@ -73,6 +73,7 @@ def test_any_number_of_processes_segments_alike(laid_out, tmp_path):
     assert found[1] == found[0]
 
 
+@pytest.mark.long
 def test_an_image_that_a_rank_cannot_read_is_counted_by_the_first(laid_out, tmp_path):
     (laid_out / "voc/JPEGImages/p9.jpg").write_bytes(b"\xff\xd8broken")
     try:
@@ -87,6 +88,7 @@ def test_an_image_that_a_rank_cannot_read_is_counted_by_the_first(laid_out, tmp_
     assert sum("skipped" in line for line in ends[0][2]) == 1 and ends[1][1:] == ([], [])
 
 
+@pytest.mark.long
 def test_a_rank_that_fails_ends_the_scoring(laid_out):
     patched = laid_out / "patched.py"
     patched.write_text(

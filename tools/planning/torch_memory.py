@@ -36,7 +36,7 @@ def _held():
     """The bytes of all tensors that Python knows."""
     found = {}
     for one in gc.get_objects():
-        if type(one) in (torch.Tensor, torch.nn.Parameter):
+        if type(one) in (torch.Tensor, torch.nn.Parameter) and one.layout == torch.strided:
             storage = one.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()
     return sum(found.values())
