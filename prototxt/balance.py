@@ -53,7 +53,6 @@ def counts(task, kept: str) -> dict:
     """What is counted in the labels of a Task's train split, or was, by the file `kept`, if the
     labels are the same by their number and sizes. Raises InputError where one cannot be read."""
     from segmentation.params import DataError
-    from segmentation.pictures import read_label
     from voc_layers import VOCSegDataLayer
 
     source = task.train
@@ -65,15 +64,30 @@ def counts(task, kept: str) -> dict:
         split = VOCSegDataLayer.open_source(params)
         paths = [split.find(name)["label"] for name in split.ids]
         sizes = [os.path.getsize(path) for path in paths]
-        seen = {"labels": len(paths), "crc32": zlib.crc32(repr([*split.ids, *sizes]).encode())}
+        classes = len(task.classes)
+        seen = {
+            "labels": len(paths),
+            "classes": classes,
+            "crc32": zlib.crc32(repr([*split.ids, *sizes]).encode()),
+        }
         before = _kept(kept)
         if before is not None and all(before.get(key) == value for key, value in seen.items()):
             return before
-        read = (read_label(path) for path in _told(paths))
-        pixels, around = count(read, len(task.classes))
+        pixels, around = count(_checked(_told(paths), classes), classes)
     except (DataError, OSError) as error:
         raise InputError(f"balance: {error}") from None
     return {**seen, "pixels": pixels, "around": around}
+
+
+def _checked(paths: Iterable[str], classes: int) -> Iterable[np.ndarray]:
+    """The labels, whose values are classes or void; else DataError, as in training."""
+    from segmentation.labels import check_labels
+    from segmentation.pictures import read_label
+
+    for path in paths:
+        label = read_label(path)
+        check_labels(path, label, classes)
+        yield label
 
 
 def _kept(path: str) -> dict | None:

@@ -53,8 +53,23 @@ def data_mean(net):
     return None
 
 
+def data_shape(layer):
+    """(batch, (height, width) or None) that a data layer's param_str makes of training items."""
+    try:
+        given = ast.literal_eval(layer.python_param.param_str)
+        if "train" not in given["split"]:
+            return 1, None
+        batch, crop = given.get("batch", 1), given.get("crop")
+    except (ValueError, SyntaxError, AttributeError, KeyError, TypeError):
+        return 1, None
+    if isinstance(crop, int):
+        crop = crop, crop
+    return batch, tuple(crop) if crop else None
+
+
 def without_data(net):
-    """A copy of a NetParameter with Input layers in place of its data layers.
+    """A copy of a NetParameter with Input layers in place of its data layers, of their batch and
+    of the size that they cut images to, where they do.
 
     Labels (tops that a loss or Accuracy compares with) get 1 channel, as do tops called depth;
     a single other top gets as many as the data layer's mean has numbers; all others 3.
@@ -71,6 +86,7 @@ def without_data(net):
     made.CopyFrom(net)
     for layer in filter(is_data_layer, made.layer):
         images = [top for top in layer.top if top not in labels]
+        batch, crop = data_shape(layer)
         entry = caffe_pb2.LayerParameter(name=layer.name, type="Input", top=layer.top)
         entry.include.extend(layer.include)
         entry.exclude.extend(layer.exclude)
@@ -80,7 +96,7 @@ def without_data(net):
                 channels = 1
             elif mean is not None and images == [top]:
                 channels = len(mean)
-            entry.input_param.shape.add(dim=[1, channels, side, side])
+            entry.input_param.shape.add(dim=[batch, channels, *(crop or (side, side))])
         layer.CopyFrom(entry)
     return made
 

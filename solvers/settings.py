@@ -171,6 +171,9 @@ def in_force(param, options=(), remade=()):
     except BaseException:
         if before is not None:
             write(path, before, SETTINGS)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         raise
 
 

@@ -5,13 +5,13 @@
     python solvers/solve.py --solver … --resume auto          # after an interruption
     python solvers/solve.py --solver … --weights … --set base_lr=1e-9 --iterations 1000 --cpu
     python solvers/solve.py --solver … --weights … --gpu 0,1,2,3    # a process for each GPU
-    torchrun --nproc-per-node 4 solvers/solve.py --solver … --weights …    # the same; --nnodes too
+    torchrun --nproc-per-node 4 -- solvers/solve.py --solver … --weights …    # the same
 
 init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
 the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
 stops after the present iteration, or batch of a test, with a snapshot; SIGHUP writes one and goes
-on. A second Ctrl-C stops at once. Output that goes away (a closed terminal, `| head`, a full disk)
-ends nothing.
+on (under a torchrun of your own it stops, too). A second Ctrl-C stops at once. Output that goes
+away (a closed terminal, `| head`, a full disk) ends nothing.
 
 Several processes learn from as many images in an iteration as `iter_size` passes of one. The first,
 rank 0, has the log, the scores and the snapshots.
@@ -228,7 +228,8 @@ def train(solver, args, param, protos, requests, ranks=None):
         if requests.snapshot and not exact:
             requests.snapshot = False
             solver.snapshot()
-        if args.score_every and solver.iter % args.score_every == 0 and not requests.stop:
+        ends = requests.stop or several.stopped(ranks, requests)
+        if args.score_every and solver.iter % args.score_every == 0 and not ends:
             hist = score.seg_tests(solver, False, ids)
             if not warned:
                 score.warn_of(hist, _class_names(param.test_net[0], len(hist)))

@@ -98,7 +98,7 @@ def sized(given, size=None, phase="TEST"):
     for layer, old in zip(net.layer, given.layer):
         for shape in layer.input_param.shape:
             if skeleton.is_data_layer(old) or (size is not None and len(shape.dim) == 4):
-                shape.dim[2:] = size or SIZE
+                shape.dim[2:] = size or skeleton.data_shape(old)[1] or SIZE
     layers = _inputs(net, size) + [layer for layer in net.layer if _included(layer, phase)]
     for field in ("layer", "input", "input_shape", "input_dim"):
         net.ClearField(field)

@@ -43,6 +43,9 @@ COMMON = {
     **augment.SCHEMA,
 }
 
+MANNER = ("classes", "shrink", "mean", *augment.SCHEMA)
+"""The parameters that say what becomes of an item, besides the tops."""
+
 Source = namedtuple("Source", "ids where find read")
 Source.__doc__ = """One split of a data set.
 
@@ -169,6 +172,8 @@ class SegmentationLayer(caffe.Layer):
         self.source = self.open_source(params)
         # Once: a training asks for its position in every iteration.
         self.fingerprint = _fingerprint(self.source.ids)
+        # Of several solvers all make the same of an item, from whatever folder.
+        self.manner = {key: params[key] for key in MANNER if key in params}
         self.randomize = params["randomize"] and "train" in params["split"]
         self.seed = params["seed"]
         if self.seed is None:

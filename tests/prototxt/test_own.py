@@ -428,3 +428,20 @@ def test_names_and_mean_can_be_read_where_the_data_is_not(toml):
     assert own.load(path, counted=False).classes == ("background", "cell")
     with pytest.raises(InputError, match="data.root: /no/such/folder: no such folder"):
         own.load(path)
+
+
+def test_a_class_more_is_counted_anew(toml, labelled, tmp_path):
+    assert balanced(toml, labelled, tmp_path, '"median"')[1].shape == (2, 2)
+    path = tmp_path / "cells.toml"
+    more = path.read_text().replace('["background", "cell"]', '["background", "cell", "wall"]')
+    path.write_text(more)
+    assert generate.main(["--own", str(path), "--out", str(tmp_path / "out")]) == 0
+    blob = caffe_pb2.BlobProto.FromString((tmp_path / "out/balance.binaryproto").read_bytes())
+    assert (blob.height, blob.width) == (3, 3)
+
+
+def test_a_label_of_no_class_is_not_counted_but_named(toml, labelled, tmp_path, capsys):
+    Image.fromarray(np.uint8([[0, 77]])).save(labelled / "SegmentationClass/b.png")
+    path = toml('balance = "median"', root=f'root = "{labelled}"')
+    assert generate.main(["--own", path, "--out", str(tmp_path / "out")]) == 2
+    assert "b.png: label 77" in capsys.readouterr().err

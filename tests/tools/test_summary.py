@@ -8,8 +8,10 @@ import re
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 import caffe
+from caffe.proto import caffe_pb2
 from tests.helpers.summary_nets import assert_is, built, by_top, conv, data, layer, summarized
 from tools import summary
 from tools.common import cli
@@ -357,3 +359,17 @@ def test_an_unknown_last_layer_is_reported(capsys):
 def test_a_size_is_two_numbers(capsys, size):
     code, _, err = run(capsys, "voc/dilated-fcn2s-vgg16", "--size", size)
     assert code == 2 and "expected HxW" in err
+
+
+def test_a_batch_of_crops_has_its_own_size(tmp_path):
+    param = "{'split': 'train', 'batch': 4, 'crop': (32, 48), 'mean': (1, 2, 3)}"
+    net = text_format.Parse(
+        f"""layer {{ name: "data" type: "Python" top: "data" top: "label" python_param {{
+          module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{param}" }} }}
+        layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "data" bottom: "label" }}""",
+        caffe_pb2.NetParameter(),
+    )
+    shapes = [list(shape.dim) for shape in summary.sized(net).layer[0].input_param.shape]
+    assert shapes == [[4, 3, 32, 48], [4, 1, 32, 48]]
+    shapes = [list(s.dim) for s in summary.sized(net, (10, 20)).layer[0].input_param.shape]
+    assert shapes == [[4, 3, 10, 20], [4, 1, 10, 20]]

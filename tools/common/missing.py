@@ -90,7 +90,9 @@ def _in_phase(layer, phase):
 def fills_itself(layer):
     """Whether a layer's parameters never change, and come from fillers without chance, as those of
     bilinear upsampling do."""
-    if not layer.param or any(p.lr_mult for p in layer.param):
+    shapes = [value for _, value in layer.ListFields() if hasattr(value, "bias_term")]
+    blobs = 1 + any(value.bias_term for value in shapes)
+    if len(layer.param) < blobs or any(p.lr_mult for p in layer.param):
         return False
     found = [
         getattr(value, name)

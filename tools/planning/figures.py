@@ -127,7 +127,8 @@ def _fit(what, peak, found, solver, limit, train, test):
 
 
 def check(text, option):
-    """A whole number above 0. UserError for others."""
-    if not text.isdigit() or not 2 <= int(text) <= plan_nets.MOST_CLASSES:
-        raise UserError(f"{option} {text}: is not a number of classes, 2 to 10000")
+    """A number of classes, 2 to MOST_CLASSES. UserError for others."""
+    most = plan_nets.MOST_CLASSES
+    if not text.isdecimal() or not 2 <= int(text) <= most:
+        raise UserError(f"{option} {text}: is not a number of classes, 2 to {most}")
     return int(text)

@@ -20,11 +20,8 @@ class Remaking:
 
     def __init__(self, net, taken: dict):
         self._rest: dict = {}
-        self._fixed = 0
-        """What other nets take at most: to make blobs of this one again changes it little."""
         for place, count in self._table(net).items():
             self._rest[place] = max(0, taken.get((0, *place), 0) - count)
-        self._fixed = max((n for place, n in taken.items() if place[0]), default=0)
 
     @staticmethod
     def _table(net) -> dict:

@@ -23,6 +23,9 @@ def layer(name, kind, more=""):
     return f'layer {{ name: "{name}" type: "{kind}" bottom: "data" top: "{name}" {more} }}\n'
 
 
+BILINEAR = "bias_term: false weight_filler { type: 'bilinear' }"
+
+
 @pytest.fixture
 def left(tmp_path, monkeypatch):
     """left(layers) -> those that the weights of a net of one convolution, `conv`, lack."""
@@ -48,7 +51,9 @@ def left(tmp_path, monkeypatch):
         (layer("a", "Scale", "scale_param { filler { type: 'constant' } }"), ["a"]),
         (layer("a", "Scale", FIXED + "scale_param { filler { type: 'constant' value: 2 } }"), []),
         (layer("a", "Deconvolution", FIXED + CONV % "bias_term: false"), ["a"]),
-        (layer("a", "Deconvolution", FIXED + CONV % "weight_filler { type: 'bilinear' }"), []),
+        (layer("a", "Deconvolution", FIXED + CONV % "weight_filler { type: 'bilinear' }"), ["a"]),
+        (layer("a", "Deconvolution", FIXED * 2 + CONV % "weight_filler { type: 'bilinear' }"), []),
+        (layer("a", "Deconvolution", FIXED + CONV % BILINEAR), []),
         (layer("a", "Deconvolution", FIXED + CONV % "weight_filler { type: 'xavier' }"), ["a"]),
         (layer("a", "Deconvolution", CONV % "weight_filler { type: 'bilinear' }"), ["a"]),
         (layer("a", "PReLU", "include { phase: TRAIN }"), []),
