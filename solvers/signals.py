@@ -24,9 +24,7 @@ class SignalRequests:
         self.snapshot = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_stop)
-        handled = os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGHUP")
-        ends = not alone and "SIGHUP" in handled  # torchrun kills its processes 30 s after one
-        signal.signal(signal.SIGHUP, self._on_stop if ends else self._on_snapshot)
+        signal.signal(signal.SIGHUP, self._on_snapshot)
 
     def _on_stop(self, number, frame):
         if self.stop:

@@ -10,8 +10,8 @@
 init.caffemodel comes from surgery/make_init.py. The log has Caffe's own lines. Snapshots go where
 the solver's snapshot_prefix says, and the settings in force beside them. Ctrl-C (or SIGTERM)
 stops after the present iteration, or batch of a test, with a snapshot; SIGHUP writes one and goes
-on (under a torchrun of your own it stops, too). A second Ctrl-C stops at once. Output that goes
-away (a closed terminal, `| head`, a full disk) ends nothing.
+on. A second Ctrl-C stops at once. Output that goes away (a closed terminal, `| head`, a full disk)
+ends nothing.
 
 Several processes learn from as many images in an iteration as `iter_size` passes of one. The first,
 rank 0, has the log, the scores and the snapshots.

@@ -284,7 +284,7 @@ def kill(number):
         os.kill(number, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_torchrun_stops_all_with_a_snapshot(run_by_torchrun, folder, number):
     process, _ = run_by_torchrun()
     process.send_signal(number)

@@ -72,10 +72,6 @@ def _ending_together(ranks):
     try:
         with contextlib.nullcontext() if ranks.first else _silent():
             yield
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-        ranks.fail(f"ended with exit code {code}", code or 1, False)
-        raise
     except Exception as error:
         told, code = error_line(error), exit_code(error)
         speaks = ranks.fail(told, code, kept(error), error)

@@ -46,8 +46,8 @@ def _is_data(layer) -> bool:
 
 
 def _data(layer) -> list:
-    """Which items a layer reads, a number for them all in their order, and what becomes of them."""
-    return json.loads(json.dumps([layer.fingerprint, getattr(layer, "manner", None)]))
+    """Which items a layer reads: a number for them all, in their order."""
+    return json.loads(json.dumps(layer.fingerprint))
 
 
 def difference(mine: dict, first: dict) -> str | None:
@@ -81,8 +81,6 @@ def _net_difference(mine: list, first: list) -> str | None:
 def _data_difference(mine: dict, first: dict) -> str | None:
     for name, own in mine["data"].items():
         other = first["data"].get(name)
-        if other is None or own[0] != other[0]:
-            return f"layer '{name}' reads other data: the list of its items is not that of rank 0"
         if own != other:
-            return f"layer '{name}' makes {own[1]} of its items, rank 0 {other[1]}"
+            return f"layer '{name}' reads other data: the list of its items is not that of rank 0"
     return None

@@ -8,9 +8,6 @@ import signal
 
 from ..errors import InputError
 
-SIGNALS = "SIGTERM,SIGINT"
-"""That torchrun passes on, and after which it ends its processes."""
-
 
 def launch(count: int, words: list[str]) -> int:
     """Run `python words…` in `count` processes of this interpreter, and wait for them; the exit
@@ -29,14 +26,9 @@ def launch(count: int, words: list[str]) -> int:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     threads = str(max(1, len(os.sched_getaffinity(0)) // count))
     os.environ.setdefault("OMP_NUM_THREADS", threads)  # torchrun's own choice is one each
-    # A terminal that is closed ends nothing: the processes hear of it themselves.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = SIGNALS
-    options = run.get_args_parser().format_help()
-    handled = ["--signals-to-handle", SIGNALS] if "--signals-to-handle" in options else []
     try:
         # After the two dashes no word is taken for a beginning of torchrun's own options.
-        run.main(["--standalone", "--nproc-per-node", str(count), *handled, "--", *words])
+        run.main(["--standalone", "--nproc-per-node", str(count), "--", *words])
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         return code if code > 0 else 128 - code

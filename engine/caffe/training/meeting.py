@@ -37,7 +37,7 @@ def _number(name: str, default: str | None = None) -> int:
     value = os.environ.get(name, default)
     if value is None:
         raise InputError(f"{name} is not set: start several processes by torchrun, which sets it")
-    if not value.isdecimal():
+    if not value.isdigit():
         raise InputError(f"{name} is '{value}', not a whole number; start by torchrun")
     return int(value)
 

@@ -18,9 +18,6 @@ from .meeting import Gone, Meeting, Place
 
 TICK = 0.5
 """Seconds between two beats, at most."""
-PAUSE = 2.0
-"""Seconds from one look to the next after which a process takes itself to have been stopped (by
-Ctrl-Z, in a container that was paused): what it has not heard meanwhile does not count."""
 GRACE = 3.0
 """Seconds in which the main thread may find out by itself that another rank is gone."""
 ENDING = 600.0
@@ -99,14 +96,11 @@ class Watch:
                 thread.join(timeout=1)
 
     @property
-    def store_gone(self) -> bool:
-        """Whether the store has ended, or refuses to answer."""
-        return self.orphaned or self._refused is not None
-
-    @property
     def store_lost(self) -> bool:
-        """Whether nothing can be told or heard at present, or any more."""
-        return self.store_gone or time.monotonic() - self._answered > GRACE
+        """Whether nothing can be told or heard any more."""
+        if self.orphaned or self._refused is not None:
+            return True
+        return time.monotonic() - self._answered > GRACE
 
     def check(self) -> None:
         """Raise Gone where another rank has ended, or hangs."""
@@ -137,12 +131,7 @@ class Watch:
     # -- the threads: one talks with the store, and may be held up there; the other judges ----
 
     def _beat(self) -> None:
-        turn = time.monotonic()
         while not self._over.wait(min(TICK, self.heartbeat / 4)):
-            if time.monotonic() - turn > PAUSE:  # stopped itself, as the others may have been
-                self._heard.clear()
-                self._answered = time.monotonic()
-            turn = time.monotonic()
             if os.getppid() != self._parent:  # the store was torchrun's, and is gone with it
                 self.orphaned = True
             try:
@@ -155,11 +144,8 @@ class Watch:
             self.trouble = self.trouble or found
 
     def _judge(self) -> None:
-        since, turn = None, time.monotonic()
+        since = None
         while not self._over.wait(min(TICK, self.heartbeat / 4)):
-            if time.monotonic() - turn > PAUSE:
-                self._answered = time.monotonic()
-            turn = time.monotonic()
             if os.getppid() != self._parent:
                 self.orphaned = True
             self.trouble = self.trouble or self._without_store() or self.overdue()

@@ -50,7 +50,7 @@ class Ranks:
     """This process among those of a torchrun. `rank` of `count`, `local_rank` of `local_count` on
     this machine; `first`: whether it is the one that speaks and writes."""
 
-    ORPHANED = 255
+    ORPHANED = 1
     """What `stopped` is where what had started the processes of a machine is gone."""
 
     def __init__(self, version: str, heartbeat: float = HEARTBEAT):
@@ -144,10 +144,7 @@ class Ranks:
             "The gradient is the mean over them, so that base_lr stays what it is for one; as many "
             f"iterations see {self.count} times as many images"
         )
-        log.log(
-            f"Each iteration reduces {size / 2**20:.4g} MiB of gradients in {messages} part"
-            f"{'s'[: messages != 1]}"
-        )
+        log.log(f"Each iteration reduces {size / 2**20:.6g} MiB of gradients in {messages} parts")
 
     def start_sum(self, tensor: torch.Tensor):
         """Begin to sum a tensor over all ranks, in place; returns what has wait() and
@@ -211,7 +208,7 @@ class Ranks:
         """This rank's work is done. The others wait for rank 0, which may still write."""
         self._watch.noticed.set()
         try:
-            if self._watch.store_gone:
+            if self._watch.store_lost:
                 return
             self._tell_end("")
             self._meeting.add("left", 1)
