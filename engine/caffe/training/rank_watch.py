@@ -89,6 +89,12 @@ class Watch:
         for thread in self._threads:
             thread.start()
 
+    def know_all(self, meeting: Meeting) -> None:
+        """Learn of all ranks, which are there, where they are: once the store has ended with rank
+        0, nobody tells."""
+        for rank in range(self.place.count):
+            self._here[rank] = json.loads(meeting.get(f"here/{rank}"))
+
     def close(self) -> None:
         self._over.set()
         for thread in self._threads:

@@ -91,6 +91,7 @@ class Ranks:
         self._agree_on(agreement.facts(solver, self._version, gradients))
         self._tie = Tie(self, solver, gradients)
         self._open_groups()
+        self._watch.know_all(self._meeting)
         self._tie.share()
         if self.first:
             self._announce(solver, gradients)
