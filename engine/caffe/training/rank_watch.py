@@ -212,9 +212,10 @@ class Watch:
         if before[0] != beat:
             self._heard[rank] = beat, now
             return None
-        if now - before[1] < self.heartbeat or not beat or self._done(rank):
+        if now - before[1] < self.heartbeat or self._done(rank):
+            return None
+        if self._about(rank) is None:
             return None  # one that has not come yet is waited for elsewhere
-        self._about(rank)
         return Trouble(rank, self._silence(rank))
 
     def _done(self, rank: int) -> bool:
