@@ -43,7 +43,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of, legend, overlay, save_indexed, save_png
 from tools.common.predictions import segment_once
-from tools.common.ranks import first, joined, local_gpu, one_voice, share
+from tools.common.ranks import first, share, split_work
 from tools.common.written import MASK, PICTURE
 
 MAX_SIDE = 1280
@@ -242,12 +242,7 @@ def tell_all(ranks, failed, told):
 
 
 def main(argv):
-    with one_voice():
-        args = parser().parse_args(argv)
-    with joined() as ranks:
-        if ranks is not None:
-            local_gpu(args, ranks, [])
-        return work(args, ranks)
+    return split_work(parser(), argv, work)
 
 
 def work(args, ranks=None):

@@ -48,7 +48,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of, save_indexed
 from tools.common.predictions import segmented
-from tools.common.ranks import first, joined, local_gpu, one_voice, share
+from tools.common.ranks import first, share, split_work
 from tools.common.score_tables import (
     class_table,
     comparison,
@@ -343,12 +343,7 @@ def score_several(args, proto, task, ids, folders, ranks=None):
 
 
 def main(argv):
-    with one_voice():
-        args = parser().parse_args(argv)
-    with joined() as ranks:
-        if ranks is not None:
-            local_gpu(args, ranks, [])
-        return work(args, ranks)
+    return split_work(parser(), argv, work)
 
 
 def work(args, ranks=None):

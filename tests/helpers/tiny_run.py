@@ -71,6 +71,20 @@ def lay_out(folder):
     (folder / "solver.prototxt").write_text(SOLVER)
 
 
+def save_init(folder):
+    """Write init.caffemodel, the same each time, for what `lay_out` wrote."""
+    import caffe
+
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(5)
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        caffe.Net("train.prototxt", caffe.TEST).save("init.caffemodel")
+    finally:
+        os.chdir(here)
+
+
 def environment(**more):
     places = [ROOT / "engine", ROOT / "data_layers", ROOT]
     path = os.pathsep.join(str(place) for place in places)

@@ -72,17 +72,8 @@ run(main, sys.argv[1:])
 
 def prepare(folder):
     """Lay out the run in `folder`, with a training that has gone on to iteration LEFT."""
-    import caffe
-
     tiny_run.lay_out(folder)
-    caffe.set_mode_cpu()
-    caffe.set_random_seed(5)
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        caffe.Net("train.prototxt", caffe.TEST).save("init.caffemodel")
-    finally:
-        os.chdir(here)
+    tiny_run.save_init(folder)
     call = ["--weights", "init.caffemodel", "--cpu", "--iterations", str(LEFT)]
     finish(folder, [*call, "--set", f"snapshot={EVERY}"])
 

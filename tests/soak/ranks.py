@@ -42,17 +42,8 @@ ALONE = ["--standalone", "--nproc-per-node", str(PROCESSES)]
 
 def prepare(folder):
     """Lay out the run in `folder`."""
-    import caffe
-
     tiny_run.lay_out(folder)
-    caffe.set_mode_cpu()
-    caffe.set_random_seed(5)
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        caffe.Net("train.prototxt", caffe.TEST).save("init.caffemodel")
-    finally:
-        os.chdir(here)
+    tiny_run.save_init(folder)
 
 
 def start(folder, *options):

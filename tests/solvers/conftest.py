@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-import caffe
 from solvers import solve as solve_module
 from tests.helpers import tiny_run
 from tools.common.cli import run as run_main
@@ -17,11 +16,7 @@ def laid_out(tmp_path_factory):
     """The tiny run with starting weights, never trained in."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny_run.lay_out(folder)
-    caffe.set_mode_cpu()
-    caffe.set_random_seed(5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        caffe.Net("train.prototxt", caffe.TEST).save("init.caffemodel")
+    tiny_run.save_init(folder)
     return folder
 
 

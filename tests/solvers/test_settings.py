@@ -99,11 +99,11 @@ def test_settings_that_an_earlier_version_wrote_are_replaced(solver, tmp_path):
 
 def test_the_home_folder_may_stand_before_a_solvers_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/somewhere")
     (tmp_path / "my.prototxt").write_text('train_net: "~/a" test_net: "~/b" snapshot_prefix: "~/c"')
     param = settings.read_solver("my.prototxt")
-    assert (param.train_net, param.test_net[0]) == ("/home/me/a", "/home/me/b")
-    assert param.snapshot_prefix == "/home/me/c"
+    assert (param.train_net, param.test_net[0]) == ("/somewhere/a", "/somewhere/b")
+    assert param.snapshot_prefix == "/somewhere/c"
 
 
 @pytest.mark.parametrize("prefix", ["snapshots/", "there"])

@@ -137,6 +137,17 @@ def first(ranks) -> bool:
     return ranks is None or ranks.first
 
 
+def split_work(parser, argv, work):
+    """What `work(args, ranks)` gives, an exit code, of a command whose images several processes
+    share."""
+    with one_voice():
+        args = parser.parse_args(argv)
+    with joined() as ranks:
+        if ranks is not None:
+            local_gpu(args, ranks, [])
+        return work(args, ranks)
+
+
 def local_gpu(args, ranks, numbers) -> None:
     """Set `args.gpu` to this rank's own GPU: of `numbers`, or else of those that there are, one for
     each process of the machine."""
