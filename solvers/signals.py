@@ -13,10 +13,17 @@ TWICE = 2.0
 terminal and from torchrun."""
 
 
+def torchrun_passes_on(name):
+    """Whether torchrun has started this process, and ends it after it was sent that signal."""
+    told = os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE", name)  # older ones do not tell
+    return "TORCHELASTIC_RUN_ID" in os.environ and name in told.split(",")
+
+
 class SignalRequests:
     """What signals have asked for: `stop` (the signal's number) and `snapshot`.
 
-    alone: whether this process is, so that a second signal is meant as one."""
+    alone: whether this process is, so that a second signal is meant as one. Of several, SIGHUP
+    stops where torchrun has passed it on: it kills them 30 s later."""
 
     def __init__(self, alone=True):
         self.stop = 0
@@ -24,7 +31,8 @@ class SignalRequests:
         self.snapshot = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_snapshot)
+        stops = not alone and torchrun_passes_on("SIGHUP")
+        signal.signal(signal.SIGHUP, self._on_stop if stops else self._on_snapshot)
 
     def _on_stop(self, number, frame):
         if self.stop:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -86,8 +87,6 @@ def test_of_a_first_rank_that_is_killed_another_tells(begun):
 
 
 @pytest.mark.long
-@pytest.mark.long
-@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_stopped_counts_as_gone_after_the_heartbeats_time(begun, rank):
     group = begun(2, "--heartbeat", "4")
@@ -100,6 +99,20 @@ def test_a_rank_that_is_stopped_counts_as_gone_after_the_heartbeats_time(begun, 
     assert "has not been heard of for 4 s: it is stopped (SIGSTOP?)" in line
     assert ("is in a snapshot" in line) == (rank == 1)
     group.processes[rank].kill()
+
+
+@pytest.mark.long
+def test_a_pause_of_all_ranks_longer_than_the_heartbeats_time_ends_nothing(begun, folder):
+    group = begun(2, "--heartbeat", "2")
+    for process in group.processes:
+        many.stop(process.pid)
+    before = tiny_run.snapshots(folder)[-1]
+    time.sleep(5)
+    for process in group.processes:
+        process.send_signal(signal.SIGCONT)
+    many.wait_for(lambda: tiny_run.snapshots(folder)[-1] > before + 100, "no further snapshot")
+    time.sleep(5)
+    assert [process.poll() for process in group.processes] == [None, None]
 
 
 def test_a_rank_that_fails_at_its_start_ends_all_with_its_own_words(folder, tmp_path):
@@ -138,6 +151,11 @@ def list_of_its_own(folder):
     path.write_text("".join(f"{name}\n" for name in reversed(path.read_text().split())))
 
 
+def pixels_of_its_own(folder):
+    net = (folder / "train.prototxt").read_text()
+    (folder / "train.prototxt").write_text(net.replace("'split'", "'mirror': True, 'split'", 1))
+
+
 def solver_of_its_own(folder):
     text = (folder / "solver.prototxt").read_text()
     (folder / "solver.prototxt").write_text(text.replace("momentum: 0.9", "momentum: 0.99"))
@@ -147,6 +165,7 @@ def solver_of_its_own(folder):
     (net_of_its_own, "layer 'conv' has the parameters 5x3x3x3, 5, in rank 0 4x3x3x3, 4"),
     (settings_of_its_own, "layer 'loss' has other settings than in rank 0"),
     (list_of_its_own, "layer 'data' reads other data"),
+    (pixels_of_its_own, "layer 'data' has mirror True, rank 0's False"),
     (solver_of_its_own, "its solver has momentum: 0.99"),
 ])  # fmt: skip
 @pytest.mark.long
@@ -196,6 +215,16 @@ def test_an_error_in_one_rank_ends_all_with_a_snapshot(folder):
     line = one_line(ends)
     assert line.startswith("error: rank 1: ") and "p3.jpg" in line
     assert "iteration 7 is in a snapshot" in line and tiny_run.snapshots(folder) == [7]
+
+
+@pytest.mark.long
+def test_a_layer_that_ends_its_rank_ends_all(folder):
+    patch = FAILING.format("sys.exit(7)")
+    ends = many.run_group(folder, 2, script(folder, patch), *LONG)
+    assert [code for code, _, _ in ends] == [1, 1]
+    line = one_line(ends)
+    assert line.startswith("error: rank 1: ended by sys.exit(7)")
+    assert "iteration 7 is in a snapshot" in line
 
 
 @pytest.mark.long
@@ -284,7 +313,9 @@ def kill(number):
         os.kill(number, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [
+    signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.long)
+])  # fmt: skip
 def test_a_signal_to_torchrun_stops_all_with_a_snapshot(run_by_torchrun, folder, number):
     process, _ = run_by_torchrun()
     process.send_signal(number)

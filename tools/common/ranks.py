@@ -72,7 +72,11 @@ def _ending_together(ranks):
     try:
         with contextlib.nullcontext() if ranks.first else _silent():
             yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit):
+            if not error.code:
+                return
+            error = Failure(f"ended by sys.exit({error.code!r})")
         told, code = error_line(error), exit_code(error)
         speaks = ranks.fail(told, code, kept(error), error)
         if _shows_tracebacks() or not (hasattr(error, "exit_code") or isinstance(error, REPORTED)):

@@ -3,11 +3,12 @@
     python -m tools.planning.measured [--out docs/planning.md] [--only TASK/NET …]
 
 Each measurement is a process of its own. It needs as much memory as the largest net takes (4 GB),
-and some minutes.
+and about half an hour.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 from prototxt import text
+from tools import summary
 from tools.benchmark import paper
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, run, warn
@@ -26,14 +28,17 @@ from tools.common.written import ANY
 from tools.planning import nets
 from tools.planning.figures import default_solver
 
-CASES = (
-    *((f"voc/{net}", (500, 500)) for net in paper.MEMORY),
-    *((f"voc/{net}", (224, 224)) for net in ("fcn8s-atonce-vgg16", "fcn16s-vgg16", "fcn32s-vgg16")),
-    *((f"nyud-rgbd/{net}", (224, 224)) for net in ("dilated-fcn2s-vgg16", "fcn32s-vgg16")),
-    *((f"nyud-rgb-hha/{net}", (224, 224)) for net in ("dilated-fcn2s-vgg16", "fcn32s-vgg16")),
-)
 MODES = {"forward": "inference", "step": "training", "both": "training with its test net"}
+LARGE, SMALL = (500, 500), (224, 224)
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+
+def cases():
+    """(TASK/NET, size) of each case: the paper's nets as in its table 6, all nets smaller."""
+    for net in paper.MEMORY:
+        yield f"voc/{net}", LARGE
+    for place in sorted(glob.glob(os.path.join(summary.NETS, "*", "*", "train.prototxt"))):
+        yield "/".join(place.split(os.sep)[-3:-1]), SMALL
 
 
 def case_files(folder, name, size, mode):
@@ -108,7 +113,7 @@ def _off(predicted, measured):
 
 
 def _of_paper(one):
-    known = paper.MEMORY.get(one["net"].split("/")[-1]) if one["size"] == (500, 500) else None
+    known = paper.MEMORY.get(one["net"].split("/")[-1]) if one["size"] == LARGE else None
     place = {"step": 0, "both": 1}.get(one["mode"])
     return "" if known is None or place is None else f"{known[place]:,}"
 
@@ -138,11 +143,11 @@ def main(argv):
     args = p.parse_args(argv)
     program()
     results = []
-    for name, size in CASES:
+    for name, size in cases():
         if args.only and name not in args.only:
             continue
         for mode in MODES:
-            if mode == "both" and size != (500, 500):
+            if mode == "both" and size == SMALL:
                 continue
             try:
                 results.append(measure(name, size, mode))

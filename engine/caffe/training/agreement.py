@@ -45,9 +45,10 @@ def _is_data(layer) -> bool:
     return hasattr(layer, "fingerprint")
 
 
-def _data(layer) -> list:
-    """Which items a layer reads: a number for them all, in their order."""
-    return json.loads(json.dumps(layer.fingerprint))
+def _data(layer) -> dict:
+    """Which items a layer reads, a number for them all in their order, and what becomes of them."""
+    manner = getattr(layer, "manner", {})
+    return json.loads(json.dumps({"items": layer.fingerprint, "manner": manner}))
 
 
 def difference(mine: dict, first: dict) -> str | None:
@@ -81,6 +82,10 @@ def _net_difference(mine: list, first: list) -> str | None:
 def _data_difference(mine: dict, first: dict) -> str | None:
     for name, own in mine["data"].items():
         other = first["data"].get(name)
-        if own != other:
+        if other is None or own["items"] != other["items"]:
             return f"layer '{name}' reads other data: the list of its items is not that of rank 0"
+        for key in sorted({*own["manner"], *other["manner"]}):
+            ours, theirs = (one["manner"].get(key) for one in (own, other))
+            if ours != theirs:
+                return f"layer '{name}' has {key} {ours}, rank 0's {theirs}"
     return None

@@ -55,6 +55,24 @@ def _machine() -> str:
         return socket.gethostname()
 
 
+class Awake:
+    """A clock that goes on while this process does: a pause of it counts for `most` seconds at
+    each look. After a pause of all ranks the others are heard again before they count as gone."""
+
+    def __init__(self, most: float):
+        self._most, self._seen, self.seconds = most, time.monotonic(), 0.0
+
+    def look(self) -> float:
+        """Seconds since the beginning, or `again`."""
+        now = time.monotonic()
+        self.seconds += min(now - self._seen, self._most)
+        self._seen = now
+        return self.seconds
+
+    def again(self) -> None:
+        self._seen, self.seconds = time.monotonic(), 0.0
+
+
 class Watch:
     """Watches the other ranks from now until `close`. `take_over(trouble)` is called in the
     watch's thread, and ends the process, where the main thread has not noticed by itself."""
@@ -76,7 +94,9 @@ class Watch:
         self._heard: dict[int, tuple[int, float]] = {}  # rank -> its last beat, and when
         self._parent = os.getppid()
         self._over = threading.Event()
-        self._answered = time.monotonic()  # when the store last did
+        self._listening = Awake(heartbeat / 4)  # of the thread that talks with the store
+        self._silent = Awake(heartbeat / 4)  # of the other: since the store has answered
+        self._answered = False  # whether the store has since the judge's last look
         self._refused: Exception | None = None  # what came instead since
         here = {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(),
                 "since": _process(os.getpid())[1:]}  # fmt: skip
@@ -102,11 +122,14 @@ class Watch:
                 thread.join(timeout=1)
 
     @property
+    def store_gone(self) -> bool:
+        """Whether nothing will be told or heard any more."""
+        return self.orphaned or self._refused is not None
+
+    @property
     def store_lost(self) -> bool:
-        """Whether nothing can be told or heard any more."""
-        if self.orphaned or self._refused is not None:
-            return True
-        return time.monotonic() - self._answered > GRACE
+        """Whether nothing can be told or heard now."""
+        return self.store_gone or self._silent.seconds > GRACE
 
     def check(self) -> None:
         """Raise Gone where another rank has ended, or hangs."""
@@ -142,7 +165,7 @@ class Watch:
                 self.orphaned = True
             try:
                 found = None if self.orphaned else self._look_at_all()
-                self._answered, self._refused = time.monotonic(), None
+                self._answered, self._refused = True, None
                 if found is not None and not self.place.rank and self.trouble is None:
                     self._meeting.add("spoken", 1)  # it will say so, after a snapshot maybe
             except Exception as error:  # of the store's connection
@@ -165,7 +188,10 @@ class Watch:
 
     def _without_store(self) -> Trouble | None:
         """What is known without the store, where that is lost."""
-        silent = time.monotonic() - self._answered
+        if self._answered:
+            self._answered = False
+            self._silent.again()
+        silent = self._silent.look()
         if silent < GRACE:
             return None
         if self._refused is None or self.orphaned:
@@ -185,6 +211,7 @@ class Watch:
 
     def _look_at_all(self) -> Trouble | None:
         meeting, mine = self._meeting, self.place.rank
+        self._listening.look()
         meeting.add(f"beat/{mine}", 1)
         if meeting.add("endings"):
             found = self._ended()
@@ -207,7 +234,7 @@ class Watch:
         return None
 
     def _beats(self, rank: int) -> Trouble | None:
-        now, beat = time.monotonic(), self._meeting.add(f"beat/{rank}")
+        now, beat = self._listening.seconds, self._meeting.add(f"beat/{rank}")
         before = self._heard.setdefault(rank, (beat, now))
         if before[0] != beat:
             self._heard[rank] = beat, now

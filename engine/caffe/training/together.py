@@ -50,8 +50,9 @@ class Ranks:
     """This process among those of a torchrun. `rank` of `count`, `local_rank` of `local_count` on
     this machine; `first`: whether it is the one that speaks and writes."""
 
-    ORPHANED = 1
-    """What `stopped` is where what had started the processes of a machine is gone."""
+    ORPHANED = 256
+    """What `stopped` is where what had started the processes of a machine is gone: above the number
+    of any signal, so that all ranks hear of it."""
 
     def __init__(self, version: str, heartbeat: float = HEARTBEAT):
         if not heartbeat > 0:
@@ -145,7 +146,8 @@ class Ranks:
             "The gradient is the mean over them, so that base_lr stays what it is for one; as many "
             f"iterations see {self.count} times as many images"
         )
-        log.log(f"Each iteration reduces {size / 2**20:.6g} MiB of gradients in {messages} parts")
+        parts = "1 part" if messages == 1 else f"{messages} parts"
+        log.log(f"Each iteration reduces {size / 2**20:.6g} MiB of gradients in {parts}")
 
     def start_sum(self, tensor: torch.Tensor):
         """Begin to sum a tensor over all ranks, in place; returns what has wait() and
@@ -209,7 +211,7 @@ class Ranks:
         """This rank's work is done. The others wait for rank 0, which may still write."""
         self._watch.noticed.set()
         try:
-            if self._watch.store_lost:
+            if self._watch.store_gone:
                 return
             self._tell_end("")
             self._meeting.add("left", 1)

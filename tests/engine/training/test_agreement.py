@@ -50,5 +50,13 @@ def test_what_differs_is_named(found, change, said):
 
 def test_another_list_of_items_is_told_by_its_layer(found):
     mine, first = found(), found()
-    mine["data"], first["data"] = {"data": 17}, {"data": 18}
+    mine["data"], first["data"] = ({"data": {"items": n, "manner": {}}} for n in (17, 18))
     assert "layer 'data' reads other data" in difference(mine, first)
+
+
+def test_other_pixels_of_the_same_items_are_told_by_their_key(found):
+    mine, first = found(), found()
+    mine["data"], first["data"] = (
+        {"data": {"items": 17, "manner": {"shrink": 1, "mirror": on}}} for on in (False, True)
+    )
+    assert difference(mine, first) == "layer 'data' has mirror False, rank 0's True"
