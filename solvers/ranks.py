@@ -14,9 +14,6 @@ import caffe
 from tools.common import ranks as common
 from tools.common.cli import UserError, check_device
 
-ONLY_RANK_0 = ("test_iter", "test_net", "test_net_param", "test_state")
-"""Solver fields of what rank 0 alone does."""
-
 
 def launched(args, script, argv):
     """The exit code of the same command in a process for each of `args.gpus`, where they are
@@ -36,10 +33,7 @@ def solver_file(param, ranks):
     """Context: the path of a file with `param` as rank `ranks.rank`, which is not 0, is to have it:
     it tests, shows and saves nothing."""
     mine = type(param).FromString(param.SerializeToString())
-    mine.snapshot = mine.display = mine.test_interval = 0
-    mine.snapshot_after_train = mine.debug_info = False
-    for name in ONLY_RANK_0:
-        mine.ClearField(name)
+    caffe.engine.only_gradients(mine)
     with tempfile.TemporaryDirectory(prefix=f"rank-{ranks.rank}-") as folder:
         path = os.path.join(folder, "solver.prototxt")
         with open(path, "w", encoding="utf-8") as file:

@@ -41,6 +41,7 @@ from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
 from tools.common.written import SCORES, WEIGHTS
 from tools.planning import recomputing
+from tools.planning.figures import schedule
 
 FIXED = ("net", "train_net", "test_net", "snapshot_prefix", "snapshot_after_train", "max_iter")
 """Solver fields that a recipe sets itself."""
@@ -116,7 +117,7 @@ def _parsed(text):
 
 
 def disk(stage, protos):
-    """Bytes that a stage's files take: a snapshot is weights and as much again of history."""
+    """Bytes that a stage's files take: what it starts from, and its snapshots."""
     path = stage.param.train_net
     if path in stage.files:  # not written yet, nor the matrix that its loss may read
         protos[path] = _parsed(stage.files[path])
@@ -126,9 +127,8 @@ def disk(stage, protos):
     else:
         net = protos[path]
     counts = summary.totals(summary.summarize(summary.sized(net), stage.net))
-    every = stage.param.snapshot or stage.param.max_iter
-    snapshots = -(-stage.param.max_iter // every)
-    return 4 * (counts["learned"] + counts["fixed"]) * (1 + 2 * snapshots)
+    parameters = counts["learned"] + counts["fixed"]
+    return 4 * parameters + schedule(stage.param, parameters)["disk_bytes"]
 
 
 def check(stages, ahead, args, protos):

@@ -24,6 +24,7 @@ from .run.plan_table import plan
 from .run.releases import keep, recompute
 from .run.segmenting import start_segmenting
 from .settings import set_folding, set_gradients, set_lean, set_winograd
+from .training.agreement import only_gradients
 from .training.launch import launch
 from .training.lr_policy import rate_at
 from .training.rehearsal import Rehearsal, choose_remade, rehearse
@@ -31,13 +32,13 @@ from .training.runs import position_path, snapshots
 from .training.together import HEARTBEAT, Ranks
 
 __all__ = [
-    "HEARTBEAT", "Error", "InputError", "Ranks", "Rehearsal", "choose_remade",
-    "cuda_device_count", "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks",
-    "jpeg_scans", "keep", "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu",
-    "plan", "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights",
-    "recompute", "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding",
-    "set_gradients", "set_lean", "set_precision", "set_winograd", "snapshots",
-    "start_segmenting", "synchronize", "version", "webp_size",
+    "Error", "HEARTBEAT", "InputError", "Ranks", "Rehearsal", "choose_remade", "cuda_device_count",
+    "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks", "jpeg_scans", "keep",
+    "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu", "only_gradients", "plan",
+    "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute",
+    "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding", "set_gradients",
+    "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize",
+    "version", "webp_size",
 ]  # fmt: skip
 
 version = "0.2.0"

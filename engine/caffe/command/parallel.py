@@ -15,6 +15,7 @@ from multiprocessing import connection
 from .. import log, ranks
 from ..compute import determinism, device
 from ..settings import set_lean
+from ..training.agreement import only_gradients
 from ..training.nccl import NCCL, Gone
 from .error_lines import error_line, exit_code
 from .output import expendable
@@ -29,13 +30,6 @@ def _tie(solver, uid: str) -> None:
     solver.add_callback(nccl.on_start, nccl.on_gradients_ready)
     if solver.param.layer_wise_reduce:
         solver.net.after_backward(nccl)
-
-
-def _only_gradients(param) -> None:
-    param.snapshot = param.display = param.test_interval = 0
-    param.snapshot_after_train = param.debug_info = False
-    for name in ("test_iter", "test_net", "test_net_param", "test_state"):
-        param.ClearField(name)
 
 
 def _work(flags, number, count: int, rank: int, uid: str) -> None:
@@ -59,7 +53,7 @@ def _give_gradients(flags, number, count: int, rank: int, uid: str) -> None:
         if number is not None:
             device.set_device(number)
             device.set_mode_gpu()
-        solver = make_solver(flags, _only_gradients)
+        solver = make_solver(flags, only_gradients)
         if flags.snapshot:
             solver.restore(flags.snapshot)
         _tie(solver, uid)

@@ -17,6 +17,15 @@ _EACH_ITS_OWN = {
 """The solver's fields that only rank 0 goes by, and paths, which may differ between machines."""
 
 
+def only_gradients(param) -> None:
+    """Make a SolverParameter that of a process which gives gradients, and tests, shows and saves
+    nothing."""
+    param.snapshot = param.display = param.test_interval = 0
+    param.snapshot_after_train = param.debug_info = False
+    for name in ("test_iter", "test_net", "test_net_param", "test_state"):
+        param.ClearField(name)
+
+
 def facts(solver, version: str, gradients: str) -> dict:
     """What must be alike, for JSON."""
     param, net = solver.param, solver.net

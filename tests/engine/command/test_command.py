@@ -13,7 +13,7 @@ import pytest
 
 import caffe
 from caffe import command, log as log_module
-from caffe.command import flags, parallel, train
+from caffe.command import flags, train
 from caffe.engine import Error, InputError
 from caffe.proto import text
 from tests.helpers.net_texts import ip, layer
@@ -268,7 +268,7 @@ def test_two_solvers_train_together(write, tmp_path):
     write(NET)
     write(SOLVER, "solver.prototxt")
     write(
-        "from caffe.command import flags, parallel, train\n"
+        "from caffe.command import flags, train\n"
         "if __name__ == '__main__':\n"
         "    given = flags.Flags(solver='solver.prototxt')\n"
         "    with parallel.Others(given, [None, None]) as others:\n"
@@ -291,7 +291,7 @@ def test_two_solvers_train_together(write, tmp_path):
 LOST = """
 import os
 from caffe import command
-from caffe.command import flags, parallel, train
+from caffe.command import flags, train
 from caffe.training.solver import Solver
 
 if __name__ == "__mp_main__":  # the other solver
@@ -337,13 +337,6 @@ def test_a_lost_solver_ends_the_first_in_one_line_and_with_a_snapshot(write, tmp
     assert "solver 0: another solver is gone" in errors[-1]
     assert "iteration 6 is in a snapshot" in errors[-1]
     assert os.path.exists("s_iter_6.solverstate")
-
-
-def test_other_solvers_only_give_gradients():
-    param = text.parse_solver(SOLVER)
-    parallel._only_gradients(param)
-    assert not (param.snapshot or param.display or param.test_interval or param.test_iter)
-    assert not param.snapshot_after_train
 
 
 # -- test and time ------------------------------------------------------------------------------

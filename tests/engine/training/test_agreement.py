@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from caffe.training.agreement import difference, facts
+from caffe.proto import text
+from caffe.training.agreement import difference, facts, only_gradients
 from tests.helpers.net_texts import data, ip, layer
 
 NET = (
@@ -60,3 +61,12 @@ def test_other_pixels_of_the_same_items_are_told_by_their_key(found):
         {"data": {"items": 17, "manner": {"shrink": 1, "mirror": on}}} for on in (False, True)
     )
     assert difference(mine, first) == "layer 'data' has mirror False, rank 0's True"
+
+
+def test_a_process_that_only_gives_gradients_tests_shows_and_saves_nothing():
+    param = text.parse_solver(
+        SOLVER + "snapshot: 3 display: 1 test_interval: 2 test_iter: 4 debug_info: true"
+    )
+    only_gradients(param)
+    assert not (param.snapshot or param.display or param.test_interval or param.test_iter)
+    assert not param.snapshot_after_train and not param.debug_info

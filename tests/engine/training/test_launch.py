@@ -62,7 +62,9 @@ def test_each_process_has_its_rank_and_the_words_of_the_command(start):
 
 
 def test_the_exit_code_is_that_of_the_rank_that_failed_without_a_report_of_torchruns(start):
-    process = start("import os, sys, time; os.environ['RANK'] == '1' and sys.exit(5); time.sleep(60)")
+    process = start(
+        "import os, sys, time; os.environ['RANK'] == '1' and sys.exit(5); time.sleep(60)"
+    )
     _, err = process.communicate(timeout=many.PATIENCE)
     assert process.returncode == 5
     assert not re.search("Traceback|FAILED", err), err
