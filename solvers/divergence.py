@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solvers import rates, resume
+from solvers import losses, rates, resume
 from tools.common.cli import Failure
 
 
@@ -16,30 +16,20 @@ class Diverged(Failure):
 
 def watch(solver, param, bar):
     """Move the bar, and stop a run whose loss is no number any more, before a parameter has changed
-    by it. (A solver's own callbacks would have all gradients kept.)
+    by it.
 
     param: the SolverParameter in force.
     """
 
-    def see(iteration, losses):
+    def see(iteration, found):
         bar.update(iteration - bar.count, bar.note)
-        for name, value in losses.items():
+        for name, value in found.items():
             bar.note = f"{name} {float(value.sum()) + 0.0:.4g}"  # -0 + 0 is 0
             if not np.all(np.isfinite(value)):
                 advice = _advice(param, iteration)
                 raise Diverged(f"iteration {iteration}: {name} is not finite{advice}")
 
-    if hasattr(solver, "watch_losses"):
-        solver.watch_losses(see)
-        return
-    net = solver.net
-    names = [name for name in net.outputs if net.blob_loss_weights[name]]
-
-    def after_layer(layer):
-        if layer == len(net.layers) - 1:
-            see(solver.iter, {name: net.blobs[name].data for name in names})
-
-    net.after_forward(after_layer)
+    losses.watch(solver, see)
 
 
 def _advice(param, iteration):

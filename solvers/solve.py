@@ -19,11 +19,12 @@ rank 0, has the log, the scores and the snapshots.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 import caffe
-from solvers import divergence, ranks as several, rates, resume, settings
+from solvers import divergence, losses, ranks as several, rates, receipt, resume, settings
 from solvers.signals import SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
@@ -70,6 +71,13 @@ def parse(argv):
         "there, and a finished training that is prolonged goes on at a higher rate)",
     )
     parser.add_argument(
+        "--stop-at",
+        type=int,
+        metavar="N",
+        help="stop before iteration N with a snapshot, on the way to max_iter: the rates are those "
+        "of the whole training",
+    )
+    parser.add_argument(
         "--score-every",
         type=int,
         default=0,
@@ -98,9 +106,9 @@ def parse(argv):
         parser.error("one of --weights and --resume is needed")
     if args.weights is not None and args.resume not in (None, "auto"):
         parser.error("give --weights or --resume STATE: a solverstate names its weights")
-    for name in ("iterations", "score_every"):
+    for name in ("iterations", "stop_at", "score_every"):
         value = getattr(args, name)
-        if value is not None and value < (1 if name == "iterations" else 0):
+        if value is not None and value < (0 if name == "score_every" else 1):
             parser.error(f"--{name.replace('_', '-')} {value}: must be above 0")
     return args
 
@@ -190,12 +198,13 @@ def warn_of_missing(net, proto, args):
 
 
 def start(solver, args, param, proto):
-    """Give the solver its weights and, on resuming, its state. proto: its net's NetParameter."""
+    """Give the solver its weights and, on resuming, its state; returns the file that it starts
+    from. proto: its net's NetParameter."""
     if args.resume == "auto":
         path = resume.restore_newest(solver, param.snapshot_prefix)
         if path is not None:
             print(f"resumed from {path} at iteration {solver.iter}", file=sys.stderr)
-            return
+            return path
         if args.weights is None:
             raise UserError(
                 f"--resume auto: no snapshot {param.snapshot_prefix}_iter_*.solverstate; "
@@ -203,22 +212,31 @@ def start(solver, args, param, proto):
             )
     elif args.resume is not None:
         solver.restore(args.resume)
-        return
+        return args.resume
     solver.net.copy_from(args.weights)
     check_alive(solver.net, proto, args.weights)
     warn_of_missing(solver.net, proto, args)
+    return args.weights
 
 
-def train(solver, args, param, protos, requests, ranks=None):
-    """Run to max_iter, scoring in between where asked; returns whether it got there."""
+def last_iteration(args, param):
+    """Where this command stops, if nothing else does."""
+    return min(param.max_iter, args.stop_at or param.max_iter)
+
+
+def train(solver, args, param, protos, requests, ranks=None, record=None):
+    """Run to the last iteration, scoring in between where asked; returns whether it got to
+    max_iter. record: a receipt.Record."""
     exact = hasattr(solver, "set_action_function")
     if exact:
         solver.set_action_function(requests.action)
     if args.score_every:
         ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
     warned = False
-    while solver.iter < param.max_iter and not several.stopped(ranks, requests):
-        until = param.max_iter
+    last = last_iteration(args, param)
+    while solver.iter < last and not several.stopped(ranks, requests):
+        mark = sys.maxsize if record is None else record.next_mark(solver.iter)
+        until = min(last, mark)
         if args.score_every:
             until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
         if not exact:
@@ -229,6 +247,8 @@ def train(solver, args, param, protos, requests, ranks=None):
             requests.snapshot = False
             solver.snapshot()
         ends = requests.stop or several.stopped(ranks, requests)
+        if record is not None and solver.iter in (mark, last):
+            record.mark(solver)
         if args.score_every and solver.iter % args.score_every == 0 and not ends:
             hist = score.seg_tests(solver, False, ids)
             if not warned:
@@ -316,7 +336,7 @@ def work(args, ranks=None):
     options = [*computing.words(args), *recomputing.words(args)]
     if args.resume is not None and first:
         settings.warn_of_other_options(param, options)
-    requests = None
+    requests = source = None
     written_at = (
         settings.in_force(param, options, remade.names)
         if first
@@ -328,16 +348,18 @@ def work(args, ranks=None):
             caffe.engine.recompute(solver.net, *remade.names)
         score.check_classes(protos[net], net, solver.net, "score")
         if first:
-            start(solver, args, param, protos[net])
+            source = start(solver, args, param, protos[net])
             if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
                 solver.reserve_snapshots()
         if ranks is not None:
             requests = SignalRequests(alone=False)
             ranks.tie(solver, lambda: requests.stop)
-    if solver.iter >= param.max_iter:
+    last = last_iteration(args, param)
+    if solver.iter >= last:
+        further = "--iterations" if last == param.max_iter else "--stop-at"
         print(
-            f"iteration {solver.iter} of {param.max_iter} is reached already; --iterations N "
-            "trains on to iteration N",
+            f"iteration {solver.iter} of {param.max_iter} is reached already; {further} N trains "
+            "on to iteration N",
             file=sys.stderr,
         )
         return 0
@@ -347,11 +369,17 @@ def work(args, ranks=None):
     requests = requests or SignalRequests()
     shown = bool(args.log) or sys.stderr.isatty()  # elsewhere the log is enough
     bar = Progress(param.max_iter, "training", "iterations", start=solver.iter, enabled=shown)
-    with bar:  # closed before an error is printed
+    record = contextlib.nullcontext()
+    if first:
+        part = receipt.part_of(args, param, solver.iter, options, ranks, protos, source)
+        record = receipt.Record(param, part, solver.net, protos[net])
+    with bar, record as record:  # closed before an error is printed
         divergence.watch(solver, param, bar)
+        if record is not None:
+            losses.watch(solver, record.see)
         begun = solver.iter
         try:
-            done = train(solver, args, param, protos, requests, ranks)
+            done = train(solver, args, param, protos, requests, ranks, record)
         except Exception as error:
             if ranks is not None:
                 ranks.note_error()
@@ -363,6 +391,9 @@ def work(args, ranks=None):
     if wanted and not written(solver, param):
         last_snapshot(solver)
     if done:
+        return 0
+    if solver.iter == last and not several.stopped(ranks, requests):
+        print(f"stopped at iteration {last} of {param.max_iter}, with a snapshot", file=sys.stderr)
         return 0
     return several.report_stop(ranks, requests, solver, param, _same_options(args))
 

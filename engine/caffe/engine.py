@@ -33,16 +33,21 @@ from .training.together import HEARTBEAT, Ranks
 
 __all__ = [
     "Error", "HEARTBEAT", "InputError", "Ranks", "Rehearsal", "choose_remade", "cuda_device_count",
-    "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks", "jpeg_scans", "keep",
-    "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu", "only_gradients", "plan",
-    "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights", "recompute",
-    "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding", "set_gradients",
-    "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize",
-    "version", "webp_size",
+    "facts", "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks", "jpeg_scans",
+    "keep", "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu", "only_gradients",
+    "plan", "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights",
+    "recompute", "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding",
+    "set_gradients", "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting",
+    "synchronize", "version", "webp_size",
 ]  # fmt: skip
 
 version = "0.2.0"
 """The engine's own version; `caffe.__version__` is that of the Caffe that it behaves as."""
+
+
+def facts() -> dict[str, str]:
+    """What `report` says, by name."""
+    return _report.facts(version)
 
 
 def report() -> str:

@@ -333,6 +333,16 @@ def test_of_a_torchrun_that_is_killed_the_workers_stop_with_a_snapshot(run_by_to
     assert any("torchrun is gone: stopped at iteration" in line for line in lines)
 
 
+@pytest.mark.long
+def test_of_a_torchrun_that_is_killed_as_it_starts_its_workers_none_is_left(folder):
+    process = many.torchrun(folder, ["--standalone", "--nproc-per-node", "2"], many.SOLVE, *LONG)
+    found = many.wait_for(lambda: len(many.workers(process)) == 2 and many.workers(process), "none")
+    process.kill()
+    _, lines = many.ended(process)
+    many.wait_for(lambda: not any(map(alive, found.values())), "workers are left")
+    assert any("has torchrun ended?" in line for line in many.errors(lines)), lines
+
+
 def alive(number):
     try:
         os.kill(number, 0)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-from pathlib import Path
 
 from ..errors import InputError
 
@@ -46,7 +45,9 @@ def launch(count: int, words: list[str]) -> int:
 
 def _pass_on(number, frame):
     """Send a signal to all processes that this one has started."""
-    for thread in Path("/proc/self/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # the thread, or the process, has ended
+            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+                children = file.read().split()
+            for child in children:
                 os.kill(int(child), number)

@@ -19,6 +19,9 @@ from ..errors import Error, InputError
 
 JOINING = timedelta(minutes=5)
 """How long a rank waits for the others to be there."""
+STORE = timedelta(seconds=20)
+"""How long it tries to reach the store of a torchrun, which is there before the ranks are."""
+PARENT = os.getppid()
 _LOOK = 0.02  # seconds between two looks for what another rank is to tell
 
 
@@ -69,6 +72,7 @@ class Meeting:
             raise InputError("this PyTorch was built without torch.distributed: one process only")
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         try:
+            _await_store(place)
             found = distributed.rendezvous("env://", place.rank, place.count, timeout=JOINING)
             store = next(iter(found))[0]
         except (RuntimeError, OSError, ValueError) as error:
@@ -140,6 +144,24 @@ class Meeting:
     def add(self, name: str, number: int = 0) -> int:
         """Add to a counter, which begins at 0; returns what it is then."""
         return self.store.add(f"caffe/{self.attempt}/{name}", number)
+
+
+def _await_store(place: Place) -> None:
+    """Until the store can be reached; OSError where it cannot, or what had started this process is
+    gone. (PyTorch itself would try for all the time that a rank may be late.)"""
+    of_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not (of_torchrun or place.rank):
+        return  # this rank opens it
+    end = time.monotonic() + (STORE if of_torchrun else JOINING).total_seconds()
+    while True:
+        try:
+            address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            socket.create_connection(address, timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end or os.getppid() != PARENT:
+                raise OSError(f"{error} (has torchrun ended?)") from None
+        time.sleep(5 * _LOOK)
 
 
 def toward_first() -> str | None:

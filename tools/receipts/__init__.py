@@ -1,0 +1,1 @@
+"""What a figure came about with, and how it differs from what is there now."""
