@@ -17,14 +17,15 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 PATIENCE = 240
 DUMPING = """
 import sys
+import caffe
 from solvers import solve
 from tools.common.cli import run
 
 really = solve.train
 
-def train(solver, args, param, protos, requests, ranks=None):
-    done = really(solver, args, param, protos, requests, ranks)
-    solver.net.save(f"rank{ranks.rank if ranks else 0}.caffemodel")
+def train(solver, *more):
+    done = really(solver, *more)
+    solver.net.save(f"rank{caffe.solver_rank()}.caffemodel")
     return done
 
 solve.train = train

@@ -80,6 +80,25 @@ def test_processes_train_as_one_whose_iter_size_is_their_number(plain, count):
     assert max(abs(a - b).max() for a, b in zip(start, ranks[0])) > 1e-4  # it did learn
 
 
+AUGMENTED = "'mirror': True, 'scale': (0.7, 1.6), 'crop': (9, 10), 'jitter': 0.4, 'batch': 2, "
+
+
+@pytest.mark.long
+def test_with_every_change_at_random_two_processes_train_as_one_with_iter_size_two(plain):
+    path = plain / "train.prototxt"
+    path.write_text(path.read_text().replace("'split'", AUGMENTED + "'split'", 1))
+    ranks = trained(plain, 2, *BEGIN, *iterations(6))
+    assert_alike(ranks[0], ranks[1])
+    for path in (plain / "out").iterdir():
+        path.unlink()
+    trained(plain, 1, *BEGIN, *iterations(6), "--set", "iter_size=2")
+    assert_alike(ranks[0], final(plain, 6), np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+    through = tiny_run.result(plain, 6)
+    (plain / "out/train_iter_6.solverstate").unlink()
+    trained(plain, 1, *GO_ON, *iterations(6), "--set", "iter_size=2")  # from iteration 5
+    assert tiny_run.result(plain, 6) == through
+
+
 @pytest.mark.long
 def test_a_training_goes_on_in_the_same_order_with_another_number_of_processes(plain):
     """Four iterations of 3 items each by 3 processes, then of 2 by 2, then of 1 by one process."""
