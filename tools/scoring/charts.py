@@ -61,7 +61,9 @@ def _line(axes, points, number, name):
     across, up = zip(*points) if points else ((), ())
     marker = MARKERS[number % len(MARKERS)]
     # A `$` would be mathematics to Matplotlib, and a label that begins with `_` is hidden.
-    axes.plot(across, up, marker=marker, label=" " * name.startswith("_") + name.replace("$", r"\$"))
+    axes.plot(
+        across, up, marker=marker, label=" " * name.startswith("_") + name.replace("$", r"\$")
+    )
 
 
 def _draw(path, fill, size):

@@ -107,4 +107,3 @@ def collector(args, proto, net) -> Collector:
         inputs = averaging.inputs_of(data_tops(proto), args.label, net)
         averages = Averages(Views(net, inputs, args.layer), asked, classes)
     return Collector(classes, args, averages)
-

@@ -27,8 +27,7 @@ def lines(report: dict, more: bool, per_image: bool) -> list[str]:
 def overlap_table(report: dict) -> list[str]:
     """Dice, precision and recall of each class and their means, in percent."""
     rows = [
-        (one["name"], *(percent(one[measure]) for measure in MEASURES))
-        for one in report["classes"]
+        (one["name"], *(percent(one[measure]) for measure in MEASURES)) for one in report["classes"]
     ]
     means = ("mean", *(percent(report[f"mean_{measure}"]) for measure in MEASURES))
     return table(("class", "Dice", "precision", "recall"), [*rows, ("", "", "", ""), means])
