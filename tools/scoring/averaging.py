@@ -119,6 +119,20 @@ class Views:
         return self.net.blobs[self.blob].data
 
 
+def class_numbers(views: Views, arrays, wanted: list[tuple[float, bool]], name: str) -> np.ndarray:
+    """H x W class numbers of the highest mean probabilities over the views `wanted` of the inputs'
+    arrays (1 x C x H x W each). Raises Failure where scores are not finite."""
+    size = next(iter(arrays.values())).shape[2:]
+    total = sum(back(_finite(views.run(arrays, one), name), one, *size) for one in wanted)
+    return total.argmax(0)
+
+
+def _finite(scores, name):
+    if not np.isfinite(scores).all():
+        raise Failure(f"{name}: the net's scores are not finite; its training has diverged")
+    return scores
+
+
 class Averages:
     """Confusion matrices of each addition, and the time that its views' forward passes take."""
 
@@ -130,16 +144,14 @@ class Averages:
 
     def add(self, name: str, truth: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
         """Count an image: H x W truth, and 1 x C x H x W arrays of the net's inputs. Raises
-        Failure where scores are not finite, UserError where they do not fit the image."""
+        Failure where scores are not finite."""
         wanted = {PLAIN: None, **{view: None for one in self.asked for view in one.views}}
         took, parts = {}, {}
         for view in wanted:
             start = time.perf_counter()
             scores = self.views.run(arrays, view)
             took[view] = time.perf_counter() - start
-            if not np.isfinite(scores).all():
-                raise Failure(f"{name}: the scores of its view {view} are not finite")
-            parts[view] = back(scores, view, *truth.shape)
+            parts[view] = back(_finite(scores, name), view, *truth.shape)
         self.seconds[0] += took[PLAIN]
         for number, one in enumerate(self.asked):
             best = sum(parts[view] for view in one.views).argmax(0)
