@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from segmentation.augment import RESAMPLING
 
 from tools.common.cli import Failure, UserError
 from tools.common.metrics import fast_hist, metrics
@@ -71,7 +72,7 @@ def resized(array: np.ndarray, height: int, width: int) -> np.ndarray:
     out = np.empty((1, array.shape[1], height, width), np.float32)
     for channel, plane in enumerate(array[0]):
         image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-        out[0, channel] = np.asarray(image.resize((width, height), Image.BILINEAR))
+        out[0, channel] = np.asarray(image.resize((width, height), RESAMPLING.BILINEAR))
     return out
 
 
@@ -123,8 +124,8 @@ def class_numbers(views: Views, arrays, wanted: list[tuple[float, bool]], name: 
     """H x W class numbers of the highest mean probabilities over the views `wanted` of the inputs'
     arrays (1 x C x H x W each). Raises Failure where scores are not finite."""
     size = next(iter(arrays.values())).shape[2:]
-    total = sum(back(_finite(views.run(arrays, one), name), one, *size) for one in wanted)
-    return total.argmax(0)
+    parts = [back(_finite(views.run(arrays, one), name), one, *size) for one in wanted]
+    return np.sum(parts, 0).argmax(0)
 
 
 def _finite(scores, name):
@@ -154,7 +155,7 @@ class Averages:
             parts[view] = back(_finite(scores, name), view, *truth.shape)
         self.seconds[0] += took[PLAIN]
         for number, one in enumerate(self.asked):
-            best = sum(parts[view] for view in one.views).argmax(0)
+            best = np.sum([parts[view] for view in one.views], 0).argmax(0)
             self.hists[number] += fast_hist(truth.ravel(), best.ravel(), self.classes)
             self.seconds[number + 1] += sum(took[view] for view in one.views)
 

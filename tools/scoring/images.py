@@ -49,13 +49,13 @@ def lines(rows: list[dict]) -> list[str]:
     """The worst and the best images as lines of text, all where they are few."""
     order = worst_first(rows)
     cells = [
-        (one["id"], percent(one["mean_iu"]), percent(one["pixel_accuracy"]), _loss(one["loss"]))
+        [one["id"], percent(one["mean_iu"]), percent(one["pixel_accuracy"]), _loss(one["loss"])]
         for one in order
     ]
     if len(cells) > 2 * SHOWN:
         left = len(cells) - 2 * SHOWN
-        cells = [*cells[:SHOWN], (f"({left} more)", "", "", ""), *cells[-SHOWN:]]
-    header = ("image, worst first", "mean IU", "pixel accuracy", "loss")
+        cells = [*cells[:SHOWN], [f"({left} more)", "", "", ""], *cells[-SHOWN:]]
+    header = ["image, worst first", "mean IU", "pixel accuracy", "loss"]
     if all(one["loss"] is None for one in order):
         header, cells = header[:3], [cell[:3] for cell in cells]
     return table(header, cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from tools.common import plots
 from tools.common.cli import UserError
 from tools.common.files import check_target
 from tools.common.written import PICTURE
@@ -82,6 +83,7 @@ def check_targets(args) -> None:
     """Raise UserError where something is in the place of an output that score.py has not made."""
     for path in (args.plot, args.calibration):
         if path:
+            plots.pyplot()  # told before the work where it is not there
             check_target(path, PICTURE)
     if args.per_image:
         check_target(args.per_image, images.kind(args.per_image))

@@ -34,21 +34,23 @@ def best(work):
     return min(found)
 
 
+def tasks(shape):
+    """(name, function without arguments) of each score, for one image."""
+    truth, prediction, scores = scene(np.random.RandomState(0), shape)
+    counts, calibration = Boundaries(CLASSES), Calibration()
+    known = truth < CLASSES
+    labels, drawn = np.where(known, truth, CLASSES).astype(np.int32), prediction.astype(np.int32)
+    outline = edges(truth)
+    yield "trimaps", lambda: counts._add_trimaps(labels, drawn, known, outline)
+    yield "boundary F", lambda: counts._add_f(labels, drawn, known, outline)
+    yield "boundary IoU", lambda: counts._add_bands(labels, drawn, known)
+    yield "all of them", lambda: counts.add(truth, prediction)
+    yield "calibration", lambda: calibration.add(truth, prediction, scores)
+
+
 def main():
-    rng = np.random.RandomState(0)
     for shape in ((500, 500), (360, 480), (720, 960)):
-        truth, prediction, scores = scene(rng, shape)
-        counts, calibration = Boundaries(CLASSES), Calibration()
-        known = truth < CLASSES
-        labels, outline = np.where(known, truth, CLASSES).astype(np.int32), edges(truth)
-        drawn = prediction.astype(np.int32)
-        for name, work in (
-            ("trimaps", lambda: counts._add_trimaps(labels, drawn, known, outline)),
-            ("boundary F", lambda: counts._add_f(labels, drawn, known, outline)),
-            ("boundary IoU", lambda: counts._add_bands(labels, drawn, known)),
-            ("all of them", lambda: counts.add(truth, prediction)),
-            ("calibration", lambda: calibration.add(truth, prediction, scores)),
-        ):
+        for name, work in tasks(shape):
             print(f"{shape[0]} x {shape[1]}: {name} {best(work):.3f} s")
 
 

@@ -99,6 +99,7 @@ def test_every_part_is_that_of_the_predictions(run, tmp_path):
         assert heading in out
 
 
+@pytest.mark.slow
 def test_several_snapshots_have_each_their_tables_and_lines(run, tmp_path):
     both = ("a.caffemodel", "b.caffemodel")
     plot, table = tmp_path / "p.png", tmp_path / "t.csv"
