@@ -37,6 +37,7 @@ TOOLKIT = {
     "tools/common": {"tools/common", "prototxt", "data_layers"},
     "tools/scoring": {"tools/scoring", "tools/common", "prototxt", "data_layers"},
     "tools/arithmetic": {"tools/arithmetic", "tools/common", "prototxt"},
+    "tools/receipts": {"tools/receipts", "tools/common", "prototxt"},
     "tools/datasets": {"tools/datasets", "tools/common", "prototxt", "data_layers"},
 }
 MEASURING = {"tools/benchmark/torch_side.py", "tools/planning/torch_memory.py"} | {

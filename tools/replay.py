@@ -1,188 +1,60 @@
-"""Train a part of a training again, and say whether the numbers are the same to the bit.
+"""Do again what a receipt tells of, and say whether the numbers are the same to the bit.
 
-    python tools/replay.py RUN/receipt.json                # 20 iterations, from the newest snapshot
+    python tools/replay.py RUN/receipt.json                # trains 20 iterations again
     python tools/replay.py RUN/receipt.json --from 4000 --iterations 50 [--gpu N|--cpu]
+    python tools/replay.py RUN/scores.receipt.json         # scores again
 
-The receipt is what solve.py writes beside its snapshots. Nothing is written into that folder. What
-differs from then is named: files, data, settings, the toolkit, the machine. The exit code is 0
-where all files, data and settings are what they were, and all numbers the same.
+solve.py writes a receipt beside its snapshots, score.py one beside its --json. Nothing is written
+into their folders. What differs from then is named: files, data, settings, the toolkit, the machine.
+The exit code is 0 where all files, data and settings are what they were, and all numbers the same.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
 from tools.common.arguments import Parser
-from tools.common.cli import Failure, UserError, add_device_arguments, run
-from tools.receipts import compare, files
-
-SOLVE = Path(__file__).resolve().parents[1] / "solvers" / "solve.py"
+from tools.common.cli import UserError, add_device_arguments, run
+from tools.receipts import files, scoring, training
 
 
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("receipt", metavar="RECEIPT", help="receipt.json, or its folder")
+    parser.add_argument("receipt", metavar="RECEIPT", help="the file, or a training's folder")
     parser.add_argument(
         "--from",
         dest="begin",
         type=int,
         metavar="N",
-        help="begin with the snapshot of iteration N, or at 0 (default: the newest after which "
-        "something was trained)",
+        help="of a training: begin with the snapshot of iteration N, or at 0 (default: the newest "
+        "with so many iterations after it)",
     )
     parser.add_argument(
         "--iterations",
         type=int,
-        default=files.REPLAYED,
         metavar="N",
-        help=f"how many are trained again (default: {files.REPLAYED}, after which the parameters "
-        "are compared too)",
+        help=f"of a training: how many are trained again (default: {files.REPLAYED}, after which "
+        "the parameters are compared too)",
     )
     add_device_arguments(parser)
     args = parser.parse_args(argv)
-    if args.iterations < 1:
+    if args.iterations is not None and args.iterations < 1:
         parser.error(f"--iterations {args.iterations}: must be above 0")
     return args
 
 
-class Run:
-    """A training's folder: its receipt, losses and snapshots."""
-
-    def __init__(self, path):
-        path = os.path.join(path, files.RECEIPT) if os.path.isdir(path) else path
-        self.folder = os.path.dirname(path) or "."
-        self.receipt = files.read(path)
-        if not os.path.exists(path):
-            raise UserError(f"{path}: is not there; solve.py writes it beside its snapshots")
-        if self.receipt is None or not self.receipt["parts"]:
-            raise UserError(f"{path}: is not a training's receipt")
-        self.lines = list(files.lines(os.path.join(self.folder, files.LOSSES)))
-        self.path = path
-
-    def states(self):
-        """{iteration: path} of the solverstates that are there."""
-        name = re.escape(self.receipt["parts"][-1]["snapshots"])
-        pattern = re.compile(name + r"_iter_(\d+)\.solverstate(\.h5)?$")
-        found = map(pattern.match, sorted(os.listdir(self.folder)))
-        return {int(m[1]): os.path.join(self.folder, m[0]) for m in found if m}
-
-    def begin(self, wanted, count):
-        """(The iteration to begin with, the solverstate that it starts from, None at 0): the newest
-        snapshot with `count` iterations after it, or the most that there are, if none is `wanted`.
-        """
-        known = {0: None, **self.states()}
-        last = max((line["iter"] for line in self.lines if "losses" in line), default=-1)
-        if last < 0:
-            raise UserError(f"{self.path}: there are no losses beside it to compare with")
-        if wanted is not None and wanted not in known:
-            raise UserError(
-                f"--from {wanted}: there is no such snapshot; there are "
-                + ", ".join(map(str, sorted(known)))
-            )
-        chosen = wanted
-        if wanted is None:
-            chosen = max(
-                (n for n in known if n <= last), key=lambda n: (min(last + 1 - n, count), n)
-            )
-        if chosen > last:
-            raise UserError(
-                f"{self.path}: nothing was trained after iteration {chosen}; name an earlier "
-                "snapshot with --from"
-            )
-        return chosen, known[chosen]
-
-    def part(self, iteration):
-        """The part of the receipt that trained from `iteration` on."""
-        return [p for p in self.receipt["parts"] if p["from"] <= iteration][-1]
-
-    def after(self, begin, end):
-        """The lines of the iterations from `begin` to `end`, and of the parameters there."""
-        return [
-            line for line in self.lines
-            if ("losses" in line and begin <= line["iter"] < end)
-            or ("weights" in line and begin < line["iter"] <= end)
-        ]  # fmt: skip
-
-
-def shared(before, after):
-    """Both sequences of lines without the checksums that only one has."""
-    kept = set.intersection(
-        *({n["iter"] for n in one if "weights" in n} for one in (before, after))
-    )
-    return [[n for n in one if "losses" in n or n["iter"] in kept] for one in (before, after)]
-
-
-def command(run, part, begin, state, end, place, args):
-    """solve.py's, which trains again into the folder `place`."""
-    home = os.path.normpath(os.path.join(run.folder, part["folder"]))
-    start = ["--weights", part["start"]["path"]]
-    if state is not None:
-        start = ["--resume", os.path.relpath(state, home)]
-    changes = [word for one in part["set"] for word in ("--set", one)]
-    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
-    several = []
-    if part["processes"] > 1:
-        count = str(part["processes"])
-        several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "--"]
-    return home, [
-        sys.executable, *several, str(SOLVE), "--solver", part["solver"], *start, *changes,
-        "--set", f"snapshot_prefix={os.path.join(place, part['snapshots'])}",
-        "--stop-at", str(end), "--log", os.path.join(place, "log"), *part["options"], *device,
-    ]  # fmt: skip
-
-
-def differences(run, part, now):
-    """What differs between the part of a receipt and the one of the training again: (inputs,
-    surroundings), in lines."""
-    data = [None if p["data"] is None else r["data"][p["data"]]
-            for r, p in ((run.receipt, part), (now, now["parts"][-1]))]  # fmt: skip
-    again = now["parts"][-1]
-    inputs = [
-        *compare.settings(part["settings"], again["settings"]),
-        *compare.files("net", part["files"], again["files"]),
-        *compare.data(*data),
-    ]
-    if part["from"] == again["from"] == 0:
-        start = [{"the weights": one["start"]["sha256"]} for one in (part, again)]
-        inputs += compare.files("start", *start)
-    around = [
-        *compare.toolkits(part["toolkit"], again["toolkit"]),
-        *compare.machines(part["machine"], again["machine"]),
-    ]
-    return inputs, around
-
-
 def main(argv):
     args = parse(argv)
-    then = Run(args.receipt)
-    begin, state = then.begin(args.begin, args.iterations)
-    part = then.part(begin)
-    last = max(line["iter"] for line in then.lines if "losses" in line) + 1
-    end = min(begin + args.iterations, last)
-    print(f"iterations {begin} to {end} of {then.path}, trained again:")
-    with tempfile.TemporaryDirectory(prefix="replay-") as place:
-        home, words = command(then, part, begin, state, end, place, args)
-        done = subprocess.run(words, cwd=home, stdout=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise Failure("solve.py has not trained them; its line says why", done.returncode)
-        now = Run(os.path.join(place, files.RECEIPT))
-    inputs, around = differences(then, part, now.receipt)
-    for line in [*inputs, *around]:
-        print(f"  differs: {line}")
-    before, after = shared(then.after(begin, end), now.after(begin, end))
-    found = compare.losses(before, after)
-    if found is not None:
-        print(f"  the first number that differs: {found}")
-        return 1
-    passes = sum("losses" in line for line in before)
-    layers = sum(len(line.get("weights", ())) for line in before)
-    print(f"the same to the bit: the losses of {passes} passes, the parameters of {layers} layers")
-    return 1 if inputs else 0
+    path = args.receipt
+    path = os.path.join(path, files.RECEIPT) if os.path.isdir(path) else path
+    if not os.path.exists(path):
+        raise UserError(f"{path}: is not there; solve.py and score.py --json write receipts")
+    if scoring.read(path) is None:
+        args.iterations = args.iterations or files.REPLAYED
+        return training.replay(args, path)
+    if args.begin is not None or args.iterations is not None:
+        raise UserError(f"{path}: is of scores; --from and --iterations are for trainings")
+    return scoring.replay(args, path)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ from tools.common.score_tables import (
     snapshot_table,
 )
 from tools.common.written import MASK, SCORES
+from tools.receipts import scoring as receipt
 from tools.scoring import charts, images, options, tables
 from tools.scoring.collector import Collector, collector
 
@@ -342,7 +343,7 @@ def score_several(args, proto, task, ids, folders, ranks=None):
         for weights in args.weights:  # all load, or none is scored
             names = load_checked(args, proto, task, weights)[1]
             bar.update()
-    labels, reports, done = distinct(args.weights), [], []
+    labels, reports, done, seen = distinct(args.weights), [], [], []
     for weights, label, folder in zip(args.weights, labels, folders or [None] * len(labels)):
         # What it replaces is let go first: one net at a time, as large ones fill a GPU.
         net = caffe.Net(args.net, caffe.TEST, weights=weights)
@@ -364,6 +365,8 @@ def score_several(args, proto, task, ids, folders, ranks=None):
         print(f"{label}: mean IU {percent(reports[-1]['mean_iu'])}", flush=True)
         if args.json:
             write_json(args.json, reports)  # what is scored stays, whatever comes
+            seen.append((weights, more.predictions))
+            receipt.write(args, proto, seen)
     if reports:
         lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
         for one, label in zip(reports, done):
@@ -395,6 +398,7 @@ def work(args, ranks=None):
     task = find_task(args.task, args.net)
     if args.json and first(ranks):
         check_target(args.json, SCORES)
+        check_target(receipt.path_of(args.json), receipt.WRITTEN)
     if first(ranks):
         options.check_targets(args)
     folders = prediction_folders(args)
@@ -419,6 +423,7 @@ def work(args, ranks=None):
     warn_of(hist, names)
     if args.json:
         write_json(args.json, whole)
+        receipt.write(args, proto, [(weights, more.predictions)])
     write_more(args, [whole], distinct([weights]))
     return 0
 

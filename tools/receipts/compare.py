@@ -99,3 +99,15 @@ def losses(then: list[dict], now: list[dict]) -> str | None:
     if len(then) != len(now):
         return f"{len(then)} lines then; {len(now)} now"
     return None
+
+
+def told(inputs: list[str], around: list[str], number: str | None, same: str) -> int:
+    """Print what differs: in inputs, in what is around them, and the first number; or that the
+    numbers `same` names are the same. The exit code."""
+    for line in [*inputs, *around]:
+        print(f"  differs: {line}")
+    if number is not None:
+        print(f"  the first number that differs: {number}")
+        return 1
+    print(f"the same to the bit: {same}")
+    return 1 if inputs else 0

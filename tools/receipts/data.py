@@ -25,7 +25,7 @@ def described(net, message) -> dict[str, dict]:
         if inside is None:  # of the other phase
             continue
         if hasattr(inside, "source") and hasattr(inside, "fingerprint"):
-            found[layer.name] = _of_pictures(inside)
+            found[layer.name] = of_pictures(inside.source, inside.seed)
         else:
             places = [] if layer.bottom else list(sources(layer))
             if layer.type in LISTING:
@@ -45,13 +45,13 @@ def _listed(path):
     return [found[0] for found in words if found and os.path.isfile(found[0])]
 
 
-def _of_pictures(layer) -> dict:
-    source = layer.source
+def of_pictures(source, seed=None) -> dict:
+    """What a segmentation layer reads: `source` as its `open_source` gives it."""
     paths = sorted({path for name in source.ids for path in source.find(name).values()})
     return {
         "items": len(source.ids),
         "list": hashlib.sha256("\n".join(source.ids).encode()).hexdigest(),
-        "seed": layer.seed,
+        "seed": seed,
         "files": {os.path.normpath(path): sha256(path) for path in paths},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def number(value):
 class Collector:
     """The counts of one snapshot. Each part is None where it is not asked for.
 
-    blobs  names of the blobs that `add` reads besides the label
+    blobs        names of the blobs that `add` reads besides the label
+    predictions  [id, CRC-32 of the predicted classes, loss or None] of each image
     """
 
     def __init__(self, classes: int, args, averages: Averages | None = None):
@@ -32,6 +34,7 @@ class Collector:
         self.calibration = Calibration() if args.calibration is not None else None
         self.averages = averages
         self.rows: list[dict] | None = [] if args.per_image is not None else None
+        self.predictions: list[list] = []
         self.blobs = [args.layer] if self.calibration else []
         self.blobs += averages.views.inputs if averages else []
 
@@ -39,6 +42,8 @@ class Collector:
         """Count an image: truth (as many pixels as the H x W prediction), {name: array} of the
         blobs, the image's confusion matrix, its loss or None."""
         truth = np.asarray(truth).reshape(prediction.shape).astype(np.int64)
+        classes = np.ascontiguousarray(prediction, np.int32)
+        self.predictions.append([name, zlib.crc32(classes.data), loss])
         if self.boundaries is not None:
             self.boundaries.add(truth, prediction)
         if self.calibration is not None:
@@ -53,7 +58,7 @@ class Collector:
 
     def state(self) -> list:
         """What was counted, as JSON can hold it."""
-        return [[part.state() for part in self._parts()], self.rows]
+        return [[part.state() for part in self._parts()], self.rows, self.predictions]
 
     def take(self, state: list) -> None:
         """Add what was counted of the images that follow, as their `state` gives it."""
@@ -61,6 +66,7 @@ class Collector:
             part.take(found)
         if self.rows is not None:
             self.rows += state[1]
+        self.predictions += state[2]
 
     def extend(self, report: dict[str, Any]) -> dict[str, Any]:
         """The report of one snapshot (`score_tables.report`) with all that was collected."""
