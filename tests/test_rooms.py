@@ -35,6 +35,7 @@ TOOLKIT = {
     "data_layers": {"data_layers"},
     "surgery": {"surgery", "prototxt", "tools/common"},
     "tools/common": {"tools/common", "prototxt", "data_layers"},
+    "tools/scoring": {"tools/scoring", "tools/common", "prototxt", "data_layers"},
     "tools/arithmetic": {"tools/arithmetic", "tools/common", "prototxt"},
     "tools/datasets": {"tools/datasets", "tools/common", "prototxt", "data_layers"},
 }

@@ -1,9 +1,10 @@
 """Scores that `tools/score.py --json` has written, beside each other.
 
-    python tools/compare.py A.json B.json ... [--names a,b] [--markdown]
+    python tools/compare.py A.json B.json ... [--names a,b] [--markdown] [--plot PNG]
 
 Each file holds one snapshot's scores or a list of them, of one net or of several. `*` marks the
-best of a column. Where all have the same classes, their IU follows class by class.
+best of a column. Where all have the same classes, their IU follows class by class. Scores that
+score.py was asked for besides (--boundary, --calibration) have a table of their own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import os
 from prototxt.opening import read_regular
 from tools.common.arguments import Parser
 from tools.common.cli import UserError, run
+from tools.common.files import check_target
 from tools.common.inputs import check_input
 from tools.common.score_tables import COLUMNS, class_table, comparison, distinct
+from tools.common.written import PICTURE
+from tools.scoring import charts, tables
 
 MAX_BYTES = 1 << 28
 """Of a file: a confusion matrix of 459 classes takes 2 MB."""
@@ -54,6 +58,27 @@ def _check(report, where):
         _want(isinstance(one, dict), f"{where}'classes'", "a list of dicts")
         _want(isinstance(_get(one, "name", where), str), f"{where}a class's 'name'", "a text")
         _want(_is_number(_get(one, "iu", where)), f"{where}a class's 'iu'", NUMBER)
+
+    _check_more(report, where)
+
+
+def _check_more(report, where):
+    """Raise UserError where what a report has besides is not as score.py writes it."""
+    if "mean_dice" in report:
+        _want(_is_number(report["mean_dice"]), f"{where}'mean_dice'", NUMBER)
+    for part, keys in (("boundary", ("boundary_f", "boundary_iou")), ("calibration", ("ece",))):
+        if part not in report:
+            continue
+        _want(isinstance(report[part], dict), f"{where}{part!r}", "a dict")
+        for key in keys:
+            _want(_is_number(_get(report[part], key, where)), f"{where}{key!r}", NUMBER)
+    if "boundary" in report:
+        widths, found = (_get(report["boundary"], k, where) for k in ("widths", "trimap_mean_iu"))
+        right = isinstance(widths, list) and all(type(w) is int and 0 < w < 1e6 for w in widths)
+        _want(right, f"{where}'widths'", "a list of whole numbers")
+        right = isinstance(found, list) and all(map(_is_number, found))
+        right = right and len(found) == len(widths)
+        _want(right, f"{where}'trimap_mean_iu'", "a list of numbers or null, one for each width")
 
 
 def _get(entry, key, where):
@@ -123,6 +148,7 @@ def parser():
         "--names", metavar="A,B,...", help="a name for each (default: the weights' files)"
     )
     p.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    p.add_argument("--plot", metavar="PNG", help="draw trimap mean IU over the widths")
     return p
 
 
@@ -132,10 +158,22 @@ def main(argv):
         check_input(path, "text")
     reports = [report for path in args.json for report in read(path)]
     names = given_names(args.names, len(reports)) if args.names else names_of(reports)
+    bounded = [one for one in zip(reports, names) if "boundary" in one[0]]
+    if args.plot:
+        if not bounded:
+            raise UserError("--plot: no file has boundary scores; score.py --boundary makes them")
+        check_target(args.plot, PICTURE)
     one_net = len({report["net"] for report in reports}) == 1
     lines = comparison(reports, names, args.markdown, compare_loss=one_net)
     if same_classes(reports):
         lines += ["", *class_table(reports, names, args.markdown)]
+    for further in (
+        tables.comparison(reports, names, args.markdown),
+        tables.trimap_table(*zip(*bounded), args.markdown) if bounded else [],
+    ):
+        lines += ["", *further] if further else []
+    if args.plot:
+        charts.draw_trimaps(args.plot, reports, names)
     said = notes(reports)
     print("\n".join(lines + [""] * bool(said) + said))
     return 0

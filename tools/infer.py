@@ -1,7 +1,8 @@
 """Segment photographs: one palette PNG of class numbers per image, and an overlay if wanted.
 
     python tools/infer.py --net NET/deploy.prototxt --weights W IMAGE|FOLDER... --out DIR \
-        [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu]
+        [--overlay] [--classes FILE | --task voc] [--mean B,G,R] [--gpu N|--cpu] \
+        [--flips] [--scales 0.75,1,1.25]
     torchrun --nproc-per-node N tools/infer.py [...]     # each process takes a part of the images
 
 Folders are searched recursively, but for hidden files. A JPEG with an EXIF orientation is turned
@@ -45,6 +46,7 @@ from tools.common.pictures import colours_of, legend, overlay, save_indexed, sav
 from tools.common.predictions import segment_once
 from tools.common.ranks import first, share, split_work
 from tools.common.written import MASK, PICTURE
+from tools.scoring import averaging
 
 MAX_SIDE = 1280
 
@@ -122,17 +124,22 @@ def check_targets(jobs, key):
         check_target(key, PICTURE)
 
 
-def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
+def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True, views=()):
     """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
 
     `reverse`: the net takes B, G, R; else the channels as they are (HHA). The image is box-averaged
     by the whole factor `shrink`, as the net saw its training images, or by a larger one if its
-    longer side would exceed `max_side` (0: no limit); its mask is enlarged again.
+    longer side would exceed `max_side` (0: no limit); its mask is enlarged again. views: those of
+    `scoring.averaging` over which probabilities are averaged; none: the net's scores decide.
     """
     height, width = rgb.shape[:2]
     factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
     image = rgb[..., ::-1] if reverse else rgb
     data = to_blob(shrink_image(image, factor) if factor > 1 else image, mean)
+    if views:
+        asked = averaging.Views(net, [input_of(net)], layer)
+        labels = averaging.class_numbers(asked, {input_of(net): data}, views, "the image")
+        return enlarged(labels, factor, height, width)
     blob = net.blobs[input_of(net)]
     if blob.data.shape != data.shape:
         blob.reshape(*data.shape)
@@ -142,6 +149,11 @@ def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True):
     if labels.shape != data.shape[2:]:
         found, wanted = ("x".join(map(str, shape)) for shape in (labels.shape, data.shape[2:]))
         raise UserError(f"blob {layer!r} has {found} scores, but the image {wanted} pixels")
+    return enlarged(labels, factor, height, width)
+
+
+def enlarged(labels, factor, height, width):
+    """Each label as a square of `factor` pixels; cut to height and width."""
     return labels.repeat(factor, 0).repeat(factor, 1)[:height, :width]
 
 
@@ -226,6 +238,7 @@ def parser():
         metavar="N",
         help=f"shrink larger images to this side; 0: never (default: {MAX_SIDE})",
     )
+    averaging.add_arguments(p)
     computing.add_arguments(p)
     add_device_arguments(p)
     return p
@@ -279,13 +292,15 @@ def work(args, ranks=None):
     colours = colours_of(task)
     if key and first(ranks):
         save_png(key, legend(names, colours=colours))
+    asked = averaging.additions(args.flips, args.scales)
+    views = asked[-1].views if asked else ()
     failed, told = 0, []
     mine = share(len(jobs), ranks)
     with Progress(len(mine), "segmenting", "images") as bar:
         for job in jobs[mine.start : mine.stop]:
             try:
                 rgb = read_rgb(job.image) if reverse else read_hha(job.image)
-                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse)
+                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse, views)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1
                 text = str(error) or type(error).__name__

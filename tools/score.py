@@ -2,6 +2,8 @@
 
     python tools/score.py --net NET/val.prototxt --weights W [--gpu N|--cpu] \
         [--save-dir DIR] [--json OUT]
+    python tools/score.py --net NET/val.prototxt --weights W --more --boundary --calibration \
+        --per-image --flips --scales 0.75,1,1.25
     python tools/score.py --net NET/val.prototxt --weights train_iter_*.caffemodel [...]
     torchrun --nproc-per-node N tools/score.py [...]     # each process takes a part of the images
 
@@ -58,6 +60,8 @@ from tools.common.score_tables import (
     snapshot_table,
 )
 from tools.common.written import MASK, SCORES
+from tools.scoring import charts, images, options, tables
+from tools.scoring.collector import Collector, collector
 
 
 def compute_hist(
@@ -95,28 +99,35 @@ def count_pixels(
     gt: str,
     step: Callable[[], object] | None = None,
     colours: np.ndarray | None = None,
+    more: Collector | None = None,
 ) -> tuple[np.ndarray, list[float]]:
-    """As `compute_hist`, with each image's loss instead of their mean: [] without a blob `loss`."""
+    """As `compute_hist`, with each image's loss instead of their mean: [] without a blob `loss`;
+    `more` collects further scores."""
     for name in (layer, gt):
         if name not in net.blobs:
             raise UserError(f"the net has no blob {name!r}; it has {', '.join(list(net.blobs))}")
-    keep(net, layer, gt)
+    blobs = [] if more is None else more.blobs
+    keep(net, layer, gt, *blobs)
     classes = net.blobs[layer].shape[1]
     hist = np.zeros((classes, classes), np.int64)
     losses: list[float] = []
     names = [gt, "loss"] if "loss" in net.blobs else [gt]
-    for name, prediction, found in segmented(net, layer, names, dataset):
+    for name, prediction, found in segmented(net, layer, [*names, *blobs], dataset):
         if found[gt].size != prediction.size:
             raise UserError(
                 f"blob {gt!r} has shape {found[gt].shape}, but {layer!r} one image of "
                 f"{prediction.shape}; each pixel of the scores needs one label"
             )
-        hist += fast_hist(found[gt].ravel(), prediction.ravel(), classes)
+        counts = fast_hist(found[gt].ravel(), prediction.ravel(), classes)
+        hist += counts
         if save_dir:
             path = os.path.join(save_dir, f"{name}.png")
             save_indexed(path, prediction, colours)
         if "loss" in found:
             losses.append(float(found["loss"].flat[0]))
+        if more is not None:
+            loss = losses[-1] if "loss" in found else None
+            more.add(name, found[gt], prediction, found, counts, loss)
         if step is not None:
             step()
     return hist, losses
@@ -223,6 +234,7 @@ def parser():
     )
     p.add_argument("--layer", default="score", help="blob of scores (default: score)")
     p.add_argument("--label", default="label", help="blob of labels (default: label)")
+    options.add_arguments(p)
     computing.add_arguments(p)
     add_device_arguments(p)
     return p
@@ -247,17 +259,19 @@ def go_to(net, first):
     layer.restore_state({**layer.state(), "consumed": first})
 
 
-def score_net(args, net, ids, save_dir, what="scoring", ranks=None):
+def score_net(args, net, ids, save_dir, what="scoring", ranks=None, more=None):
     """(scores, confusion matrix, mean loss) of the net on its images, of which each of several
-    ranks takes its share; None in those that are not the first."""
+    ranks takes its share; None in those that are not the first. `more` collects further scores."""
     mine = share(len(ids), ranks)
     if ranks is not None:
         go_to(net, mine.start)
     with Progress(len(mine), what, "images") as bar:
         colours = colours_of(find_task(args.task, args.net))
         names = ids[mine.start : mine.stop]
-        found = count_pixels(net, save_dir, names, args.layer, args.label, bar.update, colours)
-        hist, losses = found if ranks is None else gathered(ranks, *found)
+        found = count_pixels(
+            net, save_dir, names, args.layer, args.label, bar.update, colours, more
+        )
+        hist, losses = found if ranks is None else gathered(ranks, *found, more)
     if hist is None:
         return None
     loss = mean_of(losses)
@@ -269,14 +283,16 @@ def score_net(args, net, ids, save_dir, what="scoring", ranks=None):
     return metrics(hist), hist, loss
 
 
-def gathered(ranks, hist, losses):
-    """The confusion matrix and the losses of all ranks' images; (None, None) in those that are not
-    the first."""
-    parts = [
-        json.loads(part) for part in ranks.gather(json.dumps([hist.tolist(), losses]).encode())
-    ]
+def gathered(ranks, hist, losses, more=None):
+    """The confusion matrix and the losses of all ranks' images, and in `more` their further scores;
+    (None, None) in those that are not the first."""
+    mine = json.dumps([hist.tolist(), losses, None if more is None else more.state()])
+    parts = [json.loads(part) for part in ranks.gather(mine.encode())]
     if not parts:
         return None, None
+    if more is not None:
+        for part in parts[1:]:
+            more.take(part[2])
     return sum(np.array(part[0], np.int64) for part in parts), [
         x for part in parts for x in part[1]
     ]
@@ -290,6 +306,19 @@ def warn_of(hist, names):
 
 def write_json(path, data):
     write(path, json.dumps(data, indent=1) + "\n", SCORES)
+
+
+def write_more(args, reports, labels):
+    """Write the charts and the table of images that are asked for."""
+    if args.per_image:
+        parts = [(label, one["per_image"]) for one, label in zip(reports, labels)]
+        names = [one["name"] for one in reports[0]["classes"]]
+        text = images.content(args.per_image, parts, names)
+        write(args.per_image, text, images.kind(args.per_image))
+    if args.plot:
+        charts.draw_trimaps(args.plot, reports, labels)
+    if args.calibration:
+        charts.draw_reliability(args.calibration, reports, labels)
 
 
 def prediction_folders(args):
@@ -318,7 +347,8 @@ def score_several(args, proto, task, ids, folders, ranks=None):
         # What it replaces is let go first: one net at a time, as large ones fill a GPU.
         net = caffe.Net(args.net, caffe.TEST, weights=weights)
         try:
-            found = score_net(args, net, ids, folder, f"scoring {label}", ranks)
+            more = collector(args, proto, net)
+            found = score_net(args, net, ids, folder, f"scoring {label}", ranks, more)
         except Failure as error:
             if ranks is not None:  # the others wait for this rank's part
                 raise Failure(f"{weights}: {error}") from None
@@ -328,16 +358,19 @@ def score_several(args, proto, task, ids, folders, ranks=None):
             del net
         if found is None:
             continue
-        scores, hist, loss = found
-        more = dict(net=args.net, weights=weights, images=ids)
-        reports.append(report(scores, hist, loss, names, **more))
+        about = dict(net=args.net, weights=weights, images=ids)
+        reports.append(more.extend(report(*found, names, **about)))
         done.append(label)
         print(f"{label}: mean IU {percent(reports[-1]['mean_iu'])}", flush=True)
         if args.json:
             write_json(args.json, reports)  # what is scored stays, whatever comes
     if reports:
         lines = ["", *comparison(reports, done), "", *class_table(reports, done)]
+        for one, label in zip(reports, done):
+            further = tables.lines(one, args.more, args.per_image is not None)
+            lines += ["", f"{label}:", *further[1:]] if further else []
         print("\n".join(lines), flush=True)
+        write_more(args, reports, done)
         warn_of(np.array(reports[0]["hist"]), [one["name"] for one in reports[0]["classes"]])
     return 0 if len(reports) == len(labels) or not first(ranks) else 1
 
@@ -348,6 +381,7 @@ def main(argv):
 
 def work(args, ranks=None):
     """Score as `args` say, as one of `ranks` where they are several; the exit code."""
+    options.settle(args)
     check_input(args.net, "net", "--net")
     for weights in args.weights:
         check_input(weights, "weights", "--weights")
@@ -361,6 +395,8 @@ def work(args, ranks=None):
     task = find_task(args.task, args.net)
     if args.json and first(ranks):
         check_target(args.json, SCORES)
+    if first(ranks):
+        options.check_targets(args)
     folders = prediction_folders(args)
     for folder in folders:
         make_folder(folder)
@@ -370,15 +406,20 @@ def work(args, ranks=None):
         return score_several(args, proto, task, ids, folders, ranks)
     (weights,) = args.weights
     net, names = load_checked(args, proto, task, weights)
-    found = score_net(args, net, ids, args.save_dir, ranks=ranks)
+    more = collector(args, proto, net)
+    found = score_net(args, net, ids, args.save_dir, ranks=ranks, more=more)
     if found is None:
         return 0
     scores, hist, loss = found
-    print("\n".join(snapshot_table(scores, loss, names)), flush=True)
+    about = dict(net=args.net, weights=weights, images=ids)
+    whole = more.extend(report(scores, hist, loss, names, **about))
+    lines = snapshot_table(scores, loss, names)
+    lines += tables.lines(whole, args.more, args.per_image is not None)
+    print("\n".join(lines), flush=True)
     warn_of(hist, names)
     if args.json:
-        more = dict(net=args.net, weights=weights, images=ids)
-        write_json(args.json, report(scores, hist, loss, names, **more))
+        write_json(args.json, whole)
+    write_more(args, [whole], distinct([weights]))
     return 0
 
 

@@ -149,7 +149,10 @@ def _is_log(file):
 LOG = Written("a log of Caffe's", _is_log)
 SCORES = json_of(
     "scores of score.py", "net", "weights", "hist", "mean_iu",
-    others=("images", "pixel_accuracy", "mean_accuracy", "fw_iu", "loss", "classes"),
+    others=(
+        "images", "pixel_accuracy", "mean_accuracy", "fw_iu", "loss", "classes", "mean_dice",
+        "mean_precision", "mean_recall", "boundary", "calibration", "averaged", "per_image",
+    ),
 )  # fmt: skip
 
 
