@@ -146,6 +146,8 @@ class Averages:
     def add(self, name: str, truth: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
         """Count an image: H x W truth, and 1 x C x H x W arrays of the net's inputs. Raises
         Failure where scores are not finite."""
+        # Under BVLC Caffe they are the blobs' own memory, which every view is written into.
+        arrays = {key: arrays[key].copy() for key in self.views.inputs}
         wanted = {PLAIN: None, **{view: None for one in self.asked for view in one.views}}
         took, parts = {}, {}
         for view in wanted:

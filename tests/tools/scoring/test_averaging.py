@@ -125,6 +125,20 @@ def test_the_plain_scores_do_not_change_beside_averages(laid_out):
     assert averaged and found[0] == found[1]
 
 
+def test_the_arrays_may_be_the_blobs_own_memory(laid_out):
+    found = []
+    for own in (False, True):
+        net = caffe.Net("val.prototxt", caffe.TEST, weights="a.caffemodel")
+        keep(net, "data", "label", "score")
+        net.forward()
+        asked = averaging.additions(True, [0.75, 1.5])
+        counts = averaging.Averages(averaging.Views(net, ["data"], "score"), asked, 3)
+        data, label = net.blobs["data"].data, net.blobs["label"].data[0, 0].astype(int)
+        counts.add("p0", label, {"data": data if own else data.copy()})
+        found.append(counts.hists)
+    np.testing.assert_array_equal(*found)
+
+
 def test_infer_decides_by_the_mean_over_all_views(laid_out):
     net = caffe.Net("deploy.prototxt", caffe.TEST, weights="a.caffemodel")
     rgb = np.random.RandomState(1).randint(0, 256, (9, 11, 3)).astype(np.uint8)
