@@ -5,8 +5,9 @@
     python tools/replay.py RUN/scores.receipt.json         # scores again
 
 solve.py writes a receipt beside its snapshots, score.py one beside its --json. Nothing is written
-into their folders. What differs from then is named: files, data, settings, the toolkit, the machine.
-The exit code is 0 where all files, data and settings are what they were, and all numbers the same.
+into their folders. What differs from then is named: files, data, settings, the toolkit, the
+machine. The exit code is 0 where all files, data and settings are what they were, and all numbers
+the same.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import many, tiny_run
 from tests.solvers.test_receipt import change_a_pixel
-from tools import replay
+from tools import replay, score
 from tools.common.cli import Failure, UserError
 from tools.receipts import compare
 
@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run(trained, tmp_path, monkeypatch, capfd):
     """run(*args) -> (exit code, lines) of replay.py on a copy of the tiny run, which is the current
-    folder."""
+    folder; of its training, if no receipt is named."""
     shutil.copytree(trained, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
     for name, value in tiny_run.environment().items():
@@ -37,7 +37,8 @@ def run(trained, tmp_path, monkeypatch, capfd):
 
     def run(*args):
         capfd.readouterr()
-        code = replay.main(["out/receipt.json", "--cpu", *args])
+        named = [] if args and args[0].endswith(".json") else ["out/receipt.json", "--cpu"]
+        code = replay.main([*named, *args])
         return code, capfd.readouterr().out.splitlines()
 
     run.folder = tmp_path / "run"
@@ -115,8 +116,29 @@ def test_what_is_no_receipt_is_refused(run, content):
     path.unlink()
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UserError, match="is not"):
+    with pytest.raises(UserError, match="is no"):
         run()
+
+
+def test_scores_are_made_again_and_what_differs_is_named(run):
+    weights = "out/train_iter_40.caffemodel"
+    words = ["--net", "val.prototxt", "--weights", weights, "--json", "scores.json", "--cpu"]
+    assert score.main(words) == 0
+    again = ["scores.receipt.json", "--cpu"]
+    assert run(*again) == (0, [
+        "the scores of scores.receipt.json, made again:",
+        "the same to the bit: the predictions and losses of 3 images",
+    ])  # fmt: skip
+    change_a_pixel(run.folder / "voc/SegmentationClass/p1.png")
+    code, lines = run(*again)
+    assert code == 1
+    assert lines[1] == "  differs: data: voc/SegmentationClass/p1.png: other content"
+    assert lines[2].startswith(f"  the first number that differs: {weights}: the loss of p1: ")
+    shutil.copy("out/train_iter_5.caffemodel", weights)
+    code, lines = run(*again)
+    assert code == 1 and f"  differs: weights: {weights}: other content" in lines
+    with pytest.raises(UserError, match="are for trainings"):
+        run(*again, "--from", "3")
 
 
 @pytest.mark.slow
