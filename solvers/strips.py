@@ -72,12 +72,19 @@ class Strips:
                 mask = np.asarray(_resized(Image.fromarray(prediction.astype(np.uint8))))
                 os.makedirs(os.path.dirname(self._mask(name, iteration)), exist_ok=True)
                 save_indexed(self._mask(name, iteration), mask, self._colours)
-                self._draw(name)
             except (OSError, UserError) as error:
                 warn(f"{self._path(name)}: {error}")
+                continue
+            self._draw(name)
         self._seen = {}
 
     def _draw(self, name):
+        try:
+            save_png(self._path(name), self._strip(name))
+        except (OSError, UserError) as error:
+            warn(f"{self._path(name)}: {error}")
+
+    def _strip(self, name):
         arrays = self._split.layer.read_item(self._split.params, self._split.source, name)
         truth = Image.fromarray(np.asarray(arrays["label"]).astype(np.uint8))
         photograph = Image.fromarray(np.ascontiguousarray(self._split.photograph(arrays)))
@@ -90,8 +97,7 @@ class Strips:
         pictures += [indexed(mask, self._colours) for mask in masks]
         texts = ["photograph", "truth", *(f"iteration {at}" for at in iterations)]
         labels = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
-        sheet = with_legend(panel(pictures, texts), self._names, labels, self._colours)
-        save_png(self._path(name), sheet)
+        return with_legend(panel(pictures, texts), self._names, labels, self._colours)
 
     def _iterations(self, name):
         """The iterations of the predictions that are kept, sorted."""

@@ -216,7 +216,8 @@ class Watching:
         aside = solver.aside() if hasattr(solver, "aside") else contextlib.nullcontext()
         with aside:
             net = solver.test_nets[0]
-            if hasattr(net.layers[0], "restore_state"):
+            place = getattr(net.layers[0], "state", dict)()
+            if "consumed" in place and hasattr(net.layers[0], "restore_state"):
                 score.go_to(net, 0)
             see = self._strips.see if self._strips is not None else None
             hist, loss = score.score_solver(solver, self._ids, see=see)

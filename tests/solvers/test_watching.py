@@ -452,3 +452,22 @@ def test_a_damaged_list_of_snapshots_is_an_empty_one(folder):
 def test_words_of_keep_that_are_not_known_are_told():
     with pytest.raises(UserError, match="'bets': is not best"):
         snapshots.Keep("bets")
+
+
+def test_snapshots_in_hdf5_are_kept_by_the_same_rule(call, folder):
+    options = ("--set", "snapshot=3", "--set", "snapshot_format=HDF5", "--keep", "last:2")
+    assert call(*INIT, *options) == (0, [])
+    assert sorted(path.name for path in folder.glob("out/*_iter_*")) == [
+        f"train_iter_{at}.{kind}"
+        for at in (12, 9)
+        for kind in ("caffemodel.h5", "position.json", "solverstate.h5")
+    ]
+
+
+def test_a_damaged_prediction_costs_a_strip_and_not_the_training(call, folder):
+    options = ("--score-every", "3", "--watch", "p1", "--set", "snapshot=3")
+    assert call(*INIT, *options, "--iterations", "3")[0] == 0
+    mask = folder / "out/watch/p1/iter_3.png"
+    mask.write_bytes(mask.read_bytes()[:90])
+    code, err = call("--resume", "auto", *options, "--iterations", "6")
+    assert code == 0 and any(line.startswith("warning: out/watch/p1.png: ") for line in err)
