@@ -50,13 +50,13 @@ def path_of(prefix):
 
 def read(prefix):
     """The list at `prefix`, empty where there is none, or a damaged one."""
-    empty: dict = {"snapshots": {}, "ended": None}
+    empty: dict = {"snapshots": {}, "ended": None, "run": None}
     try:
         found = json.loads(read_regular(path_of(prefix)))
         known = {int(at): dict(one) for at, one in found["snapshots"].items()}
         for one in known.values():
             one["files"] = {str(name): list(was) for name, was in one["files"].items()}
-        return {"snapshots": known, "ended": found["ended"]}
+        return {"snapshots": known, "ended": found["ended"], "run": found.get("run")}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return empty
 
@@ -92,6 +92,14 @@ def ended(prefix, count):
         return None
 
 
+def _run(path):
+    """The run that a JSON file of the engine's names, or None."""
+    try:
+        return json.loads(read_regular(path))["run"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def _files(prefix, iteration):
     """{name: [size, time]} of the files of a snapshot."""
     stem, found = f"{prefix}_iter_{iteration}", {}
@@ -115,7 +123,7 @@ def _changed(folder, one):
 
 def _save(prefix, listed):
     snapshots = {str(at): listed["snapshots"][at] for at in sorted(listed["snapshots"])}
-    content = {"snapshots": snapshots, "ended": listed["ended"]}
+    content = {**listed, "snapshots": snapshots}
     write(path_of(prefix), json.dumps(content, indent=1) + "\n", WRITTEN)
 
 
@@ -133,8 +141,16 @@ class Snapshots:
                 self._list["snapshots"][at]["ours"] = False  # of a branch that is left
             else:
                 del self._list["snapshots"][at]
-        self._list["ended"] = None
+        if begin not in self._list["snapshots"] and begin and self._wrote(begin):
+            self._list["snapshots"][begin] = {"files": _files(prefix, begin), "ours": True}
+        self._list["ended"], self._list["run"] = None, _run(f"{prefix}.run.json")
         self._save()
+
+    def _wrote(self, iteration):
+        """Whether the run that kept the list last wrote this snapshot, and was killed before it
+        could list it."""
+        run = _run(f"{self.prefix}_iter_{iteration}.position.json")
+        return run is not None and run == self._list["run"]
 
     def add(self, iteration):
         """List the snapshot that was just written."""

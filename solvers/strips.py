@@ -52,6 +52,8 @@ class Strips:
         self.ids = ids
         for name in ids:
             check_target(self._path(name), PICTURE)
+            _clear(self._path(name))
+            _clear(self._mask(name, 0))
             beyond = [at for at in self._iterations(name) if at > begin or not begin]
             for at in beyond:
                 check_target(self._mask(name, at), MASK)
@@ -111,6 +113,16 @@ class Strips:
 
     def _mask(self, name, iteration):
         return os.path.join(self._folder, as_file(name), f"iter_{iteration}.png")
+
+
+def _clear(path):
+    """Delete what a killed process has left half written of pictures that are named as `path` is,
+    but for the numbers."""
+    folder, name = os.path.split(path)
+    pattern = r"\.\d+\." + re.sub("iter_0", r"iter_\\d+", re.escape(name))
+    for entry in os.listdir(folder) if os.path.isdir(folder) else []:
+        if re.fullmatch(pattern, entry):
+            os.unlink(os.path.join(folder, entry))
 
 
 def as_file(name):

@@ -293,6 +293,29 @@ def test_a_kill_between_two_deletes_leaves_a_run_that_resumes(call, folder, monk
     assert len(list(folder.glob("out/*_iter_*"))) == 3
 
 
+def test_a_snapshot_that_a_kill_kept_from_the_list_is_listed_by_the_resumed_run(call, folder):
+    options = (*MORE, "--keep", "last:1")
+    assert call(*INIT, *options, "--iterations", "6")[0] == 0
+    path = folder / "out/train.snapshots.json"
+    listed = json.loads(path.read_text())
+    path.write_text(json.dumps({**listed, "snapshots": {}}))
+    assert call("--resume", "auto", *options, "--iterations", "9")[0] == 0
+    assert tiny_run.snapshots(folder) == [9]
+    path.write_text(json.dumps({"snapshots": {}, "ended": None, "run": "another"}))
+    assert call("--resume", "auto", *options)[0] == 0
+    assert tiny_run.snapshots(folder) == [9, 12]
+
+
+def test_what_a_kill_left_half_written_of_pictures_is_cleared(folder):
+    (folder / "watch/p1").mkdir(parents=True)
+    halves = ["watch/.71.p1.png", "watch/p1/.71.iter_30.png"]
+    others = ["watch/.71.p2.png", "watch/p1/.note.png", "watch/p1/.7x.iter_30.png"]
+    for name in halves + others:
+        (folder / name).write_bytes(b"half")
+    strips.Strips(str(folder), None, ["p1"], [], None, 0)
+    assert [name for name in halves + others if (folder / name).exists()] == others
+
+
 # -- an early end
 
 
@@ -446,7 +469,7 @@ def test_a_damaged_list_of_snapshots_is_an_empty_one(folder):
     path = folder / "out/train.snapshots.json"
     for text in ("{", "[]", '{"snapshots": 3, "ended": 1}', '{"snapshots": {"x": {}}}'):
         path.write_text(text)
-        assert snapshots.read("out/train") == {"snapshots": {}, "ended": None}
+        assert snapshots.read("out/train") == {"snapshots": {}, "ended": None, "run": None}
 
 
 def test_words_of_keep_that_are_not_known_are_told():
