@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
+
 import caffe
+from solvers import snapshots as written
 from tools.common.cli import UserError, error_line, warn
 
 
@@ -23,11 +26,34 @@ def snapshots(prefix):
 
 def judged(prefix):
     """`snapshots` as (iteration, path, why not): None for those that a training at this prefix may
-    go on from, else in words that they are of a branch that it has left."""
+    go on from, else in words that they are of a branch that it has left, or that it diverged."""
     engine = getattr(caffe, "engine", None)
+    found = [(iteration, path, None) for iteration, path in snapshots(prefix)]
     if engine is not None:
-        return engine.snapshots(prefix)
-    return [(iteration, path, None) for iteration, path in snapshots(prefix)]
+        found = engine.snapshots(prefix)
+    marked = written.problems(prefix)
+    return [(at, path, problem or marked.get(at)) for at, path, problem in found]
+
+
+def infinite(net):
+    """The first of a net's weights that are infinite or no numbers, as layer[number], or None."""
+    for name, blobs in net.params.items():
+        for number, blob in enumerate(blobs):
+            if not np.isfinite(blob.data).all():
+                return f"{name}[{number}]"
+    return None
+
+
+def restore(solver, path):
+    """Restore from a solverstate. UserError, or the engine's own, where its weights are not
+    finite."""
+    solver.restore(path)
+    bad = None if hasattr(caffe, "engine") else infinite(solver.net)
+    if bad is not None:
+        raise UserError(
+            f"{path}: its weights of {bad} are not finite: that training had diverged; go on from "
+            "an earlier snapshot"
+        )
 
 
 def reached(prefix):
@@ -47,7 +73,7 @@ def restore_newest(solver, prefix):
             warn(f"passed over: {path} {problem}; to go on from it, give it to --resume")
             continue
         try:
-            solver.restore(path)
+            restore(solver, path)
             return path
         except Exception as error:
             if not hasattr(error, "exit_code"):

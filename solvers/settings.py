@@ -129,7 +129,7 @@ def check_effective(param):
     check_target(_in_force(param), SETTINGS)
 
 
-OPTION, REMADE = "# with ", "# recomputed in backward: "
+OPTION, REMADE, WATCHED = "# with ", "# recomputed in backward: ", "# watched with "
 
 
 def options_of(param):
@@ -153,9 +153,10 @@ def warn_of_other_options(param, options):
 
 
 @contextlib.contextmanager
-def in_force(param, options=(), remade=()):
+def in_force(param, options=(), remade=(), watched=()):
     """Context in which `param` stands in the file of the settings in force, beside the snapshots,
-    whose path it gives; in comments, how is computed: the `options` and the blobs made again.
+    whose path it gives; in comments, how is computed, the `options` and the blobs made again, and
+    with which options it is `watched`.
     Where it fails, as where another training is at work there, the file is as it was again."""
     path = _in_force(param)
     check_target(path, SETTINGS)
@@ -165,6 +166,7 @@ def in_force(param, options=(), remade=()):
         before = None
     comments = f"{OPTION}{' '.join(options)}\n" if options else ""
     comments += f"{REMADE}{', '.join(remade)}\n" if remade else ""
+    comments += f"{WATCHED}{' '.join(watched)}\n" if watched else ""
     write(path, SIGN + comments + text_format.MessageToString(param), SETTINGS)
     try:
         yield path

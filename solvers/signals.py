@@ -8,6 +8,8 @@ import signal
 import sys
 import time
 
+EARLY = 128
+"""`stop` of a training that is to end as it becomes no better: above the number of any signal."""
 TWICE = 2.0
 """Seconds within which a second signal to one of several processes is the first again: from the
 terminal and from torchrun."""

@@ -24,8 +24,8 @@ import os
 import sys
 
 import caffe
-from solvers import divergence, losses, ranks as several, rates, receipt, resume, settings
-from solvers.signals import SignalRequests
+from solvers import divergence, losses, ranks as several, rates, receipt, resume, settings, watching
+from solvers.signals import EARLY, SignalRequests
 from surgery.fillers import dead_layers
 from tools import score
 from tools.common import computing, missing, ranks as common_ranks
@@ -44,7 +44,7 @@ from tools.common.cli import (
 )
 from tools.common.files import check_target
 from tools.common.inputs import NAMES, check_input, kind_of
-from tools.common.nets import Prototxts, find_task, lean, zero_layers
+from tools.common.nets import Prototxts, lean, zero_layers
 from tools.common.output import Expendable, expendable_output
 from tools.common.written import LOG
 from tools.planning import recomputing
@@ -77,13 +77,7 @@ def parse(argv):
         help="stop before iteration N with a snapshot, on the way to max_iter: the rates are those "
         "of the whole training",
     )
-    parser.add_argument(
-        "--score-every",
-        type=int,
-        default=0,
-        metavar="N",
-        help="score the test net every N iterations",
-    )
+    watching.add_arguments(parser)
     parser.add_argument(
         "--set",
         action="append",
@@ -106,10 +100,11 @@ def parse(argv):
         parser.error("one of --weights and --resume is needed")
     if args.weights is not None and args.resume not in (None, "auto"):
         parser.error("give --weights or --resume STATE: a solverstate names its weights")
-    for name in ("iterations", "stop_at", "score_every"):
+    for name in ("iterations", "stop_at"):
         value = getattr(args, name)
-        if value is not None and value < (0 if name == "score_every" else 1):
+        if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} {value}: must be above 0")
+    watching.check(args)
     return args
 
 
@@ -211,7 +206,7 @@ def start(solver, args, param, proto):
                 "start with --weights"
             )
     elif args.resume is not None:
-        solver.restore(args.resume)
+        resume.restore(solver, args.resume)
         return args.resume
     solver.net.copy_from(args.weights)
     check_alive(solver.net, proto, args.weights)
@@ -224,44 +219,34 @@ def last_iteration(args, param):
     return min(param.max_iter, args.stop_at or param.max_iter)
 
 
-def train(solver, args, param, protos, requests, ranks=None, record=None):
-    """Run to the last iteration, scoring in between where asked; returns whether it got to
-    max_iter. record: a receipt.Record."""
+def train(solver, args, param, watched, requests, ranks=None, record=None):
+    """Run to the last iteration, with what is to be done in between; returns whether it got to
+    max_iter. watched: watching.Watching; record: a receipt.Record; None in ranks after the first.
+    """
     exact = hasattr(solver, "set_action_function")
     if exact:
         solver.set_action_function(requests.action)
-    if args.score_every:
-        ids = score.ids_of(protos[param.test_net[0]], param.test_net[0])
-    warned = False
+    if watched is not None:
+        watched.reached(requests)  # what the last run did not come to
     last = last_iteration(args, param)
     while solver.iter < last and not several.stopped(ranks, requests):
         mark = sys.maxsize if record is None else record.next_mark(solver.iter)
         until = min(last, mark)
-        if args.score_every:
-            until = min(until, (solver.iter // args.score_every + 1) * args.score_every)
+        if watched is not None:
+            until = min(until, watched.next(solver.iter))
         if not exact:
             # BVLC Caffe's loop cannot be stopped from Python: requests wait for its end.
             until = min(until, solver.iter + max(1, param.display))
-        solver.step(until - solver.iter)
+        getattr(solver, "step_on", solver.step)(until - solver.iter)
+        divergence.check_weights(solver, param)
         if requests.snapshot and not exact:
             requests.snapshot = False
-            solver.snapshot()
-        ends = requests.stop or several.stopped(ranks, requests)
+            last_snapshot(solver, watched)
         if record is not None and solver.iter in (mark, last):
             record.mark(solver)
-        if args.score_every and solver.iter % args.score_every == 0 and not ends:
-            hist = score.seg_tests(solver, False, ids)
-            if not warned:
-                score.warn_of(hist, _class_names(param.test_net[0], len(hist)))
-            warned = True
+        if watched is not None and not (requests.stop or several.stopped(ranks, requests)):
+            watched.reached(requests)
     return solver.iter >= param.max_iter
-
-
-def _class_names(net, count):
-    """The names of a test net's classes, numbers where they are not known."""
-    task = find_task(None, net)
-    known = task is not None and len(task.classes) == count
-    return task.classes if known else [str(number) for number in range(count)]
 
 
 def after_snapshot(solver, param, begun, error):
@@ -270,6 +255,7 @@ def after_snapshot(solver, param, begun, error):
     What was learned until then goes into a snapshot, unless the loss is no number: of the last
     whole iteration under the engine, which reads the images of the broken one again.
     """
+    error = divergence.named(error, param, solver.iter)
     if not common_ranks.kept(error) or solver.iter == begun:
         return error
     said, kind = error_line(error), UserError if exit_code(error) == 2 else Failure
@@ -290,15 +276,18 @@ def written(solver, param):
     return bool(param.snapshot) and solver.iter % param.snapshot == 0
 
 
-def last_snapshot(solver):
+def last_snapshot(solver, watched=None):
     """Write the last snapshot of a run; under the engine elsewhere, where its place is full."""
     getattr(solver, "last_snapshot", solver.snapshot)()
+    if watched is not None and not hasattr(solver, "watch_snapshots"):
+        watched.written(solver.iter)
 
 
 def _same_options(args):
     """What a resumed run needs besides, to go on as this one."""
     given = [word for word, value in (("--iterations", args.iterations), ("--set", args.set))
              if value]  # fmt: skip
+    given += [word for word in watching.words(args) if word.startswith("--")]
     return f" and the same {' and '.join(given)}" if given else ""
 
 
@@ -312,7 +301,7 @@ def main(argv):
         if ranks is not None:
             common_ranks.local_gpu(args, ranks, args.gpus)
             if not ranks.first:
-                args.log, args.score_every = None, 0
+                args.log = None
         return work(args, ranks)
 
 
@@ -338,7 +327,7 @@ def work(args, ranks=None):
         settings.warn_of_other_options(param, options)
     requests = source = None
     written_at = (
-        settings.in_force(param, options, remade.names)
+        settings.in_force(param, options, remade.names, watching.words(args))
         if first
         else several.solver_file(param, ranks)
     )
@@ -351,11 +340,15 @@ def work(args, ranks=None):
             source = start(solver, args, param, protos[net])
             if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
                 solver.reserve_snapshots()
+        watched = watching.Watching(args, solver, param, protos) if first else None
         if ranks is not None:
             requests = SignalRequests(alone=False)
             ranks.tie(solver, lambda: requests.stop)
     last = last_iteration(args, param)
     if solver.iter >= last:
+        if watched is not None:
+            with watched:
+                watched.reached(requests or SignalRequests())
         further = "--iterations" if last == param.max_iter else "--stop-at"
         print(
             f"iteration {solver.iter} of {param.max_iter} is reached already; {further} N trains "
@@ -373,13 +366,14 @@ def work(args, ranks=None):
     if first:
         part = receipt.part_of(args, param, solver.iter, options, ranks, protos, source)
         record = receipt.Record(param, part, solver.net, protos[net])
-    with bar, record as record:  # closed before an error is printed
+    open_files = watched or contextlib.nullcontext()
+    with bar, open_files, record as record:  # closed before an error is printed
         divergence.watch(solver, param, bar)
         if record is not None:
             losses.watch(solver, record.see)
         begun = solver.iter
         try:
-            done = train(solver, args, param, protos, requests, ranks, record)
+            done = train(solver, args, param, watched, requests, ranks, record)
         except Exception as error:
             if ranks is not None:
                 ranks.note_error()
@@ -387,10 +381,15 @@ def work(args, ranks=None):
                 raise
             raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
-    wanted = first and (param.snapshot_after_train or not done)
-    if wanted and not written(solver, param):
-        last_snapshot(solver)
+        ended = several.stopped(ranks, requests) == EARLY
+        wanted = first and (param.snapshot_after_train or not done)
+        if wanted and not written(solver, param) and not (ended and solver.iter == begun):
+            last_snapshot(solver, watched)
     if done:
+        return 0
+    if ended:
+        if watched is not None:
+            print(watched.said_early(), file=sys.stderr)
         return 0
     if solver.iter == last and not several.stopped(ranks, requests):
         print(f"stopped at iteration {last} of {param.max_iter}, with a snapshot", file=sys.stderr)

@@ -14,12 +14,14 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from prototxt import generate
 from prototxt.opening import open_regular, read_regular
-from solvers import resume, settings
+from solvers import resume, settings, snapshots
 from tools.common.cli import UserError
 from tools.common.files import make_folder, write
 from tools.common.written import json_of
 
-Stage = namedtuple("Stage", "task net files solver param sources planned", defaults=[None])
+Stage = namedtuple(
+    "Stage", "task net files solver param sources planned early", defaults=[None, None]
+)
 Stage.__doc__ = """One net to train.
 
 task, net  names
@@ -28,6 +30,7 @@ solver     the path of its solver.prototxt
 param      the SolverParameter in it, with what the command line changes
 sources    [(suffix, Stage)] that it goes on from; empty: pretrained VGG weights
 planned    the iterations that its solver names
+early      --stop-early: it ends when its score has not risen so many times; None: it does not
 """
 
 FACTS = json_of("what train.py records of a stage", "net", "solver", "init")
@@ -42,9 +45,12 @@ def name(stage):
 
 def final(stage):
     """Where a stage's trained weights lie."""
+    prefix, last = stage.param.snapshot_prefix, stage.param.max_iter
+    if stage.early is not None:
+        last = snapshots.ended(prefix, stage.early) or last
     hdf5 = stage.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
     suffix = ".caffemodel.h5" if hdf5 else ".caffemodel"
-    return f"{stage.param.snapshot_prefix}_iter_{stage.param.max_iter}{suffix}"
+    return f"{prefix}_iter_{last}{suffix}"
 
 
 def stage_file(stage, file):
@@ -93,7 +99,7 @@ def to_train(stages):
     return [stage for stage in stages if stage in wanted]
 
 
-def open_stage(task, net, sources, changes=(), toml=None, data=None):
+def open_stage(task, net, sources, changes=(), toml=None, data=None, early=None):
     """A Stage of the committed nets; with a TOML file, or another folder of all data, of nets that
     are generated into runs/<task>/<net> (`write_nets` writes them)."""
     files = {}
@@ -112,7 +118,7 @@ def open_stage(task, net, sources, changes=(), toml=None, data=None):
         raise UserError(f"{solver}: no such file; run this command in the folder of the checkout")
     planned = param.max_iter
     settings.change(param, solver, changes)
-    return Stage(task.name, net, files, solver, param, sources, planned)
+    return Stage(task.name, net, files, solver, param, sources, planned, early)
 
 
 def write_nets(stage):

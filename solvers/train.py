@@ -11,7 +11,8 @@ FCN-2s on SBD from the one on VOC; late fusion from a net for each stream. A sta
 runs/<task>/<net>: init.caffemodel, train_iter_N.*, train.log, scores.json, stage.json, which says
 how it was begun, and what solve.py keeps beside snapshots. Finished stages are kept: after an
 interruption, run the same command again. If a stage was begun with other settings, the command is
-refused, unless --accept-changes is given.
+refused, unless --accept-changes is given. With --stop-early a stage ends before its last iteration,
+and the next goes on from there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from caffe.proto import caffe_pb2
 from prototxt import build, own
 from prototxt.opening import read_regular
 from prototxt.tasks import TASKS
-from solvers import rates, settings, stages as st
+from solvers import rates, settings, stages as st, watching
 from surgery import fc6
 from surgery.importers import check_source
 from tools import summary
@@ -200,7 +201,7 @@ def train(stage, args, steps):
     words = ["solvers/solve.py", "--solver", stage.solver, "--resume", "auto"]
     words += [] if st.reached(stage) else ["--weights", init]
     words += ["--log", st.stage_file(stage, "train.log"), *devices(args)]
-    words += [*computing.words(args), *recomputing.words(args)]
+    words += [*computing.words(args), *recomputing.words(args), *watching.words(args)]
     for change in args.set:
         words += ["--set", change]
     if args.iterations is not None:
@@ -270,6 +271,7 @@ def parse(argv):
         "--accept-changes", action="store_true",
         help="resume a training that was begun with other settings",
     )  # fmt: skip
+    watching.add_arguments(parser)
     computing.add_arguments(parser, training=True)
     recomputing.add_arguments(parser)
     add_device_arguments(parser, several=True)
@@ -282,6 +284,7 @@ def parse(argv):
         if field in FIXED:
             more = "; use --iterations" if field == "max_iter" else ""
             parser.error(f"--set {field}: the recipe sets this field itself{more}")
+    watching.check(args)
     return args
 
 
@@ -318,7 +321,7 @@ def recipe(args):
         changes = list(args.set)
         if args.iterations is not None:
             changes.append(f"max_iter={args.iterations}")
-        return st.open_stage(task, net, sources, changes, args.own, args.data)
+        return st.open_stage(task, net, sources, changes, args.own, args.data, args.stop_early)
 
     stages = st.recipe(task, args.net, {**TASKS, task.name: task}, open_stage)
     ahead = st.to_train(stages)

@@ -101,9 +101,13 @@ def count_pixels(
     step: Callable[[], object] | None = None,
     colours: np.ndarray | None = None,
     more: Collector | None = None,
+    see: Callable[[str, np.ndarray], object] | None = None,
 ) -> tuple[np.ndarray, list[float]]:
-    """As `compute_hist`, with each image's loss instead of their mean: [] without a blob `loss`;
-    `more` collects further scores."""
+    """As `compute_hist`, with each image's loss instead of their mean: [] without a blob `loss`.
+
+    `more` collects further scores; `see(id, prediction)` is called with the H x W class numbers of
+    every image.
+    """
     for name in (layer, gt):
         if name not in net.blobs:
             raise UserError(f"the net has no blob {name!r}; it has {', '.join(list(net.blobs))}")
@@ -129,6 +133,8 @@ def count_pixels(
         if more is not None:
             loss = losses[-1] if "loss" in found else None
             more.add(name, found[gt], prediction, found, counts, loss)
+        if see is not None:
+            see(name, prediction)
         if step is not None:
             step()
     return hist, losses
@@ -142,9 +148,26 @@ def seg_tests(
     `save_format` is empty, or a folder in which `{}` stands for the iteration. Returns the
     confusion matrix, and prints the scores as the FCN reference does.
     """
+    save_dir = save_format.format(solver.iter) if save_format else None
+    return score_solver(solver, dataset, save_dir, layer, gt)[0]
+
+
+def score_solver(
+    solver,
+    dataset: Sequence[str],
+    save_dir: str | None = None,
+    layer: str = "score",
+    gt: str = "label",
+    see: Callable[[str, np.ndarray], object] | None = None,
+) -> tuple[np.ndarray, float]:
+    """`seg_tests`, which returns the mean loss too; `see(id, prediction)` as of `count_pixels`."""
     print(">>>", datetime.now(), "Begin seg tests", flush=True)
-    solver.test_nets[0].share_with(solver.net)
-    return do_seg_tests(solver.test_nets[0], solver.iter, save_format, dataset, layer, gt)
+    net = solver.test_nets[0]
+    net.share_with(solver.net)
+    hist, losses = count_pixels(net, save_dir, dataset, layer, gt, see=see)
+    loss = mean_of(losses)
+    print_scores(solver.iter, metrics(hist), loss)
+    return hist, loss
 
 
 def do_seg_tests(
@@ -158,7 +181,12 @@ def do_seg_tests(
     """Score `net` on the ids in `dataset`, print the scores, return the confusion matrix."""
     save_dir = save_format.format(iter) if save_format else None
     hist, loss = compute_hist(net, save_dir, dataset, layer, gt)
-    scores = metrics(hist)
+    print_scores(iter, metrics(hist), loss)
+    return hist
+
+
+def print_scores(iter: int, scores: dict, loss: float) -> None:
+    """Print the scores of `metrics.metrics` as the FCN reference does."""
     lines = (
         ("loss", loss),
         ("overall accuracy", scores["pixel_accuracy"]),
@@ -168,7 +196,6 @@ def do_seg_tests(
     )
     for name, value in lines:
         print(">>>", datetime.now(), "Iteration", iter, name, value, flush=True)
-    return hist
 
 
 def ids_of(proto, net_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .compute import report as _report
 from .compute.allocator import keep_memory
 from .compute.determinism import set_deterministic
-from .compute.device import cuda_device_count, on_cpu, synchronize
+from .compute.device import cuda_device_count, memory_in_use, on_cpu, synchronize
 from .compute.gpu_errors import gpu_error
 from .compute.gpu_support import trouble as gpu_trouble
 from .compute.precision import set_autotuning, set_precision
@@ -29,16 +29,18 @@ from .training.launch import launch
 from .training.lr_policy import rate_at
 from .training.rehearsal import Rehearsal, choose_remade, rehearse
 from .training.runs import position_path, snapshots
+from .training.snapshots import NotFinite
 from .training.together import HEARTBEAT, Ranks
 
 __all__ = [
-    "Error", "HEARTBEAT", "InputError", "Ranks", "Rehearsal", "choose_remade", "cuda_device_count",
-    "facts", "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble", "join_ranks", "jpeg_scans",
-    "keep", "keep_memory", "launch", "load_torch_weights", "misfit", "on_cpu", "only_gradients",
-    "plan", "position_path", "python_path", "rate_at", "read_hdf5_arrays", "read_weights",
-    "recompute", "rehearse", "report", "set_autotuning", "set_deterministic", "set_folding",
-    "set_gradients", "set_lean", "set_precision", "set_winograd", "snapshots", "start_segmenting",
-    "synchronize", "version", "webp_size",
+    "Error", "HEARTBEAT", "InputError", "NotFinite", "Ranks", "Rehearsal", "choose_remade",
+    "cuda_device_count", "facts", "gpu_error", "gpu_trouble", "hdf5_names", "hdf5_trouble",
+    "join_ranks", "jpeg_scans", "keep", "keep_memory", "launch", "load_torch_weights",
+    "memory_in_use", "misfit", "on_cpu", "only_gradients", "plan", "position_path", "python_path",
+    "rate_at", "read_hdf5_arrays", "read_weights", "recompute", "rehearse", "report",
+    "set_autotuning", "set_deterministic", "set_folding", "set_gradients", "set_lean",
+    "set_precision", "set_winograd", "snapshots", "start_segmenting", "synchronize", "version",
+    "webp_size",
 ]  # fmt: skip
 
 version = "0.2.0"

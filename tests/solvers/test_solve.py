@@ -163,12 +163,14 @@ def test_scores_are_printed_every_n_iterations_and_change_nothing(call, folder, 
     for path in folder.glob("out/*_iter_*"):
         path.unlink()
     seen = []
-    seg_tests = score.seg_tests
+    score_solver = score.score_solver
     monkeypatch.setattr(
-        score, "seg_tests", lambda s, *a: seen.append((s.iter, *a)) or seg_tests(s, *a)
+        score,
+        "score_solver",
+        lambda s, ids, **more: seen.append((s.iter, ids)) or score_solver(s, ids, **more),
     )
     assert call(*INIT, "--score-every", "5") == (0, [])
-    assert seen == [(5, False, ["p0", "p1", "p2"]), (10, False, ["p0", "p1", "p2"])]
+    assert seen == [(5, ["p0", "p1", "p2"]), (10, ["p0", "p1", "p2"])]
     assert tiny_run.result(folder, 12) == through
 
 

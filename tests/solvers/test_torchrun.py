@@ -174,3 +174,16 @@ def test_the_real_torchrun_trains_with_gloo(folder):
     code, lines = many.ended(process)
     assert code == 0, lines
     assert tiny_run.snapshots(folder) == [5, 10, 12]
+
+
+def test_rank_0_alone_watches_and_all_end_early_together(folder):
+    watched = ("--set", "snapshot=1", "--set", "base_lr=1e-30", "--keep", "best,last:2",
+               "--score-every", "1", "--stop-early", "5")  # fmt: skip
+    first, second = many.run_group(folder, 2, many.SOLVE, *BEGIN, *watched)
+    assert (first[0], second) == (0, (0, [], []))
+    assert first[2][-1].startswith("ended at iteration 6 of 12, with a snapshot: mean IU has not")
+    lines = [json.loads(line) for line in (folder / "out/metrics.jsonl").read_text().splitlines()]
+    assert [one["iter"] for one in lines if "scores" in one] == [1, 2, 3, 4, 5, 6]
+    assert tiny_run.snapshots(folder) == [1, 5, 6]
+    first, second = many.run_group(folder, 2, many.SOLVE, *GO_ON, *watched)
+    assert (first[0], second) == (0, (0, [], [])) and "ended at iteration 6" in first[2][-1]

@@ -436,3 +436,33 @@ def test_one_base_lr_for_stages_of_different_rates_is_refused(folder, quick):
     with pytest.raises(UserError, match="--set base_lr: the stages have rates of their own"):
         run("fcn16s-vgg16", "--set", "base_lr=1e-5")
     assert quick == []
+
+
+def test_how_it_is_watched_is_passed_on_to_the_training(folder, quick, monkeypatch):
+    given, command = [], steps.Steps.command
+    monkeypatch.setattr(
+        steps.Steps, "command", lambda self, *words: given.append(words) or command(self, *words)
+    )
+    options = ("--score-every", "2", "--watch", "p1,p2", "--keep", "best,last:2")
+    assert run("fcn32s-vgg16", "--no-score", *options) == 0
+    assert given[-1][-6:] == options
+    with pytest.raises(UserError, match="--stop-early: needs scores"):
+        run("fcn32s-vgg16", "--stop-early", "2")
+
+
+def test_a_stage_that_ended_early_is_trained_and_the_next_goes_on_from_there(folder, quick):
+    early = ("--score-every", "1", "--stop-early", "2")
+    assert run("fcn32s-vgg16", "--no-score") == 0
+    first = place(folder, "fcn32s-vgg16")
+    for kind in ("caffemodel", "solverstate"):
+        (first / f"train_iter_3.{kind}").rename(first / f"train_iter_2.{kind}")
+    ended = {"snapshots": {}, "ended": {"iter": 2, "scores": 2}}
+    (first / "train.snapshots.json").write_text(json.dumps(ended))
+    quick.clear()
+    assert run("fcn16s-vgg16", "--no-score", *early) == 0
+    assert [what.partition(": ")[0] for what in quick] == ["fcn16s-vgg16", "fcn16s-vgg16"]
+    init = (place(folder) / "init.caffemodel").read_text()
+    assert "--from runs/tiny/fcn32s-vgg16/train_iter_2.caffemodel" in init
+    quick.clear()
+    run("fcn32s-vgg16", "--no-score", "--score-every", "1", "--stop-early", "3")
+    assert quick == ["fcn32s-vgg16: training to iteration 3"]  # which waits longer

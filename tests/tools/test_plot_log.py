@@ -112,3 +112,57 @@ def test_matplotlibs_settings_in_the_working_folder_have_no_say(tmp_path, log, r
     assert run.returncode == 0, run.stderr
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 700
+
+
+def metrics_of(tmp_path, name="run"):
+    path = tmp_path / name / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_text(
+        '{"iter": 0, "loss": 3.0, "lr": 0.1, "seconds": 1, "memory": 5}\n'
+        '{"iter": 4, "scores": {"mean_iu": 0.25}, "classes": {"sky": 0.5, "road": 0.0}}\n'
+        '{"iter": 8, "loss": null, "lr": 0.1, "seconds": 2, "memory": 5}\n'
+        '{"iter": 8, "scores": {"mean_iu": null}, "classes": {"sky": null, "road": 0.1}}\n{"it'
+    )
+    return path
+
+
+def test_scores_of_a_trainings_metrics_are_drawn_below_its_losses(log, tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(Axes, "legend", lambda axes, **_: labels.extend(
+        text for text in axes.get_legend_handles_labels()[1]))  # fmt: skip
+    out, path = tmp_path / "a.png", metrics_of(tmp_path)
+    assert plot_log.main([str(path), "--out", str(out)]) == 0
+    assert labels == ["loss, metrics.jsonl", "sky", "road", "mean IU"]
+    plot_log.main([str(log), "--out", str(tmp_path / "b.png")])
+    with Image.open(out) as both, Image.open(tmp_path / "b.png") as alone:
+        assert both.height == 2 * alone.height
+    labels.clear()
+    plot_log.main([str(path), str(metrics_of(tmp_path, "other")), str(log), "--out", str(out)])
+    assert labels[3:] == ["mean IU, run/metrics.jsonl", "mean IU, other/metrics.jsonl"]
+
+
+def test_a_table_is_made_of_a_trainings_metrics(log, tmp_path):
+    path, table = metrics_of(tmp_path), tmp_path / "metrics.csv"
+    assert plot_log.main([str(path), "--csv", str(table)]) == 0
+    assert [line.split(",")[0] for line in table.read_text().splitlines()] == [
+        "iter",
+        "0",
+        "4",
+        "8",
+    ]
+    assert plot_log.main([str(path), "--csv", str(table)]) == 0
+    for words in ([str(log)], [str(path), str(path)]):
+        with pytest.raises(UserError, match="--csv .*: is made of one metrics.jsonl"):
+            plot_log.main([*words, "--csv", str(table)])
+    (tmp_path / "mine.csv").write_text("a,b\n")
+    with pytest.raises(UserError, match="mine.csv: the file that is there is not a table"):
+        plot_log.main([str(path), "--csv", str(tmp_path / "mine.csv")])
+    with pytest.raises(UserError, match="is one of the logs"):
+        plot_log.main([str(path), "--csv", str(path)])
+
+
+def test_metrics_of_a_run_that_has_displayed_nothing_are_told(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"it')
+    with pytest.raises(UserError, match="metrics.jsonl: has no whole line yet"):
+        plot_log.main([str(path), "--out", str(tmp_path / "a.png")])

@@ -48,6 +48,11 @@ def cuda_device_count() -> int:
     return torch.cuda.device_count() if gpu_support.available() else 0
 
 
+def memory_in_use() -> int | None:
+    """The bytes that tensors take on the GPU that nets run on; None on the CPU."""
+    return None if on_cpu() else torch.cuda.memory_allocated(current())
+
+
 def _check(number: int) -> None:
     found = cuda_device_count()
     trouble = gpu_support.trouble(number)

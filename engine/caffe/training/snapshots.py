@@ -121,9 +121,15 @@ class NotWhole(Error):
     """There is nothing to write that a training could go on from."""
 
 
+class NotFinite(NotWhole):
+    """Weights are infinite or no numbers."""
+
+    keep = False
+
+
 def require_whole(solver) -> None:
-    """Raise NotWhole for a solver whose iteration ended half-way, or whose weights are infinite or
-    no numbers."""
+    """Raise NotWhole for a solver whose iteration ended half-way, NotFinite for one whose weights
+    are infinite or no numbers."""
     if solver._half_updated:
         raise NotWhole(
             f"iteration {solver.iter} ended between the updates of two parameters: there is "
@@ -136,7 +142,7 @@ def require_whole(solver) -> None:
         return
     for name, tensor in zip(learnable.names, data):
         if not bool(tensor.isfinite().all()):
-            raise NotWhole(
+            raise NotFinite(
                 f"iteration {solver.iter}: the weights of {name} are not finite: no snapshot is "
                 "written; go on from an earlier one, or start again, with a lower base_lr"
             )
@@ -277,7 +283,7 @@ def restore(solver, path: str) -> None:
     if stored is not None:
         restore_tests(solver, stored)
         solver._losses.replace(stored["losses"])
-        solver._restored_losses = True
+        solver._losses_go_on = True
 
 
 def _find_model(net, state: str, named: str, stored: dict | None) -> str:
@@ -318,6 +324,11 @@ def _check_model(net, state: str, path: str, fingerprints: dict[str, list[int]])
                     f"{path}: has no parameter {i} of layer '{name}', so it is not the caffemodel "
                     f"that {state} was written with; put that one beside it"
                 )
+            if stored is not None and not np.isfinite(stored[1]).all():
+                raise InputError(
+                    f"{path}: the weights of {name}[{i}] are not finite: that training had "
+                    "diverged; go on from an earlier snapshot"
+                )
             if stored is not None and i < len(known) and known[i] != _fingerprint([stored[1]]):
                 raise InputError(
                     f"{path}: is not the caffemodel that {state} was written with (parameter {i} "
@@ -338,6 +349,11 @@ def _check_history(solver, path: str, history) -> None:
             raise InputError(
                 f"{path}: the history of {name} has {stored.size} values, the net's "
                 f"parameter {mine.count}"
+            )
+        if not np.isfinite(stored).all():
+            raise InputError(
+                f"{path}: the history of {name} is not finite: that training had diverged; go on "
+                "from an earlier snapshot"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -75,12 +76,14 @@ class Solver(ParamUpdates):
         self._current_step = 0
         self._step_reached_at = -1  # the iteration that raised _current_step
         self._losses = SmoothedLoss(self.param.average_loss)
-        self._restored_losses = False  # the losses are of the run that was just restored
+        self._losses_go_on = False  # the next `step` shows them with its own
         self._stopped_early = False
         self._announced = False
         self._callbacks: list = []
         self._action = None
         self._watches: list[LossWatch] = []
+        self._display_watches: list = []
+        self._snapshot_watches: list = []
         self._guard = None
         self._norms = deque()
         self._held: dict | None = None  # what a snapshot holds until the next iteration begins
@@ -134,6 +137,15 @@ class Solver(ParamUpdates):
         statistics of BatchNorm, which a forward pass changes."""
         self._watches.append(LossWatch(self, function))
 
+    def watch_display(self, function) -> None:
+        """Call `function(iteration, loss, rate)` with the loss, smoothed, and the learning rate of
+        every iteration that the log shows."""
+        self._display_watches.append(function)
+
+    def watch_snapshots(self, function) -> None:
+        """Call `function(solverstate's path)` after each snapshot that is written."""
+        self._snapshot_watches.append(function)
+
     def _see_losses(self) -> None:
         """Wait for the losses that are watched, and for gradients' norms that are to be logged."""
         for watch in self._watches:
@@ -184,9 +196,9 @@ class Solver(ParamUpdates):
         stop = self.iter + int(iterations)
         self._stopped_early = False
         self._announce()
-        if not self._restored_losses:
+        if not self._losses_go_on:
             self._losses.replace(())
-        self._restored_losses = False
+        self._losses_go_on = False
         self._timer = (self.iter, time.perf_counter())
         if self.param.snapshot and self.iter < stop:
             self.reserve_snapshots()
@@ -218,6 +230,12 @@ class Solver(ParamUpdates):
             if self._stopped_early and self._tie is None:
                 break
         self._see_losses()
+
+    def step_on(self, iterations: int) -> None:
+        """`step`, as the further part of one: the loss that is shown is smoothed over those before
+        too."""
+        self._losses_go_on = True
+        self.step(iterations)
 
     def _stops(self) -> bool:
         """Whether the training stops before this iteration; several solvers do at the same one."""
@@ -338,6 +356,18 @@ class Solver(ParamUpdates):
             self._held = {**now, "test_layers": snapshots.test_states(self)}
         return self._held
 
+    @contextlib.contextmanager
+    def aside(self):
+        """Context for what is no part of the training, such as a score of a test net: afterwards
+        the test nets' places in their data and the random generators are what they were, and a
+        snapshot is of before."""
+        held = self._hold()
+        try:
+            yield
+        finally:
+            snapshots.restore_tests(self, held)
+            rng.set_state(held["generators"])
+
     def _test_all(self) -> None:
         """Test all test nets, up to where the action function says "stop"."""
         if solver_rank() or not self.test_nets:
@@ -396,6 +426,8 @@ class Solver(ParamUpdates):
         rate = self.learning_rate()
         if self._displays():
             log(f"Iteration {self.iter}, lr = {rate:.6g}")
+            for watch in self._display_watches:
+                watch(self.iter, self._losses.mean(), rate)
         return rate
 
     # -- snapshots ------------------------------------------------------------------------
@@ -412,7 +444,10 @@ class Solver(ParamUpdates):
             raise Error(f"solver {solver_rank()} writes no snapshots: the first of several does")
         self._see_losses()
         with self._changing:
-            return snapshots.save(self)
+            state = snapshots.save(self)
+            for watch in self._snapshot_watches:
+                watch(state)
+            return state
 
     def last_snapshot(self) -> str:
         """`snapshot`, when no other will follow: where it cannot be written at the prefix, it goes
@@ -425,10 +460,13 @@ class Solver(ParamUpdates):
             raise
 
     def _snapshot_if_possible(self) -> None:
-        """`snapshot` within a training, which goes on where it cannot be written."""
+        """`snapshot` within a training, which goes on where it cannot be written, and ends where
+        weights are not finite."""
         self._see_losses()  # its error ends the training
         try:
             self.snapshot()
+        except snapshots.NotFinite:
+            raise
         except Error as error:
             log(f"{error}; the training goes on, and tries again at the next snapshot", WARNING)
 

@@ -409,3 +409,50 @@ def test_shared_parameters_are_updated_once(make_solver):
     before, grads = params(solver.net), gradients(solver.net)
     solver.step(1)
     np.testing.assert_allclose(params(solver.net)[0], before[0] - 0.1 * grads[0], rtol=1e-5)
+
+
+def test_the_shown_loss_goes_on_over_steps_in_parts(make_solver):
+    seen = []
+    for parts in ([6], [2, 1, 3]):
+        solver = make_solver(CLASSIFIER, FIXED + "average_loss: 4 display: 1 random_seed: 2")
+        feed(solver)
+        shown = []
+        solver.watch_display(lambda *found, shown=shown: shown.append(found))
+        for part in parts:
+            solver.step_on(part)
+        seen.append(shown)
+    assert seen[0] == seen[1]
+    assert [iteration for iteration, _, _ in seen[0]] == list(range(6))
+    assert all(rate == pytest.approx(0.1) for _, _, rate in seen[0])
+
+
+def test_each_snapshot_that_is_written_is_told(make_solver, tmp_path):
+    solver = make_solver(CLASSIFIER, FIXED + "snapshot: 2")
+    feed(solver)
+    told = []
+    solver.watch_snapshots(lambda state: told.append((state, (tmp_path / state).exists())))
+    solver.step(4)
+    solver.snapshot()
+    assert told == [(f"s_iter_{at}.solverstate", True) for at in (2, 4, 4)]
+
+
+def test_what_happens_aside_changes_no_random_number_of_the_training(make_solver):
+    solver = make_solver(CLASSIFIER, FIXED + "random_seed: 4")
+    feed(solver)
+    solver.step(1)
+    before = rng.get_state()
+    with pytest.raises(ValueError), solver.aside():
+        rng.draw_seed()
+        assert rng.get_state() != before
+        raise ValueError
+    assert rng.get_state() == before
+
+
+def test_weights_that_are_not_finite_at_a_snapshot_end_the_training(make_solver, tmp_path):
+    solver = make_solver(CLASSIFIER, FIXED + "snapshot: 2")
+    feed(solver)
+    first = next(iter(solver.net.params.values()))[0]
+    solver.add_callback(lambda: solver.iter == 3 and first.data.fill(np.inf))
+    with pytest.raises(caffe.engine.NotFinite, match=r"iteration 4: the weights of .*\[0\] are"):
+        solver.step(8)
+    assert [path.name for path in tmp_path.glob("*.solverstate")] == ["s_iter_2.solverstate"]
