@@ -100,7 +100,9 @@ def again(process, workers):
     """Until a torchrun with --max-restarts is through."""
     begun = time.monotonic()
     if workers:
-        many.wait_for(lambda: gone(workers.values()) or process.poll() is not None, "workers stay")
+        # One that is stopped before it has joined the others is waited for, five minutes.
+        over = lambda: gone(workers.values()) or process.poll() is not None  # noqa: E731
+        many.wait_for(over, "workers stay", timeout=420)
     seconds = time.monotonic() - begun
     code, lines = many.ended(process)
     assert code == 0, f"exit {code}: {lines[-5:]}"
