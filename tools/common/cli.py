@@ -11,7 +11,6 @@ is 0). Exit codes: 0 done, 1 the work failed, 2 the call or an input is wrong, 1
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import traceback
@@ -134,8 +133,8 @@ def add_device_arguments(parser, several=False):
     with commas between them, which `first_gpu` parts."""
     group = parser.add_mutually_exclusive_group()
     if several:
-        group.add_argument("--gpu", type=_numbers, metavar="N[,N…]", help="run on GPU number N; on "
-                           "several, in a process for each")  # fmt: skip
+        words = "run on GPU number N; on several, in a process for each (0,0: two on one, to try)"
+        group.add_argument("--gpu", type=_numbers, metavar="N[,N…]", help=words)
     else:
         group.add_argument("--gpu", type=int, metavar="N", help="run on GPU number N")
     group.add_argument("--cpu", action="store_true", help="run on the CPU")
@@ -143,10 +142,7 @@ def add_device_arguments(parser, several=False):
 
 
 def _numbers(text):
-    numbers = [int(part) for part in text.split(",")]
-    if len(set(numbers)) != len(numbers):
-        raise argparse.ArgumentTypeError(f"{text}: names a GPU twice")
-    return numbers
+    return [int(part) for part in text.split(",")]
 
 
 def first_gpu(args):

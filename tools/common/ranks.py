@@ -166,6 +166,7 @@ def local_gpu(args, ranks, numbers) -> None:
     if len(numbers) < ranks.local_count:
         raise UserError(
             f"{ranks.local_count} processes for {len(numbers)} GPU{'s'[: len(numbers) != 1]}: each "
-            "needs its own; start fewer (--nproc-per-node), or use --cpu"
+            "needs its own; start fewer (--nproc-per-node), share one by naming it as often (--gpu "
+            "0,0), or use --cpu"
         )
     args.gpu = numbers[ranks.local_rank]

@@ -16,6 +16,21 @@ from tools.gpu.engine_nets import EngineNets
 WARM_MEASURED = 8  # passes, where the first ones say whether folding pays
 
 
+def planned(case):
+    """Bytes that a GPU is to allocate, as tools/plan.py plans: {inference, training, test: training
+    with the test net}."""
+    train, val, deploy = (bench_nets.net_of(case, name) for name in ("train", "val", "deploy"))
+    solver = bench_nets.solver_of(case, "train.prototxt")
+    for field in ("net", "train_net", "test_net"):
+        solver.ClearField(field)
+    rehearse = caffe.engine.rehearse
+    return {
+        "inference": rehearse(deploy, gpu=True).peak,
+        "training": rehearse(train, solver, gpu=True).peak,
+        "test": rehearse(train, solver, val, gpu=True).peak,
+    }
+
+
 class EngineRows:
     """The engine as solve.py and score.py run it, on CUDA device `gpu`, or None: the CPU."""
 
@@ -41,13 +56,14 @@ class EngineRows:
 
     def prepare(self, net, size, shrink, folder):
         """Make ready a net of nets.NETS; {flop, flop_of_step, fc6: its shape, dilation and
-        number of weights in words}."""
+        number of weights in words, planned: see `planned`}."""
         case = bench_nets.Case(net, tuple(size), shrink=shrink)
         self.nets = EngineNets(case, folder)
         return {
             "flop": bench_nets.flop(case),
             "flop_of_step": bench_nets.flop_of_step(case),
             "fc6": list(bench_nets.fc6(net)),
+            "planned": planned(case),
         }
 
     def row(self, seconds, precision, folding, recompute, autotuning, test):

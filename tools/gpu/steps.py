@@ -12,8 +12,15 @@ from tools.common.cli import Failure
 from tools.gpu.child import ROOT, module_path
 
 
+def _in_checkout(word):
+    """A command of the checkout by its path, other words as they are."""
+    path = ROOT / word
+    return str(path) if word.endswith(".py") and path.is_file() else word
+
+
 class Step:
-    """A started command of the checkout, `python WORDS…`; its lines go to `job.say` at once."""
+    """A started command of the checkout, `python WORDS…` (or `python -m MODULE…`, with the
+    checkout's command behind); its lines go to `job.say` at once."""
 
     def __init__(self, job, *words):
         self.words = [str(word) for word in words]
@@ -24,7 +31,7 @@ class Step:
         env = dict(os.environ, PYTHONPATH=module_path(), GLOG_minloglevel="0")
         job.say("$ python " + " ".join(self.words))
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / self.words[0]), *self.words[1:]],
+            [sys.executable, *map(_in_checkout, self.words)],
             cwd=job.folder,
             env=env,
             stdin=subprocess.DEVNULL,

@@ -16,7 +16,8 @@ WORDS = (
     "precision; folding does with fewer. The engine is lean, as `solve.py` runs it; the module is "
     "the net as a PyTorch user would write it (`tools/benchmark/torch_side.py`; bfloat16: "
     "autocast). *Allocated* and *reserved* are PyTorch's peaks; *later*: allocated after the first "
-    "passes, in which cuDNN may try algorithms; *driver*: what the card holds more than before the "
+    "passes, in which cuDNN may try algorithms; *planned*: what `tools/plan.py --for gpu` says is "
+    "allocated, before anything runs; *driver*: what the card holds more than before the "
     "process began (all that it holds, where there is no nvidia-smi), its CUDA context and "
     "libraries included."
 )
@@ -117,8 +118,9 @@ def paper_lines(results):
         plain, test = find(results, net=name), find(results, net=name, test=True)
         here = (plain or {}).get("forward_backward")
         row += [f"{paper.SECONDS[name]:g}", "-" if here is None else f"{here['median']:.3f}"]
-        for printed, found in zip(paper.MEMORY[name], (plain, test)):
-            row.append(f"{printed:,}")
+        parts = zip(paper.MEMORY[name], (plain, test), ("training", "test"))
+        for printed, found, part in parts:
+            row += [f"{printed:,}", megabytes(net.get("planned"), part)]
             row += [
                 megabytes(found and found["memory"], what)
                 for what in ("allocated", "reserved", "driver")
@@ -126,7 +128,7 @@ def paper_lines(results):
         rows.append(row)
     header = ["net", "fc6", "dilation", "fc6 weights", "forward + backward, s, paper", "here"]
     for words in ("training", "with test net"):
-        header += [f"{words}, MB, paper", "allocated", "reserved", "driver"]
+        header += [f"{words}, MB, paper", "planned", "allocated", "reserved", "driver"]
     return table(header, rows, markdown=True)
 
 

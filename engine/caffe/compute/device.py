@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import torch
 
@@ -51,6 +52,13 @@ def cuda_device_count() -> int:
 def memory_in_use() -> int | None:
     """The bytes that tensors take on the GPU that nets run on; None on the CPU."""
     return None if on_cpu() else torch.cuda.memory_allocated(current())
+
+
+def identity() -> str:
+    """Tells the current GPU from the machine's others, in every process alike."""
+    number = current().index or 0
+    known = getattr(torch.cuda.get_device_properties(number), "uuid", None)
+    return str(known or f"{number} of {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}")
 
 
 def _check(number: int) -> None:

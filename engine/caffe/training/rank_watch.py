@@ -45,7 +45,7 @@ def _process(number: int) -> str:
     return "" if fields[0] in "ZX" else fields[0] + fields[19]
 
 
-def _machine() -> str:
+def machine() -> str:
     """Tells machines, and containers with process numbers or a network of their own, apart."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -98,7 +98,7 @@ class Watch:
         self._silent = Awake(heartbeat / 4)  # of the other: since the store has answered
         self._answered = False  # whether the store has since the judge's last look
         self._refused: Exception | None = None  # what came instead since
-        here = {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(),
+        here = {"machine": machine(), "host": socket.gethostname(), "process": os.getpid(),
                 "since": _process(os.getpid())[1:]}  # fmt: skip
         self._machine = here["machine"]
         self._meeting.tell(f"here/{place.rank}", json.dumps(here).encode())

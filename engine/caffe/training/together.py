@@ -26,7 +26,7 @@ from ..settings import gradients as chosen_gradients
 from . import agreement
 from .meeting import JOINING, Gone, Meeting, Place, toward_first
 from .nccl import PATIENCE
-from .rank_watch import Trouble, Watch
+from .rank_watch import Trouble, Watch, machine
 from .reduction import traffic
 from .tie import Tie
 
@@ -113,19 +113,25 @@ class Ranks:
         """torch.distributed's: of the devices for the gradients, and Gloo's for a stop."""
         from torch import distributed
 
-        on_gpu = _device.current().type == "cuda"
+        nccl = _device.current().type == "cuda" and not self._share_a_gpu()
         interface = None if "GLOO_SOCKET_IFNAME" in os.environ else toward_first()
         if interface:
             os.environ["GLOO_SOCKET_IFNAME"] = interface
         try:
             distributed.init_process_group(
-                "nccl" if on_gpu else "gloo", store=self._meeting.part("groups"),
+                "nccl" if nccl else "gloo", store=self._meeting.part("groups"),
                 rank=self.rank, world_size=self.count, timeout=JOINING,
             )  # fmt: skip
             self._gradients = distributed.new_group(timeout=PATIENCE)
             self._words = distributed.new_group(backend="gloo", timeout=PATIENCE)
         except RuntimeError as error:
             raise self._watch.explain(error) from None
+
+    def _share_a_gpu(self) -> bool:
+        """Whether two ranks compute on one GPU, which NCCL refuses; Gloo adds by the host."""
+        self._meeting.tell(f"gpu/{self.rank}", f"{machine()} {_device.identity()}".encode())
+        gpus = {self._meeting.hear(f"gpu/{rank}", self.check) for rank in range(self.count)}
+        return len(gpus) < self.count
 
     def _close_groups(self) -> None:
         """Where they are open as Python ends, their threads may abort it."""

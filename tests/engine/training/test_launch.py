@@ -84,3 +84,40 @@ def test_a_hangup_is_passed_on_and_ends_nothing_and_a_stop_ends_all(start, tmp_p
     code, _ = many.ended(process)
     assert code == 128 + signal.SIGTERM
     assert there("heard-0-15", "heard-1-15")
+
+
+SHARE = """
+import json, sys
+from caffe.compute import device
+from caffe.training import rank_watch, together
+
+class Place:
+    count, told = 3, {}
+
+    def tell(self, name, content):
+        self.told[name] = content
+
+    def hear(self, name, watch):
+        return self.told[name]
+
+gpus = sys.argv[1].split(",")
+ranks = []
+for rank, gpu in enumerate(gpus):
+    one = together.Ranks.__new__(together.Ranks)
+    one._meeting, one.rank, one.count, one.check = Place(), rank, len(gpus), None
+    device.identity = lambda gpu=gpu: gpu
+    one._meeting.tell(f"gpu/{rank}", f"{rank_watch.machine()} {gpu}".encode())
+    ranks.append((one, gpu))
+for one, gpu in ranks:
+    device.identity = lambda gpu=gpu: gpu
+    print(one._share_a_gpu())
+"""
+
+
+@pytest.mark.parametrize("gpus, shared", [("a,b,c", "False"), ("a,b,a", "True")])
+def test_ranks_know_that_two_of_them_share_a_gpu(tmp_path, gpus, shared):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARE, gpus], cwd=tmp_path, env=many.environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [shared] * 3, done.stderr
