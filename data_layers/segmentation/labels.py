@@ -21,7 +21,7 @@ def check_labels(path, label, classes):
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise DataError(
-            f"{path}: label {int(label[row, column])} at row {row}, column {column} is no class: "
+            f"{entry_of(path)}: label {int(label[row, column])} at row {row}, column {column} is no class: "
             f"the {classes} classes are 0 to {classes - 1}, and {VOID} is void; the file holds "
             f"{listed(label)}. Mend the file ({RECIPE}), or give the number of classes "
             "('classes' in param_str, or in the TOML)"
@@ -72,7 +72,7 @@ def check_sizes(sizes, orientation=None):
     for path, b in others:
         if a.shape[:2] != b.shape[:2]:
             text = (
-                f"{path}: {b.shape[1]}x{b.shape[0]} pixels, but {first} has "
+                f"{entry_of(path)}: {b.shape[1]}x{b.shape[0]} pixels, but {first} has "
                 f"{a.shape[1]}x{a.shape[0]}; they must be of one size"
             )
             turn = orientation(first) if orientation and a.shape[:2] == b.shape[1::-1] else 1
@@ -82,6 +82,12 @@ def check_sizes(sizes, orientation=None):
                     "read: turn the label likewise, or save the photograph without the tag"
                 )
             raise DataError(text)
+
+
+def entry_of(path):
+    """A path for a message, with the entry of the file that is meant, where it has several."""
+    entry = getattr(path, "id", "")
+    return f"{path}: image {entry!r}" if entry else path
 
 
 def listed(array):

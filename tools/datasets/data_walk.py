@@ -171,6 +171,8 @@ def _locate(found, source, name, sound):
     found.problems.append(first)
     # `find` ends at the first file that is missing; the others' places follow from a sound id's.
     for top, path in sound[1].items() if sound and not fault(name) else ():
+        if getattr(path, "id", ""):  # one file for all ids
+            continue
         stem, endings = _place(path, sound[0], name, top)
         try:
             found.paths[top] = find(*os.path.split(stem), endings, "file") if stem else ""
