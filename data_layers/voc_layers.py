@@ -19,7 +19,7 @@ from segmentation.labels import VOID
 from segmentation.layer import COMMON, SegmentationLayer, Source
 from segmentation.lists import IMAGE_ENDINGS, read_split, split_file
 from segmentation.mat import read_mat
-from segmentation.params import REQUIRED, DataError, folder, integer, literal, mean
+from segmentation.params import REQUIRED, DataError, folder, integer, literal, mean, suffix
 from segmentation.pictures import read_bgr, size as picture_size
 
 VOC_CLASSES = 21  # with background: the values that VOC's and SBD's label maps hold
@@ -42,7 +42,10 @@ class VOCSegDataLayer(_VOCLabels):
     mean       B, G, R
     image_dir, label_dir, split_dir
                where images (any of IMAGE_ENDINGS), labels (palette or gray .png) and split
-               files (.txt) lie, if not there; relative to voc_dir or absolute
+               files (.txt) lie, if not there; relative to voc_dir or absolute. {split} in
+               the first two stands for the split's name
+    image_suffix, label_suffix
+               what stands behind the id in the names of image and label files, if anything
     classes    how many classes there are: labels are 0 to one less, or 255; default 21
     channels, pixel_scale
                of photographs with other bands than colours: what the blob's channels are, as
@@ -57,6 +60,8 @@ class VOCSegDataLayer(_VOCLabels):
         "image_dir": (folder, "JPEGImages"),
         "label_dir": (folder, "SegmentationClass"),
         "split_dir": (folder, os.path.join("ImageSets", "Segmentation")),
+        "image_suffix": (suffix, ""),
+        "label_suffix": (suffix, ""),
         "classes": (integer(1, VOID), VOC_CLASSES),
         "channels": (channels.channels, None),
         "pixel_scale": (channels.pixel_scale, 1.0),
@@ -66,13 +71,15 @@ class VOCSegDataLayer(_VOCLabels):
 
     @classmethod
     def parse(cls, params):
-        parsed, name = super().parse(params), cls.__name__
+        name = cls.__name__
+        given = params if isinstance(params, dict) else literal(params, name)
+        parsed = super().parse(given)
         wanted = parsed["channels"]
         count = 3 if wanted is None else len(wanted.each)
         if len(parsed["mean"]) != count:
             raise DataError(
                 f"{name}: mean in param_str: expected {count} number{'s' * (count > 1)}, not "
-                f"{parsed['mean']!r}"
+                f"{given['mean']!r}"
             )
         if wanted is None and parsed["pixel_scale"] != 1:
             raise DataError(f"{name}: pixel_scale in param_str: needs `channels` too")
@@ -90,7 +97,7 @@ class VOCSegDataLayer(_VOCLabels):
     @classmethod
     def open_source(cls, params):
         images, folder_of_labels, splits = (
-            os.path.join(params["voc_dir"], params[key])
+            os.path.join(params["voc_dir"], params[key].replace("{split}", params["split"]))
             for key in ("image_dir", "label_dir", "split_dir")
         )
         where = split_file(splits, params["split"])
@@ -98,7 +105,8 @@ class VOCSegDataLayer(_VOCLabels):
         endings = IMAGE_ENDINGS if params["annotations"] else image_endings(images, labels.folder)
 
         def paths(name):
-            return {"data": find(images, name, endings, "image"), "label": labels.find(name)}
+            image = find(images, name + params["image_suffix"], endings, "image")
+            return {"data": image, "label": labels.find(name)}
 
         def read(paths):
             image = cls.read_image(params, paths["data"])

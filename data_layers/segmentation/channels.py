@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import NamedTuple
 
@@ -136,10 +137,9 @@ def read_bands(path):
     if not tiff:
         array = read_picture(path, IMAGE_FORMATS, MAX_PIXELS, lambda image: _plain(path, image))
     else:
-        try:
+        # Of bands that Pillow does not know it raises: then tifffile says what is wrong.
+        with contextlib.suppress(DataError):
             array = read_picture(path, ("TIFF",), MAX_PIXELS, _plain_tiff)
-        except DataError:  # of bands that Pillow does not know: tifffile says what is wrong
-            pass
         if array is None:
             array = _read_tiff(path)
     return array[..., None] if array.ndim == 2 else array

@@ -106,5 +106,5 @@ def _unknown(path, codes, known, row):
     return DataError(
         f"{path}: the colour {_words(code)} at row {row}, column {column} is none of `colours` "
         f"(nearest: {_words(near)}); {counts} of {codes.size} pixels have {kinds} such "
-        f"colour{'s' * (kinds > 1)}{many}; add it to `colours`, or give other = \"void\""
+        f'colour{"s" * (kinds > 1)}{many}; add it to `colours`, or give other = "void"'
     )

@@ -73,12 +73,12 @@ class Entry(str):
 class Pictures:
     """Pictures of class numbers, or in colours, in a folder."""
 
-    def __init__(self, folder, colours=None, other=None):
-        self.folder, self.colours, self.other = folder, colours, other
+    def __init__(self, folder, suffix="", colours=None, other=None):
+        self.folder, self.suffix, self.colours, self.other = folder, suffix, colours, other
 
     def find(self, name):
         """The path of an id's label. Raises DataError."""
-        return find(self.folder, name, LABEL_ENDINGS, "label")
+        return find(self.folder, name + self.suffix, LABEL_ENDINGS, "label")
 
     def read(self, path, size):
         """H x W uint8 class numbers; size() gives the photograph's (height, width). Raises
@@ -162,7 +162,7 @@ def of(params, folder):
     Raises DataError.
     """
     if not params["annotations"]:
-        return Pictures(folder, params["colours"], params["other"])
+        return Pictures(folder, params["label_suffix"], params["colours"], params["other"])
     if params["colours"] is not None:
         raise DataError("colours: are of masks; leave them out, or annotations")
     place = params["annotations"].replace("{split}", params["split"])

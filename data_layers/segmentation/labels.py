@@ -21,9 +21,9 @@ def check_labels(path, label, classes):
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise DataError(
-            f"{entry_of(path)}: label {int(label[row, column])} at row {row}, column {column} is no class: "
-            f"the {classes} classes are 0 to {classes - 1}, and {VOID} is void; the file holds "
-            f"{listed(label)}. Mend the file ({RECIPE}), or give the number of classes "
+            f"{entry_of(path)}: label {int(label[row, column])} at row {row}, column {column} is "
+            f"no class: the {classes} classes are 0 to {classes - 1}, and {VOID} is void; the file "
+            f"holds {listed(label)}. Mend the file ({RECIPE}), or give the number of classes "
             "('classes' in param_str, or in the TOML)"
         )
 

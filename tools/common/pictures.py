@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from segmentation.channels import to_look_at as bands_to_look_at
 
 from prototxt.files import write_atomic
 from prototxt.tasks import VOC_CLASSES, VOID
@@ -97,9 +98,14 @@ def save_indexed(path, labels, colours=None):
     save_png(path, indexed(labels, colours))
 
 
-def to_look_at(image, top):
+def to_look_at(image, top, channels=None):
     """The image of a data layer's `top` ('data', 'color', 'hha', 'depth') as H x W x 3 uint8 in R,
-    G, B. It is H x W (x C), in the blob's order of channels, without its mean subtracted."""
+    G, B. It is H x W (x C), in the blob's order of channels, without its mean subtracted.
+
+    channels: what they are where they are not B, G, R (`segmentation.channels.Channels`).
+    """
+    if channels is not None:
+        return bands_to_look_at(image, channels)
     if image.ndim == 2:
         low, high = image.min(), image.max()
         gray = 255 * (image - low) / max(high - low, 1e-9)

@@ -1,5 +1,7 @@
-"""COCO's JSON: `images`, `categories`, and `annotations` with a `segmentation` each, which is a list
-of outlines [x, y, x, y, …], or run lengths {"size", "counts"}, compressed (a text) or not (a list).
+"""COCO's JSON: `images`, `categories`, and `annotations` with a `segmentation` each.
+
+That is a list of outlines [x, y, x, y, …], or run lengths {"size", "counts"}, compressed (a text)
+or not (a list).
 
 The masks are those of COCO's own tools: outlines are drawn by the package pycocotools. Runs go down
 the columns.

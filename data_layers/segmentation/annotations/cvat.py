@@ -1,5 +1,5 @@
-"""CVAT's XML ("CVAT for images 1.1"): <image name width height> with <polygon>, <box>, <ellipse> and
-<mask> elements, drawn in the order of their z_order.
+"""CVAT's XML ("CVAT for images 1.1"): <image name width height> with <polygon>, <box>, <ellipse>
+and <mask> elements, drawn in the order of their z_order.
 
 Polylines, points, skeletons and tags have no area and are left out.
 """
@@ -25,13 +25,12 @@ MOST_ELEMENTS = 8_000_000
 def read(path) -> dict[str, Picture]:
     """{id: Picture} of a file, in its order of images; ids are file names without endings. Raises
     DataError."""
-    reader = _Reader(path)
     parser = expat.ParserCreate()
+    reader = _Reader(path, parser)
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.StartDoctypeDeclHandler = reader.doctype
-    reader.parser = parser
     try:
         with open_regular(path, LARGEST) as file:
             parser.ParseFile(file)
@@ -50,12 +49,11 @@ def read(path) -> dict[str, Picture]:
 
 
 class _Reader:
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, parser):
+        self.path, self.parser = path, parser
         self.pictures = {}  # id: (size, [(z_order, Shape)])
         self.image, self.is_cvat = None, False
         self.inside, self.elements = [], 0
-        self.parser = None
 
     def fail(self, problem):
         raise DataError(f"{self.path}: line {self.parser.CurrentLineNumber}: {problem}")
@@ -72,7 +70,7 @@ class _Reader:
             self.fail(f"more than {MOST_ELEMENTS} elements")
         self.is_cvat = self.is_cvat or self.inside == ["annotations"]
         if self.inside == ["annotations", "track"]:
-            self.fail("a CVAT video (<track>); export the task as \"CVAT for images 1.1\"")
+            self.fail('a CVAT video (<track>); export the task as "CVAT for images 1.1"')
         try:
             if self.inside == ["annotations", "image"]:
                 self._image(attributes)
