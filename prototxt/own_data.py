@@ -12,7 +12,9 @@ KEYS = dict(
     channels=(list, dict), pixel_scale=(int, float), image_suffix=str, label_suffix=str,
 )  # fmt: skip
 
-WORDS = {(list, dict): "a list of the bands' names or numbers, or a table of both"}
+WORDS: dict[object, str] = {
+    (list, dict): "a list of the bands' names or numbers, or a table of both"
+}
 
 VOID_WORD = "void"
 OF_ANNOTATIONS = ("names", "unlabelled", "crowd", "overlap")

@@ -202,8 +202,8 @@ def channel_mean(text):
     return values
 
 
-def check_channels(args, net, settings, mean):
-    """Raise UserError unless the net takes as many channels as pictures and the mean have."""
+def check_channels(args, net, settings):
+    """Raise UserError unless the net takes as many channels as pictures have."""
     takes = net.blobs[input_of(net)].shape[1]
     wanted = settings.channels
     if wanted is None and takes != 3:
@@ -213,8 +213,6 @@ def check_channels(args, net, settings, mean):
         )
     if wanted is not None and takes != len(wanted.each):
         raise UserError(f"{args.net}: takes {takes} channels; `channels` are {len(wanted.each)}")
-    if len(mean) != takes:
-        raise UserError(f"--mean: {len(mean)} numbers; the net takes {takes} channels")
 
 
 def read_image(path, settings):
@@ -299,6 +297,8 @@ def work(args, ranks=None):
     task = find_task(args.task, args.net)
     settings = input_settings(task, args.net, asked=args.task is not None)
     mean = args.mean or settings.mean
+    if len(mean) != len(settings.mean):
+        raise UserError(f"--mean: expected {len(settings.mean)} numbers, not {len(mean)}")
     make_folder(args.out)
     computing.choose(args)
     select_device(args)
@@ -306,7 +306,7 @@ def work(args, ranks=None):
     net = load(args.net, args.weights, proto)
     if args.layer in net.blobs:
         keep(net, args.layer)
-    check_channels(args, net, settings, mean)
+    check_channels(args, net, settings)
     count = class_count(args, net)
     if args.classes:
         names = read_names(args.classes, count)

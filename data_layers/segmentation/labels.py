@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from segmentation.known_colours import recognised
 from segmentation.params import DataError
 
 VOID = 255
 
-RECIPE = 'docs/own-data.md, "Masks", makes class numbers of them'
+RECIPE = "`colours` in the TOML says which colour is which class; tools/new_task.py writes it"
 
 _SHOWN = 6  # colours or values of a label that are listed
 
@@ -31,24 +32,19 @@ def check_labels(path, label, classes):
 def in_colours(path, mode, pixels):
     """The DataError for a label whose pixels are colours: H x W x C uint8, with alpha or without.
 
-    It says which colours there are, and how they become class numbers.
+    It says which colours there are, of which known palette, and how they become class numbers.
     """
-    remedy = (
-        "save it as a palette or gray PNG whose pixel values are the class numbers, "
-        f"{VOID} for void"
-    )
+    remedy = f"give each its class ({RECIPE})"
     colours = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
     if (colours == colours[..., :1]).all():
         values = listed(colours[..., 0])
-        return DataError(
-            f"{path}: label in {mode} colours that are all gray ({values}); {remedy} ({RECIPE})"
-        )
+        return DataError(f"{path}: label in {mode} colours that are all gray ({values}); {remedy}")
     codes = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     found, counts = np.unique(codes, return_counts=True)
     if len(found) > 256:
         return DataError(
             f"{path}: label in {mode} colours, {len(found)} of them: a photograph, or a mask whose "
-            f"edges are smoothed or that went through JPEG; {remedy}"
+            "edges are smoothed or that went through JPEG; export it as PNG, without smoothing"
         )
     largest = np.argsort(-counts, kind="stable")[:_SHOWN]
     texts = [
@@ -56,9 +52,11 @@ def in_colours(path, mode, pixels):
         for i, code in ((i, int(found[i])) for i in largest)
     ]
     more = ", …" if len(found) > _SHOWN else ""
+    name = recognised([(c >> 16, c >> 8 & 255, c & 255) for c in found.tolist()])
+    of = f", of the palette of {name}" if name else ""
     return DataError(
-        f"{path}: label in {mode} colours, {len(found)} of them: {', '.join(texts)}{more}; "
-        f"{remedy} ({RECIPE})"
+        f"{path}: label in {mode} colours, {len(found)} of them{of}: {', '.join(texts)}{more}; "
+        f"{remedy}"
     )
 
 

@@ -7,25 +7,11 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from segmentation.channels import to_look_at as bands_to_look_at
+from segmentation.known_colours import voc_palette as voc_palette
 
 from prototxt.files import write_atomic
 from prototxt.tasks import VOC_CLASSES, VOID
 from tools.common import files, written
-
-
-def voc_palette(count=256):
-    """The VOC colour map: count x 3 uint8 RGB.
-
-    Bits 0, 1, 2 of the class number are the top bits of red, green, blue, bits 3, 4, 5 the next
-    lower ones, and so on (PASCAL VOC development kit, `VOClabelcolormap`).
-    """
-    labels = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for level in range(3):
-        for channel in range(3):
-            bit = labels >> (3 * level + channel) & 1
-            colours[:, channel] |= (bit << (7 - level)).astype(np.uint8)
-    return colours
 
 
 def palette_kind(labels, palette):
