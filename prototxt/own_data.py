@@ -13,7 +13,7 @@ KEYS = dict(
 )  # fmt: skip
 
 WORDS: dict[object, str] = {
-    (list, dict): "a list of the bands' names or numbers, or a table of both"
+    (list, dict): "a list of the bands' names or numbers, or a table of both",
 }
 
 VOID_WORD = "void"

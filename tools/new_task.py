@@ -219,7 +219,7 @@ def main(argv):
 def _write_lists(folder, splits):
     everything = [name for ids in splits.values() for name in ids]
     kind = list_kind(everything)
-    for split, ids in splits.items():
+    for split in splits:
         check_ours(os.path.join(folder, f"{split}.txt"), kind)
     make_folder(folder)
     for split, ids in splits.items():

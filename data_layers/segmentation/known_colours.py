@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
-
 import numpy as np
 
-Palette = Dict[str, Tuple[Tuple[int, int, int], ...]]
+Palette = dict[str, tuple[tuple[int, int, int], ...]]
 VOC, VOC_COUNT = "PASCAL VOC", 21
 
 

@@ -9,7 +9,7 @@ from segmentation.params import DataError
 
 VOID = 255
 
-RECIPE = "`colours` in the TOML says which colour is which class; tools/new_task.py writes it"
+RECIPE = 'docs/own-data.md, "Masks": `colours` in the TOML gives colours their classes'
 
 _SHOWN = 6  # colours or values of a label that are listed
 
@@ -34,7 +34,10 @@ def in_colours(path, mode, pixels):
 
     It says which colours there are, of which known palette, and how they become class numbers.
     """
-    remedy = f"give each its class ({RECIPE})"
+    remedy = (
+        f"give each its class ({RECIPE}), or save it as a palette or gray PNG whose pixel values "
+        f"are the class numbers, {VOID} for void"
+    )
     colours = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
     if (colours == colours[..., :1]).all():
         values = listed(colours[..., 0])

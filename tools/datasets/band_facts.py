@@ -40,8 +40,8 @@ def of_photographs(paths) -> Bands | None:
     made = Bands(count, scale, [])
     if kind != "uint8":
         made.notes.append(
-            f"numbers are {kind}, up to {highest:g} in {len(arrays)} photographs; pixel_scale is to "
-            "bring them to about 0 to 255"
+            f"numbers are {kind}, up to {highest:g} in {len(arrays)} photographs; pixel_scale "
+            "is to bring them to about 0 to 255"
         )
     means = np.mean([np.nanmean(a.reshape(-1, count), axis=0, dtype=float) for a in arrays], axis=0)
     made.mean = [round(float(v) * scale, 3) for v in means]

@@ -108,7 +108,8 @@ def examine(layer, params, source, name, sound=None):
         path, label = found.paths["label"], arrays["label"]
         if _checked(found, source, check_labels, path, label, class_count(layer, params)):
             found.counts = np.bincount(label.astype(np.uint8).ravel(), minlength=256)
-            found.colours = _colours(path, found.counts)
+            if params.get("colours") is None:  # else a palette's numbers mean nothing
+                found.colours = _colours(path, found.counts)
     return found
 
 
