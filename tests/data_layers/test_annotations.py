@@ -139,8 +139,9 @@ def shape(label, kind, points, **more):
 
 
 def labelme_text(shapes, height=6, width=8, **more):
-    return json.dumps({"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": "a.jpg",
-                       "imageData": None, "imageHeight": height, "imageWidth": width, **more})  # fmt: skip
+    made = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": "a.jpg"}
+    size = {"imageData": None, "imageHeight": height, "imageWidth": width}
+    return json.dumps({**made, **size, **more})
 
 
 def png_text(array):
@@ -381,7 +382,7 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">
         ('<polygon label="car" points="0,0;1;2,2"/>', "expected points, each of x and y"),
         ('<polygon label="car"/>', "<polygon> lacks 'points'"),
         ('<box label="car" xtl="0" ytl="0" xbr="1e9" ybr="2"/>', "a coordinate is beyond"),
-        ('<mask label="car" rle="1,9" left="0" top="0" width="2" height="2"/>', "a run of 9 pixels"),
+        ('<mask label="car" rle="1,9" left="0" top="0" width="2" height="2"/>', "a run of 9"),
         ('<mask label="car" rle="1,2" left="0" top="0" width="2" height="2"/>',
          "its runs are of 3 pixels, and it has 4"),
         ('<mask label="car" rle="1" left="0" top="0" width="999999" height="999999"/>',
@@ -480,8 +481,8 @@ def annotated(request, voc):
         ))  # fmt: skip
         images.append({"id": seed, "file_name": f"{name}.jpg", "height": size[0], "width": size[1]})
         mask = voc.labels[name] != 255
-        annotations.append({"image_id": seed, "category_id": seed % 2, "segmentation":
-                            {"size": list(size), "counts": compressed(counts_of(mask))}})  # fmt: skip
+        runs = {"size": list(size), "counts": compressed(counts_of(mask))}
+        annotations.append({"image_id": seed, "category_id": seed % 2, "segmentation": runs})
         elements.append(
             f'<image name="{name}.jpg" width="{size[1]}" height="{size[0]}"><box label="{label}" '
             f'xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}" z_order="0"/></image>'
