@@ -48,8 +48,8 @@ class Channels(NamedTuple):
 def channels(value):
     """A kind: the names of a file's bands, in order; or the numbers of those to take, from 1; or
     {name: number}. None stands for photographs in B, G, R."""
-    if value is None:
-        return None
+    if value is None or isinstance(value, Channels):
+        return value
     if isinstance(value, dict):
         names, numbers, count = list(value), list(value.values()), None
     elif isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):

@@ -12,16 +12,20 @@ MOST_COLOURS = 4096
 """Colours of one table."""
 
 
+class ColourTable(dict):
+    """{red << 16 | green << 8 | blue: class number}"""
+
+
 def colour_table(value):
     """A kind: {class number, or 255 for void: [(red, green, blue), …]}; or None.
 
-    One colour alone needs no list. No colour may stand for two classes.
+    One colour alone needs no list. No colour may stand for two classes. Returned is a ColourTable.
     """
-    if value is None:
-        return None
+    if value is None or isinstance(value, ColourTable):
+        return value
     if not isinstance(value, dict) or not value:
         raise ValueError("expected {class number: [red, green, blue] or a list of these}")
-    table: dict[int, int] = {}
+    table = ColourTable()
     for number, given in value.items():
         colours = given if _is_list(given) and given and _is_list(given[0]) else [given]
         number = int(number) if isinstance(number, str) and number.isdigit() else number
@@ -56,7 +60,7 @@ def read_colours(path, table, other=None, max_pixels=MAX_PIXELS):
     """A mask in colours as H x W uint8 class numbers: an RGB or gray PNG, or a palette PNG, whose
     palette's colours are meant. Alpha is dropped.
 
-    table: {red << 16 | green << 8 | blue: class number}; other: the class number of all colours
+    table: as a ColourTable; other: the class number of all colours
     that it lacks. Without it such a colour is an error. Raises DataError.
     """
     codes = read_codes(path, max_pixels)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from segmentation.channels import channels, colour_places, read_bands, read_channels, to_look_at
 from segmentation.params import DataError
+from voc_layers import VOCSegDataLayer
 
 from tests.helpers.layouts import refused
 
@@ -218,3 +219,10 @@ def test_bands_are_scaled_cut_and_mirrored_like_colours(banded, build, take):
 def test_wrong_channels_are_named(banded, build, change, said):
     _, params, _ = banded
     refused(lambda: build(VOC, {**params, **change}), said)
+
+
+def test_parameters_that_are_parsed_stay_so(banded):
+    _, params, _ = banded
+    given = {**params, "colours": {0: [1, 2, 3]}}
+    once = VOCSegDataLayer.parse(given)
+    assert VOCSegDataLayer.parse(once) == once

@@ -95,7 +95,7 @@ def test_suffixes_and_splits_in_folders_reach_the_layer(toml):
         ('overlap = "later"', "overlap: is of annotations"),
         ('annotations = "a.json"\noverlap = "latest"', "overlap: unknown 'latest'"),
         ('annotations = "a.json"\nother = "sell"', "other: 'sell' is no class; did you mean"),
-        ('annotations = "a.json"\nnames = {cell = ["a"], void = ["a"]}', "label 'a' stands for two"),
+        ('annotations = "a.json"\nnames = {cell = ["a"], void = ["a"]}', "'a' stands for two"),
         ('annotations = "a.json"\nnames = {cell = [1]}', "names: 'cell': must be a list of labels"),
         ('channels = ["red", "red"]', "channels: names a band twice"),
         ("channels = []", "channels: must be 1 to 64 names"),

@@ -90,18 +90,13 @@ def _split(found, layout):
 def by_hash(ids):
     """{"train": ids, "val": ids}: four of five by the SHA-256 of the id, and at least one in each
     where there are two. An id's place does not depend on the others."""
-    order = sorted(ids)
-    place = {i: int(hashlib.sha256(i.encode()).hexdigest()[:8], 16) / 16**8 for i in order}
-    train = [i for i in order if place[i] < SHARE]
-    val = [i for i in order if place[i] >= SHARE]
-    if len(order) > 1 and not val:
-        val = [max(train, key=lambda i: place[i])]
-    if len(order) > 1 and not train:
-        train = [min(val, key=lambda i: place[i])]
-    return {
-        "train": [i for i in train if i not in val or len(order) < 2],
-        "val": [i for i in val if i not in train or len(order) < 2] or train,
-    }
+    place = {i: int(hashlib.sha256(i.encode()).hexdigest()[:8], 16) / 16**8 for i in ids}
+    order = sorted(place, key=lambda i: place[i])
+    count = sum(place[i] < SHARE for i in order)
+    if len(order) == 1:
+        return {"train": order, "val": order}
+    count = min(max(count, 1), len(order) - 1)
+    return {"train": sorted(order[:count]), "val": sorted(order[count:])}
 
 
 def _lists_in(found, folder, known):
@@ -172,7 +167,7 @@ def _masks(found):
         for labels in tops[1]:
             for suffix in _suffixes(found, images, labels):
                 ids = _pairs(found, images, labels, "", suffix)
-                rank = len(ids), _looks(images, labels, suffix), -len(images) - len(labels)
+                rank = len(ids), _looks(images, labels, suffix), len(images) + len(labels)
                 if len(ids) and rank > best[:3]:
                     best = (*rank, images, labels, suffix, ids)
     if not best[0]:
