@@ -150,7 +150,10 @@ def _made_up(made, seen):
         raise DataError(f"the masks have {len(order)} colours; at most {VOID} classes are possible")
     made.names = ["background" if c == BLACK else f"class {i}" for i, c in enumerate(order)]
     made.colours = {name: (colour,) for name, colour in zip(made.names, order)}
-    made.notes.append("the colours are no palette that is known: name the classes yourself")
+    made.notes.append(
+        "the colours are no palette that is known: name the classes yourself; one that is void "
+        "goes out of the classes and is called void in data.colours"
+    )
 
 
 def _numbered(made, values, table, plain, as_voc):
