@@ -43,7 +43,10 @@ def read(path) -> dict[str, Picture]:
             raise DataError(f"{path}: no COCO file: it has no list `{key}`")
         parts.append(found[key])
     images, categories, annotations = parts
-    names = dict(_each(path, "categories", categories, lambda c: (c["id"], text(c["name"]))))
+    names: dict[object, str] = {}
+    for number, name in _each(path, "categories", categories, _category):
+        if names.setdefault(number, name) != name:
+            raise DataError(f"{path}: categories: id {number} is there twice")
     pictures: dict[str, Picture] = {}
     by_number: dict[int, Picture] = {}
     for number, name, size in _each(path, "images", images, _image):
@@ -69,13 +72,17 @@ def _each(path, key, entries, take):
             yield take(entry)
         except KeyError as error:
             raise DataError(f"{path}: {key}[{index}] lacks {error}") from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(f"{path}: {key}[{index}]: {error}") from None
 
 
 def _image(entry):
     size = whole(entry["height"], 1), whole(entry["width"], 1)
     return _key(entry["id"]), id_of(text(entry["file_name"])), size
+
+
+def _category(entry):
+    return _key(entry["id"]), text(entry["name"])
 
 
 def _annotation(entry):

@@ -12,14 +12,15 @@ from xml.parsers import expat
 import numpy as np
 
 from segmentation.annotations.drawing import MOST_POINTS, Picture, Shape, corners, runs
-from segmentation.annotations.reading import LARGEST, id_of, number, text, whole
-from segmentation.opening import open_regular
+from segmentation.annotations.reading import id_of, number, read_whole, text, whole
 from segmentation.params import DataError
 from segmentation.pictures import MAX_PIXELS
 
 DEEPEST = 32
 SHAPES = ("polygon", "box", "ellipse", "mask")
 MOST_ELEMENTS = 8_000_000
+LONGEST = 32 << 20
+"""Bytes of an element with its attributes."""
 
 
 def read(path) -> dict[str, Picture]:
@@ -32,12 +33,9 @@ def read(path) -> dict[str, Picture]:
     parser.EndElementHandler = reader.end
     parser.StartDoctypeDeclHandler = reader.doctype
     try:
-        with open_regular(path, LARGEST) as file:
-            parser.ParseFile(file)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        data = read_whole(path)
+        _check_elements(path, data)
+        parser.Parse(data, True)  # at once: in parts, expat begins a long element again and again
     except expat.ExpatError as error:
         raise DataError(f"{path}: not XML: {error}") from None
     if not reader.pictures and not reader.is_cvat:
@@ -46,6 +44,15 @@ def read(path) -> dict[str, Picture]:
         name: Picture(size, [shape for _, shape in sorted(shapes, key=operator.itemgetter(0))])
         for name, (size, shapes) in reader.pictures.items()
     }
+
+
+def _check_elements(path, data):
+    """Raise DataError for more elements, or longer ones, than annotations have."""
+    if data.count(b"<") > 2 * MOST_ELEMENTS:
+        raise DataError(f"{path}: more than {MOST_ELEMENTS} elements")
+    places = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("<"))
+    if np.diff(places, append=len(data)).max(initial=0) > LONGEST:
+        raise DataError(f"{path}: an element of more than {LONGEST} bytes")
 
 
 class _Reader:
@@ -128,8 +135,7 @@ class _Runs:
     """A mask as its run lengths, made an array when it is drawn: a file has many."""
 
     def __init__(self, lengths, height, width):
-        self.lengths, self.height, self.width = lengths, height, width
+        self.lengths, self.shape = lengths, (height, width)
 
-    def __getitem__(self, place):
-        pixels = runs(self.lengths, self.height * self.width)
-        return pixels.reshape(self.height, self.width)[place]
+    def __array__(self, dtype=None, copy=None):
+        return runs(self.lengths, self.shape[0] * self.shape[1]).reshape(self.shape)

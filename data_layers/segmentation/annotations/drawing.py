@@ -257,9 +257,13 @@ def ellipse(data, size):
 
 
 def mask(data, size):
-    """Of an array of H x W truths and the place (top, left) of its first pixel."""
+    """Of what NumPy makes an array of H x W truths, whose `shape` is known before, and the place
+    (top, left) of its first pixel."""
     array, (top, left) = data
     height, width = size
+    if array.shape[0] > height or array.shape[1] > width:
+        raise ValueError(f"a mask of {array.shape[1]}x{array.shape[0]} pixels in a smaller picture")
+    array = np.asarray(array)
     up, before = max(0, -top), max(0, -left)
     top, left = max(0, top), max(0, left)
     part = array[up : up + max(0, height - top), before : before + max(0, width - left)]

@@ -16,7 +16,6 @@ from PIL import Image
 from segmentation.annotations.drawing import Picture, Shape, corners
 from segmentation.annotations.reading import LARGEST_OF_ONE, read_json, text, whole
 from segmentation.params import DataError
-from segmentation.pictures import MAX_PIXELS
 
 WITHOUT_AREA = ("line", "linestrip", "point", "points")
 
@@ -37,7 +36,7 @@ def read(path) -> Picture:
     for index, shape in enumerate(shapes, 1):
         try:
             one = _shape(shape)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             told = f"lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(f"{path}: shape {index}: {told}") from None
         if one is not None:
@@ -68,17 +67,33 @@ def _mask(given, points):
     if len(points) != 2:
         raise ValueError(f"a mask needs 2 corners, and has {len(points)}")
     (left, top), (right, bottom) = (np.rint(points)).astype(int).tolist()
-    try:
-        data = base64.b64decode(text(given), validate=True)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            width, height = image.size
-            wanted = right - left + 1, bottom - top + 1
-            if (width, height) == wanted and width * height <= MAX_PIXELS:
-                array = np.asarray(image.convert("L")) > 0
-    except Exception as error:  # Pillow's decoders raise nearly every kind
-        raise ValueError(f"its mask is no PNG in base64 ({error})") from None
+    wanted = right - left + 1, bottom - top + 1
+    made = _Png(text(given))
+    height, width = made.shape
     if (width, height) != wanted:
         raise ValueError(
             f"its mask has {width}x{height} pixels, and its corners {wanted[0]}x{wanted[1]}"
         )
-    return array, (top, left)
+    return made, (top, left)
+
+
+class _Png:
+    """A mask as its PNG in base64, made an array when it is drawn: a file may have many."""
+
+    def __init__(self, given):
+        self.given = given
+        width, height = self._opened(lambda image: image.size)
+        self.shape = height, width
+
+    def __array__(self, dtype=None, copy=None):
+        return self._opened(lambda image: np.asarray(image.convert("L")) > 0)
+
+    def _opened(self, use):
+        try:
+            data = base64.b64decode(self.given, validate=True)
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                return use(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's decoders raise nearly every kind
+            raise ValueError(f"its mask is no PNG in base64 ({error})") from None

@@ -18,15 +18,20 @@ MOST_GROUPS = 12_000_000
 MOST_SIDE = 1_000_000
 
 
-def read_json(path, most=LARGEST):
-    """The object in a JSON file. Raises DataError for another file, and for one that would take
-    more memory than annotations do."""
+def read_whole(path, most=LARGEST):
+    """The bytes of a file. Raises DataError."""
     try:
-        data = read_regular(path, most)
+        return read_regular(path, most)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path, most=LARGEST):
+    """The object in a JSON file. Raises DataError for another file, and for one that would take
+    more memory than annotations do."""
+    data = read_whole(path, most)
     if data.count(b",") > MOST_VALUES or data.count(b"[") + data.count(b"{") > MOST_GROUPS:
         raise DataError(f"{path}: more values than annotations have; is it the right file?")
     try:
