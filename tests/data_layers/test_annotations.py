@@ -186,6 +186,9 @@ def test_labelme_files_are_drawn_shape_by_shape(tmp_path):
         (labelme_text([shape("car", "mask", [[0, 0], [1, 1]], mask="AAAA")]), "no PNG in base64"),
         (labelme_text([shape("car", "mask", [[0, 0], [9, 9]], mask=png_text(np.eye(2) > 0))]),
          "its mask has 2x2 pixels, and its corners 10x10"),
+        (labelme_text([shape("car", "polygon", [[0, 0], [1, 1], [10**400, 2]])]), "too large"),
+        (labelme_text([shape("car", "mask", [[0, 0], [8, 1]], mask=png_text(np.ones((2, 9)) > 0))]),
+         "a mask of 9x2 pixels in a smaller picture"),
         (labelme_text([], height=10**6, width=10**6), "are more than 178956970"),
         (labelme_text([], height="6"), "imageHeight, imageWidth: expected a whole number"),
     ],
@@ -318,6 +321,8 @@ def test_a_wrong_coco_segmentation_is_one_line_with_file_and_shape(tmp_path, seg
         ({"images": 3}, "it has no list `images`"),
         ({"images": [{"id": 1}]}, "images[0] lacks 'height'"),
         ({"images": [3]}, "images[0]: "),
+        ({"categories": [{"id": [], "name": "car"}]}, "categories[0]: expected an id"),
+        ({"categories": [*CATEGORIES, {"id": 7, "name": "bus"}]}, "id 7 is there twice"),
         ({"categories": [{"id": 1}]}, "categories[0] lacks 'name'"),
         (
             {"annotations": [{"image_id": 42, "category_id": 9, "segmentation": []}]},
@@ -368,6 +373,13 @@ def test_cvat_shapes_are_drawn_in_their_z_order(tmp_path):
     found = label_map("x", pictures["x/a"], None, MANNER)
     wanted = image_of("111222 111222 990022 990091", 4, 6)
     np.testing.assert_array_equal(np.where(found == 255, 9, found), wanted)
+
+
+def test_an_element_far_too_long_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cvat, "LONGEST", 1000)
+    path = cvat_file(tmp_path / "c.xml", f'<polygon label="car" points="{"0,0;" * 300}1,1"/>')
+    with pytest.raises(DataError, match="c.xml: an element of more than 1000 bytes"):
+        cvat.read(path)
 
 
 BOMB = """<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">
