@@ -52,6 +52,7 @@ def count(labels: Iterable[np.ndarray], classes: int) -> tuple[list[int], list[i
 def counts(task, kept: str) -> dict:
     """What is counted in the labels of a Task's train split, or was, by the file `kept`, if the
     labels are the same by their number and sizes. Raises InputError where one cannot be read."""
+    from segmentation import label_files
     from segmentation.params import DataError
     from voc_layers import VOCSegDataLayer
 
@@ -62,31 +63,31 @@ def counts(task, kept: str) -> dict:
              **dict(source.extra)}
         )  # fmt: skip
         split = VOCSegDataLayer.open_source(params)
-        paths = [split.find(name)["label"] for name in split.ids]
-        sizes = [os.path.getsize(path) for path in paths]
+        paths = [split.find(name) for name in split.ids]
+        sizes = [os.path.getsize(path["label"]) for path in paths]
+        manner = {key: params[key] for key in label_files.SCHEMA if params[key] is not None}
         classes = len(task.classes)
         seen = {
             "labels": len(paths),
             "classes": classes,
-            "crc32": zlib.crc32(repr([*split.ids, *sizes]).encode()),
+            "crc32": zlib.crc32(repr([*split.ids, *sizes, manner]).encode()),
         }
         before = _kept(kept)
         if before is not None and all(before.get(key) == value for key, value in seen.items()):
             return before
-        pixels, around = count(_checked(_told(paths), classes), classes)
+        pixels, around = count(_checked(split, _told(paths), classes), classes)
     except (DataError, OSError) as error:
         raise InputError(f"balance: {error}") from None
     return {**seen, "pixels": pixels, "around": around}
 
 
-def _checked(paths: Iterable[str], classes: int) -> Iterable[np.ndarray]:
+def _checked(split, paths: Iterable[dict], classes: int) -> Iterable[np.ndarray]:
     """The labels, whose values are classes or void; else DataError, as in training."""
     from segmentation.labels import check_labels
-    from segmentation.pictures import read_label
 
-    for path in paths:
-        label = read_label(path)
-        check_labels(path, label, classes)
+    for found in paths:
+        label = split.label(found)
+        check_labels(found["label"], label, classes)
         yield label
 
 
@@ -98,7 +99,7 @@ def _kept(path: str) -> dict | None:
     return found if isinstance(found, dict) and {"pixels", "around"} <= found.keys() else None
 
 
-def _told(paths: Sequence[str]) -> Iterable[str]:
+def _told(paths: Sequence[dict]) -> Iterable[dict]:
     """The paths, with a line on how far they are now and then."""
     then = time.monotonic()
     for number, path in enumerate(paths):

@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any
 
+from prototxt import own_data
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
@@ -43,6 +44,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "data": dict(
         root=str, images=str, labels=str, splits=str, train=str, val=str, val_images=int,
         shrink=int, mirror=bool, scale=list, crop=SIDES, jitter=NUMBER, batch=int,
+        **own_data.KEYS,
     ),
     "training": dict(
         base_lr=NUMBER, iterations=int, momentum=NUMBER, weight_decay=NUMBER, iter_size=int,
@@ -77,10 +79,10 @@ FILLERS = {
 FOLDERS = dict(images="image_dir", labels="label_dir", splits="split_dir")
 """TOML key → entry of the data layer's param_str; without them it reads the VOC layout."""
 
-WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number",
+WORDS: dict[object, str] = {str: "a string", list: "a list", dict: "a table", int: "a whole number",
          bool: "true or false", NUMBER: "a number",
          SIDES: "a side, or a list of height and width",
-         CHOICE: '"median", or a list of numbers'}  # fmt: skip
+         CHOICE: '"median", or a list of numbers', **own_data.WORDS}  # fmt: skip
 
 
 def read_toml(path):
@@ -235,7 +237,7 @@ def _augmented(table):
     return found
 
 
-def _sources(table, root, classes, mean, counted):
+def _sources(table, root, classes, mean, bands, counted):
     """The train and the val DataSplit, with what the data layer must know of the folders."""
     folder = os.path.expanduser(root or table.need("root", "the folder of the data set"))
     train, val = table.get("train", "train"), table.get("val", "val")
@@ -243,7 +245,9 @@ def _sources(table, root, classes, mean, counted):
     if "train" not in train:
         table.fail("train", f"the split's name must contain 'train', is {train!r}")
     extra = {FOLDERS[key]: table.get(key) for key in FOLDERS if table.get(key)}
-    extra["classes"] = classes
+    extra["classes"] = len(classes)
+    extra.update(own_data.label_entries(table, classes))
+    extra.update({**own_data.suffix_entries(table), **bands})
     if table.get("shrink") is not None:
         extra["shrink"] = table.at_least("shrink", 1)
     only_train = _augmented(table)
@@ -348,13 +352,18 @@ def load(path, root=None, counted=True):
         top.fail("classes", "is empty: name at least one class")
     if len(classes) > VOID:
         top.fail("classes", f"{len(classes)} classes; at most {VOID}, as label {VOID} means void")
-    mean = top.numbers("mean", VOC_MEAN)
-    if len(mean) != len(VOC_MEAN):
-        top.fail("mean", f"must be {len(VOC_MEAN)} numbers (B, G, R), has {len(mean)}")
+    data = top.table("data")
+    bands = own_data.channel_entries(data)
+    channels = own_data.channel_names(bands)
+    mean = top.numbers("mean", own_data.default_mean(channels))
+    if len(mean) != (len(channels) or len(VOC_MEAN)):
+        of = f"{len(channels)} numbers (one for each of `channels`)"
+        of = of if channels else "3 numbers (B, G, R)"
+        top.fail("mean", f"must be {of}, has {len(mean)}")
     nets = top.strings("nets", tuple(NETS), default=tuple(NETS))
     if not nets:
         top.fail("nets", f"is empty; known: {', '.join(NETS)}")
-    train, val = _sources(top.table("data"), root, len(classes), mean, counted)
+    train, val = _sources(data, root, classes, mean, bands, counted)
     training = top.table("training")
     schedule = _schedule(training)
     training.at_least("score_lr_mult", 0)
@@ -364,7 +373,7 @@ def load(path, root=None, counted=True):
     return Task(
         name=name,
         classes=classes,
-        palette=_palette(top, len(classes)),
+        palette=_palette(top, len(classes)) or own_data.palette(train, len(classes)),
         train=train,
         val=val,
         schedule=schedule,
@@ -378,4 +387,5 @@ def load(path, root=None, counted=True):
         skip_scales=_skip_scales(training),
         dropout=dropout,
         score_lr_mult=training.get("score_lr_mult", Task.score_lr_mult),
+        **own_data.inputs(channels),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import caffe
 from caffe import layers as L, params as P
 from caffe.coord_map import crop
+from prototxt.tasks import BANDS
 
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Depth of VGG → convolutions in each of its five stages."""
@@ -21,6 +22,9 @@ FIRST_PAD = 100
 
 FEATURES = 4096
 """Outputs of fc6 and fc7."""
+
+FIRST_LAYER = {"early": "conv1_1_bgrd", BANDS: "conv1_1_bands"}
+"""`Task.fusion` → the first layer, where it reads other channels than VGG's."""
 
 POOLS = ("pool4", "pool3", "pool2", "pool1")
 """Where skips can start, in the order in which they are fused."""
@@ -43,7 +47,7 @@ def streams(task):
     """
     if task.fusion == "late":
         return [(blob, blob, "conv1_1") for blob, _ in task.inputs]
-    return [("data", "", "conv1_1_bgrd" if task.fusion == "early" else "conv1_1")]
+    return [("data", "", FIRST_LAYER.get(task.fusion, "conv1_1"))]
 
 
 class Net:

@@ -16,6 +16,8 @@ SEED = 1337
 VOC_MEAN = (104.00698793, 116.66876762, 122.67891434)
 """Mean B, G, R of the images that VGG was trained on, 0 to 255."""
 
+BANDS = "bands"
+
 BGR = ("data", 3)
 """The input of most tasks: the blob and its number of channels."""
 
@@ -113,7 +115,8 @@ class Task:
     """(blob, channels) of each image top of the data layer."""
     fusion: str = ""
     """How several inputs meet: "early" (concatenated into `data`, whose first layer is
-    conv1_1_bgrd) or "late" (a stream for each, suffixed with its blob's name)."""
+    conv1_1_bgrd) or "late" (a stream for each, suffixed with its blob's name); BANDS: one input,
+    `data`, of other channels than B, G, R, whose first layer is conv1_1_bands."""
     freeze: tuple[str, ...] = ()
     """Stages that keep their weights: conv1 … conv5, fc6, fc7."""
     loss_normalize: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -20,12 +21,13 @@ def initialise(
     fill: str | None = None,
     seed: int = 0,
     drop: Collection[str] = (),
+    new_channels: str = "mean",
 ) -> tuple[list[tuple], list[str]]:
     """Write initial weights into `net` (a caffe.Net) and tell where each layer's came from.
 
     proto: the net's NetParameter. sources: list of (file name, suffix, layer name -> arrays); layer
     x goes to layer x + suffix. fill: None or "msra", for layers that could never learn from 0.
-    drop: names of layers of the sources to leave out.
+    drop: names of layers of the sources to leave out. new_channels: as `channels.fit` has it.
 
     Returns (rows, dropped): rows is a list of (layer, shape, where from), in the net's order;
     dropped names the source layers that no layer took. Raises SurgeryError where shapes disagree,
@@ -36,9 +38,11 @@ def initialise(
     layers = {layer.name: layer for layer in proto.layer}
     up = [n for n in net.params if "up" in n and layers[n].type == "Deconvolution"]
     fixed = [n for n in net.params if layers[n].type == "Scale" and _is_fixed(layers[n])]
+    named = channels.names_of(proto)
     for path, suffix, source in sources:
         source = {name: arrays for name, arrays in source.items() if name not in drop}
-        copied = _copy_layers(net, source, suffix, set(up + fixed), origin, fc6_mode)
+        widen = partial(channels.fit, names=named, new=new_channels)
+        copied = _copy_layers(net, source, suffix, set(up + fixed), origin, fc6_mode, widen)
         if not copied:
             raise SurgeryError(
                 f"{path}: has none of the net's layers"
@@ -56,8 +60,11 @@ def initialise(
     return [(n, by_x(net.params[n][0].data.shape), origin[n]) for n in net.params], dropped
 
 
-def _copy_layers(net, source, suffix, kept, origin, fc6_mode):
-    """Copy every layer of the source that the net has; returns the source's names that were."""
+def _copy_layers(net, source, suffix, kept, origin, fc6_mode, widen):
+    """Copy every layer of the source that the net has; returns the source's names that were.
+
+    widen(weights, shape) -> (weights for other input channels, where they come from).
+    """
     copied = set()
     for name in net.params:
         base = name[: len(name) - len(suffix)]
@@ -71,8 +78,7 @@ def _copy_layers(net, source, suffix, kept, origin, fc6_mode):
         weights, shape = source[base][0], blobs[0].data.shape
         words = "copied"
         if widened:
-            weights = channels.widen(weights, shape)
-            words = f"{base}, and its mean over channels"
+            weights, words = widen(weights, shape)
         elif base == "fc6":
             weights, words = fc6.fit(weights, shape, fc6_mode)
         for index, array in enumerate([weights] + list(source[base][1:])):

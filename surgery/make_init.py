@@ -4,8 +4,8 @@ python surgery/make_init.py --net prototxt/nets/voc/dilated-fcn2s-vgg16/train.pr
     --from VGG_ILSVRC_16_layers.caffemodel --out init.caffemodel
 
 Layers are copied by name; VGG's fc6 becomes the net's smaller, dilated kernel; deconvolutions
-with `up` in their name upsample bilinearly; 4-channel nets start from the 3-channel layer and its
-mean; score layers start at 0. The data set is not needed.
+with `up` in their name upsample bilinearly; nets of other channels start from the 3-channel layer
+and its mean; score layers start at 0. The data set is not needed.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import caffe
 from prototxt.skeleton import build, data_mean, read_prototxt
 from prototxt.tasks import VOC_MEAN
-from surgery import fc6
+from surgery import channels, fc6
 from surgery.importers import FORMATS, check_source, read_source
 from surgery.initial import initialise
 from tools.common.arguments import Parser
@@ -52,6 +52,13 @@ def arguments(argv):
         "--fill-missing",
         choices=["msra"],
         help="fill layers that have no source and that would never learn from 0",
+    )
+    parser.add_argument(
+        "--new-channels",
+        choices=list(channels.NEW),
+        default=channels.NEW[0],
+        help="weights of input channels that are none of red, green, blue\n"
+        "(default: the mean of those of the colours)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the fillers (default 0)")
     parser.add_argument(
@@ -111,7 +118,7 @@ def main(argv):
         raise UserError(f"--seed {args.seed}: a seed is 0 or more")
     check_target(args.out, WEIGHTS)
     proto = read_prototxt(args.net)
-    mean = data_mean(proto)
+    mean = channels.colours_of(data_mean(proto), channels.names_of(proto))
     mean = mean if mean is not None and len(mean) == 3 else VOC_MEAN
     read = {source: read_source(source, mean) for source in args.sources}
     caffe.set_mode_cpu()
@@ -125,6 +132,7 @@ def main(argv):
         fill=args.fill_missing,
         seed=args.seed,
         drop=args.drop,
+        new_channels=args.new_channels,
     )
     save(net, args.out)
     print("\n".join(table(("layer", "shape", "from"), rows, left=3)))

@@ -19,6 +19,7 @@ from collections import namedtuple
 
 import numpy as np
 from nyud_layers import read_hha
+from segmentation.channels import read_channels, to_look_at
 from segmentation.files import images_in
 from segmentation.layer import shrink_image, to_blob
 from segmentation.lists import IMAGE_ENDINGS, hidden
@@ -127,10 +128,11 @@ def check_targets(jobs, key):
 def segment(net, rgb, mean, layer="score", max_side=0, shrink=1, reverse=True, views=()):
     """H x W x 3 uint8 RGB -> H x W class numbers, by a net with one image input.
 
-    `reverse`: the net takes B, G, R; else the channels as they are (HHA). The image is box-averaged
-    by the whole factor `shrink`, as the net saw its training images, or by a larger one if its
-    longer side would exceed `max_side` (0: no limit); its mask is enlarged again. views: those of
-    `scoring.averaging` over which probabilities are averaged; none: the net's scores decide.
+    `reverse`: the net takes B, G, R; else the channels as they are (HHA, other bands). The image
+    is box-averaged by the whole factor `shrink`, as the net saw its training images, or by a larger
+    one if its longer side would exceed `max_side` (0: no limit); its mask is enlarged again. views:
+    those of `scoring.averaging` over which probabilities are averaged; none: the net's scores
+    decide.
     """
     height, width = rgb.shape[:2]
     factor = max(shrink, -(-max(height, width) // max_side) if max_side else 1)
@@ -189,15 +191,37 @@ def read_names(path, count):
     return names
 
 
-def bgr_mean(text):
-    """`B,G,R` as three floats."""
+def channel_mean(text):
+    """`B,G,R`, or a number for each channel, as floats."""
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 3 or not np.isfinite(values).all():
-        raise argparse.ArgumentTypeError(f"expected three numbers B,G,R, not {text!r}")
+    if not values or not np.isfinite(values).all():
+        raise argparse.ArgumentTypeError(f"expected numbers B,G,R, not {text!r}")
     return values
+
+
+def check_channels(args, net, settings):
+    """Raise UserError unless the net takes as many channels as pictures have."""
+    takes = net.blobs[input_of(net)].shape[1]
+    wanted = settings.channels
+    if wanted is None and takes != 3:
+        raise UserError(
+            f"{args.net}: takes {takes} channels; a photograph has 3 (the TOML's `channels`, or "
+            "those of the val.prototxt beside the net, say what others are)"
+        )
+    if wanted is not None and takes != len(wanted.each):
+        raise UserError(f"{args.net}: takes {takes} channels; `channels` are {len(wanted.each)}")
+
+
+def read_image(path, settings):
+    """(what the net takes, what is looked at) of a picture: H x W x C, and H x W x 3 uint8 RGB."""
+    if settings.channels is None:
+        rgb = read_rgb(path) if settings.reverse else read_hha(path)
+        return rgb, rgb
+    image = read_channels(path, settings.channels, settings.scale)
+    return image, to_look_at(image, settings.channels)
 
 
 def side(text):
@@ -226,7 +250,7 @@ def parser():
     )
     p.add_argument(
         "--mean",
-        type=bgr_mean,
+        type=channel_mean,
         metavar="B,G,R",
         help="mean to subtract (default: the task's, or VGG's)",
     )
@@ -271,8 +295,10 @@ def work(args, ranks=None):
     key = legend_of(args, jobs)
     check_targets(jobs, key)
     task = find_task(args.task, args.net)
-    mean, shrink, reverse = input_settings(task, args.net, asked=args.task is not None)
-    mean = args.mean or mean
+    settings = input_settings(task, args.net, asked=args.task is not None)
+    mean = args.mean or settings.mean
+    if len(mean) != len(settings.mean):
+        raise UserError(f"--mean: expected {len(settings.mean)} numbers, not {len(mean)}")
     make_folder(args.out)
     computing.choose(args)
     select_device(args)
@@ -280,9 +306,7 @@ def work(args, ranks=None):
     net = load(args.net, args.weights, proto)
     if args.layer in net.blobs:
         keep(net, args.layer)
-    channels = net.blobs[input_of(net)].shape[1]
-    if channels != 3:
-        raise UserError(f"{args.net}: takes {channels} channels; a photograph has 3")
+    check_channels(args, net, settings)
     count = class_count(args, net)
     if args.classes:
         names = read_names(args.classes, count)
@@ -299,8 +323,9 @@ def work(args, ranks=None):
     with Progress(len(mine), "segmenting", "images") as bar:
         for job in jobs[mine.start : mine.stop]:
             try:
-                rgb = read_rgb(job.image) if reverse else read_hha(job.image)
-                labels = segment(net, rgb, mean, args.layer, args.max_side, shrink, reverse, views)
+                image, rgb = read_image(job.image, settings)
+                side, shrink, reverse = args.max_side, settings.shrink, settings.reverse
+                labels = segment(net, image, mean, args.layer, side, shrink, reverse, views)
             except (ValueError, RuntimeError, MemoryError) as error:
                 failed += 1
                 text = str(error) or type(error).__name__

@@ -69,9 +69,12 @@ def seen(layer, params, tops):
     if top is None:
         raise UserError(f"{layer.__name__}: none of its tops is an image")
     blob = tops[names.index(top)][0] + np.reshape(means[top], (-1, 1, 1))
-    image = blob[0] if len(blob) == 1 else blob.round().clip(0, 255).astype(np.uint8)
+    wanted = params.get("channels")
+    plain = len(blob) == 1 and wanted is None
+    image = blob[0] if plain else blob.round().clip(0, 255).astype(np.uint8)
     label = tops[names.index("label")][0, 0].astype(np.uint8) if "label" in names else None
-    return to_look_at(image if image.ndim == 2 else image.transpose(1, 2, 0), top), label
+    image = image if image.ndim == 2 else image.transpose(1, 2, 0)
+    return to_look_at(image, top, wanted), label
 
 
 def main(argv):

@@ -74,7 +74,8 @@ class Split:
 
     def photograph(self, arrays):
         """The first top as H x W x 3 uint8 to look at."""
-        return to_look_at(np.asarray(arrays[self.tops[0]]), self.tops[0])
+        image = np.asarray(arrays[self.tops[0]])
+        return to_look_at(image, self.tops[0], self.params.get("channels"))
 
 
 def predict(net, blobs, inputs, layer, size, name):

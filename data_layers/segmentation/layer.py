@@ -43,10 +43,13 @@ COMMON = {
     **augment.SCHEMA,
 }
 
-MANNER = ("classes", "shrink", "mean", *augment.SCHEMA)
+MANNER = (
+    "classes", "shrink", "mean", "channels", "pixel_scale", "colours", "names", "other",
+    "unlabelled", "crowd", "overlap", *augment.SCHEMA,
+)  # fmt: skip
 """The parameters that say what becomes of an item, besides the tops."""
 
-Source = namedtuple("Source", "ids where find read")
+Source = namedtuple("Source", "ids where find read label", defaults=(None,))
 Source.__doc__ = """One split of a data set.
 
 ids    the ids in file order
@@ -54,6 +57,7 @@ where  the split file, for messages
 find   find(id) -> {top: path}; raises DataError if a file is missing
 read   read(paths) -> {top: H x W x C or H x W array} in the blob's channel order, means not yet
        subtracted
+label  label(paths) -> the label alone, H x W uint8, where that is less work; or None
 """
 
 

@@ -77,6 +77,13 @@ def folder(value):
     return os.path.expanduser(string(value))
 
 
+def suffix(value):
+    """The end of a file's name before its ending; may be empty."""
+    if not isinstance(value, str) or any(c in value for c in "/\\\0"):
+        raise ValueError("expected the end of a file's name")
+    return value
+
+
 def boolean(value):
     """True or False; also the words, as published prototxts have them: 'False' is false."""
     if isinstance(value, (bool, int)) and value in (0, 1):

@@ -72,7 +72,8 @@ def test_a_label_in_colours_is_refused_with_its_colours_and_the_remedy(voc, buil
     label[:3] = 128, 0, 0
     label[:, :3] = 0, 128, 64
     Image.fromarray(label).convert(mode).save(first[1])
-    told = (f"label in {mode} colours, 3 of them: 0 0 0 (50 %), 0 128 64 (25 %), 128 0 0 (25 %)",
+    told = (f"label in {mode} colours, 3 of them, of the palette of CamVid, 32 classes: "
+            "0 0 0 (50 %), 0 128 64 (25 %), 128 0 0 (25 %)",
             "palette or gray PNG", 'docs/own-data.md, "Masks"')  # fmt: skip
     refused(lambda: build(VOC, voc.params), str(first[1]), *told)
 

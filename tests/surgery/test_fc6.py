@@ -59,11 +59,11 @@ def test_an_unknown_mode_is_answered_with_those_there_are():
 
 def test_the_depth_channel_is_the_mean_of_the_colours():
     weights = numbered(2, 3, 3, 3)
-    wide = channels.widen(weights, (2, 4, 3, 3))
+    wide, _ = channels.fit(weights, (2, 4, 3, 3))
     assert np.array_equal(wide[:, :3], weights)
     assert np.allclose(wide[:, 3], weights.mean(axis=1))
 
 
 def test_widening_to_fewer_channels_is_refused():
     with pytest.raises(ValueError, match="2x3x3x3.*2x2x3x3"):
-        channels.widen(numbered(2, 3, 3, 3), (2, 2, 3, 3))
+        channels.fit(numbered(2, 3, 3, 3), (2, 2, 3, 3))

@@ -216,7 +216,7 @@ def test_a_half_caffemodel_is_one_line(work, capsys):
 @pytest.mark.parametrize(
     "more, said",
     [
-        (["--mean", "1,2"], "three numbers"),
+        (["--mean", "1,2"], "expected 3 numbers"),
         (["--classes", "NAMES"], "names 2 classes, but the net has 3"),
         (["--task", "moon"], "--task moon: not one of"),
         (["--layer", "prob"], "no blob 'prob'"),

@@ -188,12 +188,15 @@ def layer_module(where, name):
         raise UserError(f"{where}: {error}; add its folder to PYTHONPATH") from None
 
 
-InputSettings = namedtuple("InputSettings", "mean shrink reverse")
+InputSettings = namedtuple(
+    "InputSettings", "mean shrink reverse channels scale", defaults=(None, 1.0)
+)
 InputSettings.__doc__ = """How a picture becomes a deploy net's input.
 
 mean     one number per channel of the blob
 shrink   whole factor of box averages
 reverse  whether the blob's channels are B, G, R (an HHA image's are as stored)
+channels, scale   of other bands: as `segmentation.channels.read_channels` takes them; or None
 """
 
 PHOTOGRAPH = InputSettings(VOC_MEAN, 1, True)
@@ -236,7 +239,14 @@ def _settings(layer, params):
     if not hasattr(layer, "means"):  # another's layer
         return PHOTOGRAPH._replace(mean=parsed.get("mean", VOC_MEAN))
     top = layer.top_names(parsed)[0]
-    return InputSettings(layer.means(parsed)[top], parsed.get("shrink", 1), top != "hha")
+    channels = parsed.get("channels")
+    return InputSettings(
+        layer.means(parsed)[top],
+        parsed.get("shrink", 1),
+        top != "hha" and channels is None,
+        channels,
+        parsed.get("pixel_scale", 1.0),
+    )
 
 
 def find_task(task, net_path):

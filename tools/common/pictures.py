@@ -6,25 +6,12 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from segmentation.channels import to_look_at as bands_to_look_at
+from segmentation.known_colours import voc_palette as voc_palette
 
 from prototxt.files import write_atomic
 from prototxt.tasks import VOC_CLASSES, VOID
 from tools.common import files, written
-
-
-def voc_palette(count=256):
-    """The VOC colour map: count x 3 uint8 RGB.
-
-    Bits 0, 1, 2 of the class number are the top bits of red, green, blue, bits 3, 4, 5 the next
-    lower ones, and so on (PASCAL VOC development kit, `VOClabelcolormap`).
-    """
-    labels = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for level in range(3):
-        for channel in range(3):
-            bit = labels >> (3 * level + channel) & 1
-            colours[:, channel] |= (bit << (7 - level)).astype(np.uint8)
-    return colours
 
 
 def palette_kind(labels, palette):
@@ -97,9 +84,14 @@ def save_indexed(path, labels, colours=None):
     save_png(path, indexed(labels, colours))
 
 
-def to_look_at(image, top):
+def to_look_at(image, top, channels=None):
     """The image of a data layer's `top` ('data', 'color', 'hha', 'depth') as H x W x 3 uint8 in R,
-    G, B. It is H x W (x C), in the blob's order of channels, without its mean subtracted."""
+    G, B. It is H x W (x C), in the blob's order of channels, without its mean subtracted.
+
+    channels: what they are where they are not B, G, R (`segmentation.channels.Channels`).
+    """
+    if channels is not None:
+        return bands_to_look_at(image, channels)
     if image.ndim == 2:
         low, high = image.min(), image.max()
         gray = 255 * (image - low) / max(high - low, 1e-9)

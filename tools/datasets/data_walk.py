@@ -108,7 +108,8 @@ def examine(layer, params, source, name, sound=None):
         path, label = found.paths["label"], arrays["label"]
         if _checked(found, source, check_labels, path, label, class_count(layer, params)):
             found.counts = np.bincount(label.astype(np.uint8).ravel(), minlength=256)
-            found.colours = _colours(path, found.counts)
+            if params.get("colours") is None:  # else a palette's numbers mean nothing
+                found.colours = _colours(path, found.counts)
     return found
 
 
@@ -171,6 +172,8 @@ def _locate(found, source, name, sound):
     found.problems.append(first)
     # `find` ends at the first file that is missing; the others' places follow from a sound id's.
     for top, path in sound[1].items() if sound and not fault(name) else ():
+        if getattr(path, "id", ""):  # one file for all ids
+            continue
         stem, endings = _place(path, sound[0], name, top)
         try:
             found.paths[top] = find(*os.path.split(stem), endings, "file") if stem else ""
