@@ -50,7 +50,7 @@ $(VENV)/.torch:
 # an absolute path. Older pips install nothing editable from a pyproject.toml.
 $(VENV)/.project: $(VENV)/.torch pyproject.toml engine/pyproject.toml
 	@$(pip) 'pip>=21.3'
-	$(pip) --editable './engine[lmdb,leveldb,draw]' '.[pictures,formats,dev]'
+	$(pip) --editable './engine[lmdb,leveldb,draw]' '.[pictures,formats,tensorboard,dev]'
 	@$(py) -c 'import os, sysconfig; site = sysconfig.get_path("purelib"); \
 	  places = [os.path.relpath(place, site) for place in (".", "engine", "data_layers")]; \
 	  open(os.path.join(site, "0-checkout.pth"), "w").write("\n".join(places) + "\n")'

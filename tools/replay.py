@@ -50,12 +50,13 @@ def main(argv):
     path = os.path.join(path, files.RECEIPT) if os.path.isdir(path) else path
     if not os.path.exists(path):
         raise UserError(f"{path}: is not there; solve.py and score.py --json write receipts")
-    if scoring.read(path) is None:
+    scores = scoring.read(path)
+    if scores is None:
         args.iterations = args.iterations or files.REPLAYED
         return training.replay(args, path)
     if args.begin is not None or args.iterations is not None:
         raise UserError(f"{path}: is of scores; --from and --iterations are for trainings")
-    return scoring.replay(args, path)
+    return scoring.replay(args, path, scores)
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def read(path) -> dict | None:
         return None
 
 
-def replay(args, path) -> int:
-    """Score again as the receipt `path` tells, and print what differs; the exit code."""
-    then = read(path)
+def replay(args, path, then: dict) -> int:
+    """Score again as the receipt `path` tells, which holds `then`, and print what differs; the
+    exit code."""
     home = os.path.normpath(os.path.join(os.path.dirname(path) or ".", then["folder"]))
     device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
     print(f"the scores of {path}, made again:", flush=True)
@@ -86,7 +86,7 @@ def replay(args, path) -> int:
         )  # fmt: skip
         if done.returncode:
             raise Failure("score.py has not scored; its line says why", done.returncode)
-        now = read(path_of(out))
+        now = read(path_of(out)) or {}
     inputs = [
         *compare.files("net", then["files"], now["files"]),
         *compare.files("weights", then["weights"], now["weights"]),
