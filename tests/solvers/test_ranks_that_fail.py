@@ -241,11 +241,11 @@ def test_a_loss_that_is_no_number_in_one_rank_ends_all_without_a_snapshot(folder
 def test_a_first_rank_that_scores_for_long_is_waited_for(folder):
     patch = """
 from tools import score
-really = score.seg_tests
-def seg_tests(*args):
+really = score.score_solver
+def score_solver(*args, **more):
     time.sleep(6)
-    return really(*args)
-score.seg_tests = seg_tests
+    return really(*args, **more)
+score.score_solver = score_solver
 """
     more = ("--iterations", "8", "--score-every", "4", "--heartbeat", "3")
     ends = many.run_group(folder, 2, script(folder, patch), *LONG[:5], *more)
@@ -256,10 +256,10 @@ score.seg_tests = seg_tests
 def test_a_first_rank_that_scores_when_another_is_killed_ends_soon_with_a_snapshot(folder):
     patch = """
 from tools import score
-def seg_tests(*args):
+def score_solver(*args, **more):
     open("scoring", "w").close()
     time.sleep(600)
-score.seg_tests = seg_tests
+score.score_solver = score_solver
 """
     more = ("--iterations", "80", "--score-every", "4")
     with many.Group(folder, 2, script(folder, patch), *LONG[:5], *more) as group:

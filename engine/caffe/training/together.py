@@ -265,6 +265,8 @@ class Ranks:
                 if self._meeting.add("spoken"):
                     self._meeting.add("heard", 1)
                     return False
+                if not of:
+                    break  # rank 0 is lost itself, and will not
                 time.sleep(0.05)
             return self._meeting.add("spoken", 1) == 1
         except (RuntimeError, OSError):  # the store is gone: one of each machine says so
