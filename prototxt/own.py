@@ -53,7 +53,8 @@ KEYS: dict[str, dict[str, Any]] = {
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
-        score_lr_mult=NUMBER, fc_outputs=int, fc_filler=dict, dropout=NUMBER, balance=CHOICE,
+        score_lr_mult=NUMBER, fc_outputs=int, fc_filler=dict,
+        fc_lr_mult=NUMBER, dropout=NUMBER, balance=CHOICE,
     ),
     "training.fc_filler": FILLER_KEYS,
     "training.score_filler": FILLER_KEYS,
@@ -332,6 +333,7 @@ def load(path, root=None, counted=True):
     train, val = _sources(data, root, classes, mean, bands, counted)
     training = top.table("training")
     schedule = schedules.schedule(training)
+    training.at_least("fc_lr_mult", 0)
     training.at_least("score_lr_mult", 0)
     training.at_least("fc_outputs", 1)
     training.below_one("dropout")
@@ -352,6 +354,7 @@ def load(path, root=None, counted=True):
         score_filler=schedules.filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
         fc_outputs=training.get("fc_outputs", Task.fc_outputs),
+        fc_lr_mult=training.get("fc_lr_mult", Task.fc_lr_mult),
         dropout=training.get("dropout", Task.dropout),
         score_lr_mult=training.get("score_lr_mult", Task.score_lr_mult),
         **own_data.inputs(channels),

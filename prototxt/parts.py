@@ -87,7 +87,7 @@ class Net:
                 layer + suffix,
                 f"relu{name}{suffix}",
                 x,
-                frozen=f"conv{stage}" in self.task.freeze,
+                param=learned(f"conv{stage}" in self.task.freeze),
                 num_output=CHANNELS[stage - 1],
                 pad=FIRST_PAD if name == "1_1" else 1,
                 kernel_size=3,
@@ -96,9 +96,9 @@ class Net:
         self.tops[pool] = L.Pooling(x, pool=P.Pooling.MAX, kernel_size=2, stride=2)
         return self.tops[pool]
 
-    def _conv_relu(self, conv, relu, x, frozen, **convolution):
+    def _conv_relu(self, conv, relu, x, **convolution):
         """Convolution of stride 1 and its in-place ReLU."""
-        self.tops[conv] = L.Convolution(x, param=learned(frozen), stride=1, **convolution)
+        self.tops[conv] = L.Convolution(x, stride=1, **convolution)
         self.tops[relu] = L.ReLU(self.tops[conv], in_place=True)
         return self.tops[relu]
 
@@ -119,7 +119,7 @@ class Net:
             f"fc{number}{suffix}",
             f"relu{number}{suffix}",
             x,
-            frozen=f"fc{number}" in self.task.freeze,
+            param=learned(f"fc{number}" in self.task.freeze, self.task.fc_lr_mult),
             num_output=self.task.fc_outputs,
             **filled(self.task.fc_filler),
             pad=0,

@@ -137,6 +137,8 @@ class Task:
     """Outputs of fc6 and fc7."""
     fc_filler: tuple[tuple[str, object], ...] = ()
     """Filler of fc6 and fc7, where they have no pretrained weights; none, as published: 0."""
+    fc_lr_mult: float = 1.0
+    """lr_mult of the weights of fc6 and fc7; their biases have twice that."""
     dropout: float = 0.5
     """dropout_ratio behind fc6 and fc7."""
     score_lr_mult: float = 1.0

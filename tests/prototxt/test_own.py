@@ -189,6 +189,13 @@ def test_score_lr_mult_is_given_to_the_score_layers_only(toml):
     assert mults["fc7"] == mults["conv1_1"] == [1, 2]
 
 
+def test_fc_lr_mult_is_given_to_fc6_and_fc7_only_unless_they_are_frozen(toml):
+    protos, _ = nets(toml("fc_lr_mult = 5", 'freeze = ["fc7"]'))
+    mults = {made.name: [p.lr_mult for p in made.param] for made in protos["train"].layer}
+    assert (mults["fc6"], mults["fc7"]) == ([5, 10], [0, 0])
+    assert mults["score_fr"] == mults["conv5_3"] == [1, 2]
+
+
 def test_dropout_is_the_ratio_behind_fc6_and_fc7(toml):
     protos, _ = nets(toml("dropout = 0.25"))
     ratios = [layer(protos["train"], f"drop{i}").dropout_param.dropout_ratio for i in (6, 7)]
