@@ -18,7 +18,7 @@ LR_POLICIES = {
     "sigmoid": ("gamma", "stepsize"),
 }
 
-SOLVERS = {
+SOLVERS: dict[str, dict[str, float | None]] = {
     # type: the parameters it takes besides (SolverParameter fields), with their defaults
     "SGD": {"momentum": Schedule.momentum},
     "Nesterov": {"momentum": Schedule.momentum},
