@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from prototxt import own_data
+from prototxt import own_data, schedules
 from prototxt.build import NETS
 from prototxt.errors import InputError
 from prototxt.files import wrong_kind
@@ -21,7 +21,6 @@ from prototxt.tasks import (
     VOC_MEAN,
     VOID,
     DataSplit,
-    Schedule,
     Task,
     staged,
     staged_starts,
@@ -36,6 +35,8 @@ NUMBER = (int, float)
 SIDES = (int, list)
 CHOICE = (str, list)
 
+FILLER_KEYS: dict[str, Any] = dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER)
+
 KEYS: dict[str, dict[str, Any]] = {
     # table: {key: type it must have}
     "": dict(
@@ -47,34 +48,17 @@ KEYS: dict[str, dict[str, Any]] = {
         **own_data.KEYS,
     ),
     "training": dict(
-        base_lr=NUMBER, iterations=int, momentum=NUMBER, weight_decay=NUMBER, iter_size=int,
+        base_lr=NUMBER, iterations=int, type=str, momentum=NUMBER, momentum2=NUMBER, delta=NUMBER,
+        rms_decay=NUMBER, weight_decay=NUMBER, iter_size=int,
         display=int, average_loss=int, snapshot=int, clip_gradients=NUMBER, random_seed=int,
         lr_policy=str, gamma=NUMBER, power=NUMBER, stepsize=int, stepvalue=list,
         freeze=list, loss_normalize=bool, score_filler=dict, skip_scales=list,
-        score_lr_mult=NUMBER, dropout=NUMBER, balance=CHOICE,
+        score_lr_mult=NUMBER, fc_outputs=int, fc_filler=dict,
+        fc_lr_mult=NUMBER, dropout=NUMBER, balance=CHOICE,
     ),
-    "training.score_filler": dict(type=str, value=NUMBER, std=NUMBER, min=NUMBER, max=NUMBER),
+    "training.fc_filler": FILLER_KEYS,
+    "training.score_filler": FILLER_KEYS,
 }  # fmt: skip
-
-LR_POLICIES = {
-    # policy: the parameters it needs (SolverParameter fields)
-    "fixed": (),
-    "step": ("gamma", "stepsize"),
-    "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power",),
-    "sigmoid": ("gamma", "stepsize"),
-}
-
-FILLERS = {
-    # filler: the parameters it needs (FillerParameter fields)
-    "constant": ("value",),
-    "gaussian": ("std",),
-    "msra": (),
-    "uniform": ("min", "max"),
-    "xavier": (),
-}
 
 FOLDERS = dict(images="image_dir", labels="label_dir", splits="split_dir")
 """TOML key → entry of the data layer's param_str; without them it reads the VOC layout."""
@@ -174,6 +158,12 @@ class _Table:
             self.fail(key, f"must be at least {least}, is {value}")
         return value
 
+    def below_one(self, key):
+        """Refuses a value that is not at least 0 and below 1; None or no value passes."""
+        value = self.values.get(key, 0)
+        if not 0 <= value < 1:
+            self.fail(key, f"must be at least 0 and below 1, is {value}")
+
     def choice(self, key, value, table):
         """`value` must be a key of `table`, whose entry lists the parameters it needs.
 
@@ -264,22 +254,6 @@ def _sources(table, root, classes, mean, bands, counted):
     return source(train, 0, only_train), source(val, images, only_val)
 
 
-def _schedule(table):
-    policy = table.get("lr_policy", Schedule.lr_policy)
-    needed = table.choice("lr_policy", policy, LR_POLICIES)
-    table.at_least("stepsize", 1)
-    steps = table.numbers("stepvalue", ())
-    if any(not isinstance(step, int) for step in steps) or list(steps) != sorted(set(steps)):
-        table.fail("stepvalue", "must be whole numbers, each larger than the one before it")
-    parameters = tuple((k, steps if k == "stepvalue" else table.get(k)) for k in needed)
-    table.need("base_lr", "the learning rate, such as 1e-10 for a summed loss")
-    table.need("iterations", "how long to train")
-    limits = dict(base_lr=0, iterations=1, momentum=0, weight_decay=0, iter_size=1, display=0,
-                  average_loss=1, snapshot=0, clip_gradients=0, random_seed=0)  # fmt: skip
-    given = {k: table.at_least(k, least) for k, least in limits.items() if k in table.values}
-    return Schedule(lr_policy=policy, policy=parameters, **given)
-
-
 def _palette(table, count):
     """The colours of the classes as tuples; () where the file gives none."""
     colours = table.get("palette", ())
@@ -290,13 +264,6 @@ def _palette(table, count):
     if colours and len(colours) != count:
         table.fail("palette", f"needs a colour for each of the {count} classes, has {len(colours)}")
     return tuple(map(tuple, colours))
-
-
-def _score_filler(table):
-    if not table.values:
-        return ()
-    kind = table.need("type", f"one of {', '.join(FILLERS)}")
-    return (("type", kind), *((k, table.get(k)) for k in table.choice("type", kind, FILLERS)))
 
 
 def _balance(table, classes):
@@ -365,11 +332,11 @@ def load(path, root=None, counted=True):
         top.fail("nets", f"is empty; known: {', '.join(NETS)}")
     train, val = _sources(data, root, classes, mean, bands, counted)
     training = top.table("training")
-    schedule = _schedule(training)
+    schedule = schedules.schedule(training)
+    training.at_least("fc_lr_mult", 0)
     training.at_least("score_lr_mult", 0)
-    dropout = training.get("dropout", Task.dropout)
-    if not 0 <= dropout < 1:
-        training.fail("dropout", f"must be at least 0 and below 1, is {dropout}")
+    training.at_least("fc_outputs", 1)
+    training.below_one("dropout")
     return Task(
         name=name,
         classes=classes,
@@ -383,9 +350,12 @@ def load(path, root=None, counted=True):
         freeze=training.strings("freeze", STAGES),
         loss_normalize=training.get("loss_normalize", False),
         balance=_balance(training, classes),
-        score_filler=_score_filler(training.table("score_filler")),
+        fc_filler=schedules.filler(training.table("fc_filler")),
+        score_filler=schedules.filler(training.table("score_filler")),
         skip_scales=_skip_scales(training),
-        dropout=dropout,
+        fc_outputs=training.get("fc_outputs", Task.fc_outputs),
+        fc_lr_mult=training.get("fc_lr_mult", Task.fc_lr_mult),
+        dropout=training.get("dropout", Task.dropout),
         score_lr_mult=training.get("score_lr_mult", Task.score_lr_mult),
         **own_data.inputs(channels),
     )

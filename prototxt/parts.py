@@ -20,9 +20,6 @@ CHANNELS = (64, 128, 256, 512, 512)
 FIRST_PAD = 100
 """Pad of conv1_1: keeps fc6's output from vanishing on small images (FCN's choice)."""
 
-FEATURES = 4096
-"""Outputs of fc6 and fc7."""
-
 FIRST_LAYER = {"early": "conv1_1_bgrd", BANDS: "conv1_1_bands"}
 """`Task.fusion` → the first layer, where it reads other channels than VGG's."""
 
@@ -38,6 +35,11 @@ def learned(frozen=False, lr_mult=1):
     if frozen:
         return [dict(lr_mult=0, decay_mult=0), dict(lr_mult=0, decay_mult=0)]
     return [dict(lr_mult=lr_mult, decay_mult=1), dict(lr_mult=2 * lr_mult, decay_mult=0)]
+
+
+def filled(filler):
+    """The `weight_filler` entry of a convolution; none where the filler is empty."""
+    return {"weight_filler": dict(filler)} if filler else {}
 
 
 def streams(task):
@@ -85,7 +87,7 @@ class Net:
                 layer + suffix,
                 f"relu{name}{suffix}",
                 x,
-                frozen=f"conv{stage}" in self.task.freeze,
+                param=learned(f"conv{stage}" in self.task.freeze),
                 num_output=CHANNELS[stage - 1],
                 pad=FIRST_PAD if name == "1_1" else 1,
                 kernel_size=3,
@@ -94,9 +96,9 @@ class Net:
         self.tops[pool] = L.Pooling(x, pool=P.Pooling.MAX, kernel_size=2, stride=2)
         return self.tops[pool]
 
-    def _conv_relu(self, conv, relu, x, frozen, **convolution):
+    def _conv_relu(self, conv, relu, x, **convolution):
         """Convolution of stride 1 and its in-place ReLU."""
-        self.tops[conv] = L.Convolution(x, param=learned(frozen), stride=1, **convolution)
+        self.tops[conv] = L.Convolution(x, stride=1, **convolution)
         self.tops[relu] = L.ReLU(self.tops[conv], in_place=True)
         return self.tops[relu]
 
@@ -117,8 +119,9 @@ class Net:
             f"fc{number}{suffix}",
             f"relu{number}{suffix}",
             x,
-            frozen=f"fc{number}" in self.task.freeze,
-            num_output=FEATURES,
+            param=learned(f"fc{number}" in self.task.freeze, self.task.fc_lr_mult),
+            num_output=self.task.fc_outputs,
+            **filled(self.task.fc_filler),
             pad=0,
             kernel_size=kernel_size,
             **convolution,
@@ -153,14 +156,13 @@ class Net:
     def _score(self, x):
         """1×1 convolution to one score for each class."""
         task = self.task
-        filler = {"weight_filler": dict(task.score_filler)} if task.score_filler else {}
         return L.Convolution(
             x,
             param=learned(lr_mult=task.score_lr_mult),
             num_output=len(task.classes),
             pad=0,
             kernel_size=1,
-            **filler,
+            **filled(task.score_filler),
         )
 
     def _mean(self, layer, name):

@@ -80,7 +80,12 @@ class Schedule:
 
     base_lr: float
     iterations: int
-    momentum: float = 0.99
+    type: str = "SGD"
+    momentum: float | None = 0.99
+    momentum2: float | None = None
+    delta: float | None = None
+    rms_decay: float | None = None
+    """momentum … rms_decay: None where the solver's type has no such parameter."""
     weight_decay: float = 0.0005
     lr_policy: str = "fixed"
     policy: tuple[tuple[str, object], ...] = ()
@@ -128,6 +133,12 @@ class Task:
     """Where the matrix of such a loss lies."""
     score_filler: tuple[tuple[str, object], ...] = ()
     """Filler of the 1×1 score layers; none, as published, starts them at 0."""
+    fc_outputs: int = 4096
+    """Outputs of fc6 and fc7."""
+    fc_filler: tuple[tuple[str, object], ...] = ()
+    """Filler of fc6 and fc7, where they have no pretrained weights; none, as published: 0."""
+    fc_lr_mult: float = 1.0
+    """lr_mult of the weights of fc6 and fc7; their biases have twice that."""
     dropout: float = 0.5
     """dropout_ratio behind fc6 and fc7."""
     score_lr_mult: float = 1.0

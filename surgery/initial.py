@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from surgery import channels, fc6, fillers
+from surgery import channels, fc6, fillers, narrow
 from surgery.bilinear import interp
 from surgery.errors import SurgeryError
 from surgery.weights import assign, by_x
@@ -75,17 +75,18 @@ def _copy_layers(net, source, suffix, kept, origin, fc6_mode, widen):
         if base not in source:
             continue
         blobs = net.params[name]
-        weights, shape = source[base][0], blobs[0].data.shape
+        shape = blobs[0].data.shape
+        (weights, *others), fewer = narrow.narrowed(base, source[base], shape)
         words = "copied"
         if widened:
             weights, words = widen(weights, shape)
         elif base == "fc6":
             weights, words = fc6.fit(weights, shape, fc6_mode)
-        for index, array in enumerate([weights] + list(source[base][1:])):
+        for index, array in enumerate([weights, *others]):
             if index < len(blobs):
                 assign(name, index, blobs[index].data, array)
         if source[base][0].shape != shape and not widened:
-            words += f" from {by_x(source[base][0].shape)}"
+            words += f" from {by_x(source[base][0].shape)}" + (f", {fewer}" if fewer else "")
         origin[name] = words + (f" ({base})" if suffix else "")
         copied.add(base)
     return copied

@@ -115,6 +115,40 @@ def test_every_training_key_reaches_the_solver(toml):
     assert np.float32(solver.momentum) == np.float32(0.9)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('type = "SGD"', {"momentum": 0.99}),
+        ('type = "Nesterov"\nmomentum = 0.9', {"type": "Nesterov", "momentum": 0.9}),
+        ('type = "AdaGrad"', {"type": "AdaGrad", "delta": 1e-8}),
+        ('type = "RMSProp"', {"type": "RMSProp", "delta": 1e-8, "rms_decay": 0.99}),
+        ('type = "AdaDelta"', {"type": "AdaDelta", "momentum": 0.95, "delta": 1e-6}),
+        (
+            'type = "Adam"\nmomentum2 = 0.99',
+            {"type": "Adam", "momentum": 0.9, "momentum2": 0.99, "delta": 1e-8},
+        ),
+    ],
+)
+def test_a_type_of_solver_comes_with_its_own_parameters_alone(toml, line, expected):
+    _, solver = nets(toml(line))
+    fields = ("type", "momentum", "momentum2", "delta", "rms_decay")
+    found = {name: getattr(solver, name) for name in fields if solver.HasField(name)}
+    assert found == {k: v if k == "type" else np.float32(v) for k, v in expected.items()}
+
+
+def test_fc_outputs_and_their_filler_are_of_fc6_and_fc7_alone(toml):
+    filler = 'fc_filler = { type = "gaussian", std = 0.01 }'
+    for net in ("dilated-fcn2s-vgg16", "fcn8s-atonce-vgg16"):
+        made = nets(toml("fc_outputs = 64", filler), net=net)[0]["train"]
+        plain = nets(toml(), net=net)[0]["train"]
+        changed = [a.name for a, b in zip(made.layer, plain.layer) if a != b]
+        assert changed == ["fc6", "fc7"]
+        for name in changed:
+            convolution = layer(made, name).convolution_param
+            assert convolution.num_output == 64
+            assert convolution.weight_filler.type == "gaussian"
+
+
 def test_frozen_stages_get_multipliers_of_0_and_the_others_keep_theirs(toml):
     protos, _ = nets(toml('freeze = ["conv1", "fc7"]'))
     for made in protos["train"].layer:
@@ -153,6 +187,13 @@ def test_score_lr_mult_is_given_to_the_score_layers_only(toml):
     for name in ("score_fr", "score_pool4", "score_pool1"):
         np.testing.assert_allclose(mults[name], [0.01, 0.02], rtol=1e-6)
     assert mults["fc7"] == mults["conv1_1"] == [1, 2]
+
+
+def test_fc_lr_mult_is_given_to_fc6_and_fc7_only_unless_they_are_frozen(toml):
+    protos, _ = nets(toml("fc_lr_mult = 5", 'freeze = ["fc7"]'))
+    mults = {made.name: [p.lr_mult for p in made.param] for made in protos["train"].layer}
+    assert (mults["fc6"], mults["fc7"]) == ([5, 10], [0, 0])
+    assert mults["score_fr"] == mults["conv5_3"] == [1, 2]
 
 
 def test_dropout_is_the_ratio_behind_fc6_and_fc7(toml):
@@ -386,6 +427,13 @@ WRONG = [
     (LAST, 'iterations = 9\nfreeze = ["conv9"]', "training.freeze", "did you mean conv"),
     (LAST, 'iterations = 9\nlr_policy = "steps"', "training.lr_policy", "known"),
     (LAST, 'iterations = 9\nlr_policy = "step"', "training.gamma", "needs it"),
+    (LAST, 'iterations = 9\ntype = "adam"', "training.type", "known: SGD"),
+    (LAST, "iterations = 9\nmomentum2 = 0.9", "training.momentum2", "'SGD' does not use it"),
+    (LAST, 'iterations = 9\ntype = "Adam"\nmomentum2 = 1', "training.momentum2", "below 1"),
+    (LAST, 'iterations = 9\ntype = "RMSProp"\nmomentum = 0.9', "training.momentum", "not use"),
+    (LAST, 'iterations = 9\ntype = "Adam"\ndelta = -1', "training.delta", "at least 0"),
+    (LAST, "iterations = 9\nfc_outputs = 0", "training.fc_outputs", "at least 1"),
+    (LAST, 'iterations = 9\nfc_filler = {type = "gaussian"}', "fc_filler.std", "needs it"),
     (LAST, "iterations = 9\npower = 2", "training.power", "does not use it"),
     (LAST, "iterations = 9\nloss_normalize = 1", "training.loss_normalize", "true or false"),
     (LAST, 'iterations = 9\nscore_filler = {type = "gauss"}', "score_filler.type", "known"),

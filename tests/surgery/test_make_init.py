@@ -113,6 +113,18 @@ def test_the_table_tells_where_each_layer_came_from(place, capsys):
     assert lines[9] == "dropped: fc8"
 
 
+def test_a_narrower_net_keeps_evenly_spaced_outputs_of_fc6_and_fc7(place, capsys):
+    text = place.net.read_text().replace("num_output: 6", "num_output: 3")
+    place.net.write_text(text)
+    made, vgg = make(place), small_vgg()
+    kernel = vgg["fc6"][0].reshape(6, 4, 7, 7)[::2, :, ::3, ::3]
+    assert np.array_equal(made["fc6"][0], kernel)
+    assert np.array_equal(made["fc7"][0].reshape(3, 3), vgg["fc7"][0][::2, ::2])
+    for name in ("fc6", "fc7"):
+        assert np.array_equal(made[name][1].ravel(), vgg[name][1][::2])
+    assert "decimated from 6x196, 3 of 6 outputs" in capsys.readouterr().out
+
+
 def test_fc6_and_fc7_without_a_source_are_refused(place, capsys):
     weights = without(small_vgg(), "fc6", "fc7")
     place.source.write_bytes(caffemodel(weights))

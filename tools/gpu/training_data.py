@@ -111,10 +111,13 @@ def recipe(data, folder):
     lists.mkdir(exist_ok=True)
     for split, ids in (("train", data.train), ("val", data.val)):
         (lists / f"{split}.txt").write_text("\n".join(ids) + "\n")
-    more = (("shrink", SMALL), ("split_dir", str(lists)))
+    more = {"shrink": SMALL, "split_dir": str(lists)}
 
     def smaller(source, images):
-        return dataclasses.replace(source, extra=source.extra + more, images=images)
+        extra = {**dict(source.extra), **more}
+        if "crop" in extra:
+            extra["crop"] = tuple(max(1, side // SMALL) for side in extra["crop"])
+        return dataclasses.replace(source, extra=tuple(extra.items()), images=images)
 
     return dataclasses.replace(
         task, train=smaller(task.train, 0), val=smaller(task.val, len(data.val))
@@ -122,14 +125,18 @@ def recipe(data, folder):
 
 
 def write_nets(task, net, folder, shrink):
-    """Write a net's four prototxts into `folder`, channels but the scores' divided by `shrink`."""
+    """Write a net's four prototxts, and the matrix of a weighted loss, into `folder`; channels but
+    the scores' divided by `shrink`."""
     from google.protobuf import text_format
 
     from caffe.proto import caffe_pb2
-    from prototxt import build
+    from prototxt import build, generate
     from tools.benchmark.nets import narrow
 
     folder.mkdir(parents=True, exist_ok=True)
+    task, beside = generate.balanced(task, str(folder))
+    for path, content in beside.items():
+        write_atomic(path, content)
     for name, text in build.files(
         task, net, str(folder), str(folder / "train"), "", MADE_BY
     ).items():

@@ -279,7 +279,7 @@ class InfogainLoss(_LabelledLoss):
         except InputError as err:
             raise self.fail(f"source: {err}") from err
         matrix = Blob(values.size)
-        matrix.data[...] = values.reshape(-1)
+        matrix.write().copy_(torch.from_numpy(values.reshape(-1).copy()))
         return matrix
 
     def reshape(self, bottom, top):

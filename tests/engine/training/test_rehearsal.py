@@ -63,6 +63,20 @@ def test_what_training_takes_is_what_was_rehearsed(name, rule, tmp_path):
     assert planned.peak == pytest.approx(measured, rel=0.1)
 
 
+def test_a_loss_that_weighs_classes_by_a_file_is_rehearsed_as_one_that_does_not(tmp_path):
+    text = segmenting()
+    blob = caffe_pb2.BlobProto(num=1, channels=1, height=5, width=5)
+    blob.data.extend(np.eye(5, dtype=np.float32).ravel().tolist())
+    (tmp_path / "h.binaryproto").write_bytes(blob.SerializeToString())
+    weighted = text.replace(
+        'type: "SoftmaxWithLoss"',
+        f'type: "InfogainLoss" infogain_loss_param {{ source: "{tmp_path}/h.binaryproto" }}',
+    )
+    assert weighted.count("InfogainLoss") == 1
+    plain, weighted = (engine.rehearse(net_of(one), solver_of()) for one in (text, weighted))
+    assert weighted.peak == pytest.approx(plain.peak, rel=0.1)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_what_a_forward_pass_takes_is_what_was_rehearsed(name, tmp_path):
     text = NETS[name]()

@@ -70,9 +70,12 @@ def test_the_nets_of_a_dry_run_are_narrow_but_for_their_scores(made):
         text = (job.folder / net / "train.prototxt").read_text()
         message = text_format.Parse(text, caffe_pb2.NetParameter())
         outputs = {la.name: la.convolution_param.num_output for la in message.layer}
-        assert (outputs["conv1_1"], outputs["fc7"], outputs["score_fr"]) == (2, 128, 11)
+        assert (outputs["conv1_1"], outputs["fc7"], outputs["score_fr"]) == (2, 32, 11)
         frames = message.layer[0].python_param.param_str
-        assert str(job.folder / "lists") in frames and "'shrink': 4" in frames
+        assert str(job.folder / "lists") in frames
+        assert "'shrink': 4" in frames and "'crop': (90, 120)" in frames
+        (source,) = (la.infogain_loss_param.source for la in message.layer if la.name == "loss")
+        assert (job.folder / net / "balance.binaryproto").samefile(source)
         solver = (job.folder / net / "solver.prototxt").read_text()
         assert "test_iter: 4" in solver and str(job.folder / net / "val.prototxt") in solver
 
