@@ -7,10 +7,11 @@ pass with the same sizes.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+
+from .kept import kept
 
 if TYPE_CHECKING:
     from .folding import Fold, FoldedAxis
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _index = torch.ops.aten.index.Tensor
 
 
-@lru_cache(maxsize=4096)  # a data set has pictures of many sizes
+@kept(4096)  # a data set has pictures of many sizes
 def _places(small: FoldedAxis, large: FoldedAxis, device: torch.device) -> torch.Tensor:
     """For each element of an axis folded as `large`, which one of the axis folded as `small` stands
     for it: `small.folded(large.whole(i))`, int64."""

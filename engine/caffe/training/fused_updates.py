@@ -11,17 +11,19 @@ import math
 
 import torch
 
-_scales: dict[tuple[str, float], torch.Tensor] = {}
+from ..compute.kept import kept
 
 
 def _scale(value: float, device: torch.device) -> torch.Tensor | None:
     """`value` on the device, made there: to send it would make the host wait."""
     if value == 1:
         return None
-    key = (str(device), value)
-    if key not in _scales:
-        _scales[key] = torch.full((), value, device=device)
-    return _scales[key]
+    return _made(value, device)
+
+
+@kept()
+def _made(value: float, device: torch.device) -> torch.Tensor:
+    return torch.full((), value, device=device)
 
 
 def sgd(rate: float, decay: float, momentum: float, iter_size: int):

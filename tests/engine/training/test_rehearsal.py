@@ -157,3 +157,20 @@ def test_a_net_that_cannot_be_built_is_refused():
     with pytest.raises(engine.InputError, match="solver type 'Sgd'"):
         engine.rehearse(net_of(segmenting()), solver_of('type: "Sgd"'))
     assert not device.imagines()
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_training_after_a_rehearsal_has_the_bits_of_one_without(tmp_path, gpu):
+    """With sizes of its own: what is kept from pass to pass is made here."""
+    text = segmenting(side=86 + 2 * gpu, channels=8, dropout=False)
+    rules = RULES.replace("1e-6", "0.01")
+    engine.rehearse(net_of(text), solver_of(rules), gpu=gpu)
+    after = trained(tmp_path, text, rules=rules).net
+    engine.set_folding(False)
+    try:
+        plain = trained(tmp_path, text, rules=rules).net
+    finally:
+        engine.set_folding(True)
+    np.testing.assert_allclose(after.blobs["loss"].data, plain.blobs["loss"].data, rtol=1e-5)
+    for one, other in zip(params(after), params(plain)):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
