@@ -349,6 +349,16 @@ def test_the_camvid_examples_have_the_data_sets_own_classes(shared, example):
     assert task.val.images == 101
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ["camvid-cpu", "camvid-gpu"])
+def test_the_weights_in_an_example_are_square_roots_of_the_median_frequencies(shared, example):
+    path = Path(__file__).parents[2] / "prototxt" / "examples" / f"{example}.toml"
+    task = own.load(path, root=str(shared / "data" / "camvid"))
+    found = balance.counts(task, kept="")
+    weights = balance.median_frequency(found["pixels"], found["around"])
+    np.testing.assert_allclose(task.balance, np.sqrt(weights), atol=6e-4)
+
+
 def test_the_command_writes_the_files_beside_the_snapshots(toml, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert generate.main(["--own", toml()]) == 0
