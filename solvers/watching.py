@@ -112,6 +112,7 @@ class Watching:
         return self
 
     def __exit__(self, kind, error, trace):
+        self._solver = None  # which knows this object: its snapshots' place is free with it
         self._curves.close()
         if self._events is not None:
             self._events.close()

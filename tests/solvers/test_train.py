@@ -30,6 +30,7 @@ root = "voc"
 base_lr = 1e-8
 iterations = 3
 snapshot = 2
+fc_outputs = 4
 """
 
 
@@ -82,7 +83,6 @@ def test_late_fusion_takes_each_streams_weights_with_its_suffix(monkeypatch, roo
 def small_nets(monkeypatch):
     """Nets of the real layout with 4 channels in place of 64 … 4096."""
     monkeypatch.setattr(parts, "CHANNELS", (4,) * 5)
-    monkeypatch.setattr(parts, "FEATURES", 4)
 
 
 @pytest.fixture

@@ -6,12 +6,17 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from segmentation.channels import to_look_at as bands_to_look_at
-from segmentation.known_colours import voc_palette as voc_palette
 
 from prototxt.files import write_atomic
 from prototxt.tasks import VOC_CLASSES, VOID
 from tools.common import files, written
+
+
+def voc_palette(count=256):
+    """The VOC colour map: count x 3 uint8 RGB."""
+    from segmentation import known_colours  # here: it imports caffe, which is slow
+
+    return known_colours.voc_palette(count)
 
 
 def palette_kind(labels, palette):
@@ -91,7 +96,9 @@ def to_look_at(image, top, channels=None):
     channels: what they are where they are not B, G, R (`segmentation.channels.Channels`).
     """
     if channels is not None:
-        return bands_to_look_at(image, channels)
+        from segmentation.channels import to_look_at  # here: it imports caffe, which is slow
+
+        return to_look_at(image, channels)
     if image.ndim == 2:
         low, high = image.min(), image.max()
         gray = 255 * (image - low) / max(high - low, 1e-9)

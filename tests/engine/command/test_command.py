@@ -268,7 +268,7 @@ def test_two_solvers_train_together(write, tmp_path):
     write(NET)
     write(SOLVER, "solver.prototxt")
     write(
-        "from caffe.command import flags, train\n"
+        "from caffe.command import flags, parallel, train\n"
         "if __name__ == '__main__':\n"
         "    given = flags.Flags(solver='solver.prototxt')\n"
         "    with parallel.Others(given, [None, None]) as others:\n"
@@ -291,7 +291,7 @@ def test_two_solvers_train_together(write, tmp_path):
 LOST = """
 import os
 from caffe import command
-from caffe.command import flags, train
+from caffe.command import flags, parallel, train
 from caffe.training.solver import Solver
 
 if __name__ == "__mp_main__":  # the other solver
