@@ -13,7 +13,8 @@ def section(content: Content) -> list[Markup]:
     runs = {label: run.lines for label, run in zip(content.labels, content.runs) if run.lines}
     found = []
     for key, up in (("loss", "loss (running mean)"), ("lr", "learning rate")):
-        found += _drawn({name: run_metrics.displayed(lines, key) for name, lines in runs.items()}, up)
+        kept = {name: run_metrics.displayed(lines, key) for name, lines in runs.items()}
+        found += _drawn(kept, up)
     ius = {name: _percent(run_metrics.scored(lines)) for name, lines in runs.items()}
     found += _drawn(ius, "mean IU, percent", 100)
     classes = run_metrics.classes(content.runs[0].lines)

@@ -53,8 +53,8 @@ def legend(content: Content) -> Markup:
     """The classes' colours, and what the grey of confidence says."""
     keys = [swatch(content, place) for place in range(len(content.names))]
     said = (
-        "Confidence is the softmax of the predicted class: white 1, black 0. Void (no truth) has the "
-        "colour of 255."
+        "Confidence is the softmax of the predicted class: white is 1, black is 0. Where there is "
+        "no truth (void), its picture has the last colour of the palette."
     )
     return tag("div", tag("p", keys, class_="legend"), tag("p", said, class_="note"))
 
@@ -77,7 +77,8 @@ def beside(content: Content) -> list[Markup]:
         first = [copied(words, place) for words in ("photograph", "truth")]
         first.append(copied("prediction", place, labels[0]))
         caption = tag("figcaption", tag("b", picture.name))
-        rows.append(tag("figure", caption, tag("div", first, own[1:], class_="views"), class_="row"))
+        views = tag("div", first, own[1:], class_="views")
+        rows.append(tag("figure", caption, views, class_="row"))
     return rows
 
 

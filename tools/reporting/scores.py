@@ -200,5 +200,6 @@ def _image_row(row, shown, lossy, classes):
 def words_of(picture: Picture) -> str:
     """An image's scores in words."""
     row = picture.row
-    told = f"mean IU {percent(row['mean_iu'], 1)}, pixel accuracy {percent(row['pixel_accuracy'], 1)}"
+    mean_iu, right = (percent(row[key], 1) for key in ("mean_iu", "pixel_accuracy"))
+    told = f"mean IU {mean_iu}, pixel accuracy {right}"
     return told if row["loss"] is None else f"{told}, loss {row['loss']:.4g}"
