@@ -14,11 +14,11 @@ SHOWN = 12
 def settings(content: Content) -> list[Markup]:
     """The solver's settings in force, and the TOML."""
     run = content.runs[0]
-    found = []
+    found: list = []
     if run.settings:
         rows = [[name.strip(), value.strip()] for name, _, value in
                 (line.partition(":") for line in run.settings)]  # fmt: skip
-        found.append(table(["setting", "value"], rows))
+        found += [tag("h3", f"In force in {content.labels[0]}"), table(["setting", "value"], rows)]
     if run.task:
         found.append(folded("The task's TOML", tag("pre", run.task)))
     return found or [tag("p", "None were kept.", class_="note")]
@@ -27,6 +27,7 @@ def settings(content: Content) -> list[Markup]:
 def differences(content: Content) -> list[Markup]:
     """The settings that are not the same in all runs."""
     rows = differing([run.settings for run in content.runs])
+    rows = [row for row in rows if row[0] != "snapshot_prefix"]  # the run's own place
     tasks = [run.task for run in content.runs]
     if all(tasks):
         lines = [_toml_lines(task or "") for task in tasks]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import re
 
-EMPTY = {"br", "img", "meta", "line", "polyline", "circle", "rect", "hr"}
-"""Elements that have no end tag, or, in SVG, no content."""
+EMPTY = {"img", "meta", "line", "polyline", "circle", "rect"}
+"""Elements without content: those of SVG need the `/`."""
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """What no page can hold, and what turns the direction of the text around it."""
 
@@ -37,8 +37,8 @@ def tag(element: str, *content, **attributes) -> Markup:
             told.append(f" {name}")
         elif value is not None and value is not False:
             told.append(f' {name}="{escaped(value)}"')
-    start = f"<{element}{''.join(told)}>"
-    return Markup(start if element in EMPTY else f"{start}{escaped(content)}</{element}>")
+    start = f"<{element}{''.join(told)}"
+    return Markup(f"{start}/>" if element in EMPTY else f"{start}>{escaped(content)}</{element}>")
 
 
 def table(header, rows, **attributes) -> Markup:

@@ -49,21 +49,19 @@ def _sections(content):
     """(heading, parts) of what there is to show."""
     found = [("Scores", scores.summary(content)), ("Curves", curves.section(content))]
     several = len(content.runs) > 1
-    if several:
-        found.append(("Beside each other", _compared(content)))
     if content.scored[0] is not None:
         found += [
             ("Classes", scores.classes(content)),
             ("Confusion", scores.confusion(content)),
             ("Pictures", pictures.section(content)),
-            ("Images", scores.images(content)),
         ]
-    found += [("Settings", facts.settings(content)), ("Receipt", facts.receipt(content))]
+        rows = pictures.beside(content)
+        found += [("Side by side", rows)] if rows else []
+        found.append(("Images", scores.images(content)))
+    differing = facts.differences(content) if several else []
+    found.append(("Settings", [*differing, *facts.settings(content)]))
+    found.append(("Receipt", facts.receipt(content)))
     return found
-
-
-def _compared(content):
-    return [*facts.differences(content), *pictures.beside(content)]
 
 
 def _section(heading, parts):

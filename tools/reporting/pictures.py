@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prototxt.tasks import VOID
 from tools.reporting.content import Content, Picture
 from tools.reporting.markup import Markup, tag
 from tools.reporting.scores import swatch, words_of
@@ -51,11 +52,8 @@ def view(words: str, uri: str, name: str) -> Markup:
 
 def legend(content: Content) -> Markup:
     """The classes' colours, and what the grey of confidence says."""
-    keys = [swatch(content, place) for place in range(len(content.names))]
-    said = (
-        "Confidence is the softmax of the predicted class: white is 1, black is 0. Where there is "
-        "no truth (void), its picture has the last colour of the palette."
-    )
+    keys = [swatch(content, place) for place in (*range(len(content.names)), VOID)]
+    said = "Confidence is the softmax of the predicted class: white is 1, black is 0."
     return tag("div", tag("p", keys, class_="legend"), tag("p", said, class_="note"))
 
 

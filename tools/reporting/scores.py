@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def summary(content: Content) -> list[Markup]:
         cells = [number(one.report[key], 2) for _, key in COLUMNS]
         loss = one.report["loss"]
         cells.append(("-" if loss is None else f"{loss:.4g}", {"class_": "number"}))
-        rows.append([label, f"{one.weights} ({one.why})", *cells])
+        name = tag("span", os.path.basename(one.weights), title=one.weights)
+        rows.append([label, [name, f" ({one.why})"], *cells])
     header = ["run", "snapshot", *(heading for heading, _ in COLUMNS), "loss"]
     notes = [
         tag("p", f"{label}: scored as {one.source} says.", class_="note")
@@ -71,7 +73,7 @@ def classes(content: Content) -> list[Markup]:
         rows.append([swatch(content, place), *cells])
     header = ["class", "share of the pixels", "IU", "accuracy", "precision", "Dice"]
     for label, _ in others:
-        header += [f"IU of {label}", f"{label} − {content.labels[0]}"]
+        header += [f"IU of {label}", "difference"]
     return [table(header, rows, class_="sortable")]
 
 
@@ -84,11 +86,12 @@ def _difference(there, here):
 
 
 def swatch(content: Content, place: int) -> Markup:
-    """A class's name after its colour."""
+    """A class's name, or that of void, after its colour."""
     colour = "#{:02x}{:02x}{:02x}".format(*content.colours[place].tolist())
+    name = content.names[place] if place < len(content.names) else "void (no truth)"
     box = tag("svg", tag("rect", width=12, height=12, fill=colour), viewBox="0 0 12 12",
               class_="swatch", aria_hidden="true")  # fmt: skip
-    return tag("span", box, " ", content.names[place], class_="class")
+    return tag("span", box, " ", name, class_="class")
 
 
 def confusion(content: Content) -> list[Markup]:
@@ -160,7 +163,7 @@ def _largest(content, hist, one, shown):
             share = number(wrong[i, j] / hist[i].sum())
             opener = _opener(content, one, shown, hist, i, j, "images")
             rows.append([swatch(content, i), swatch(content, j),
-                         (_pixels(wrong[i, j]), count), share, opener])  # fmt: skip
+                         (f"{wrong[i, j]:,}".replace(",", " "), count), share, opener])  # fmt: skip
     if not rows:
         return tag("p", "None: every pixel is right.", class_="note")
     header = ["truth", "predicted", "pixels", "percent of the truth", "behind it"]
