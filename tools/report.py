@@ -42,7 +42,7 @@ from tools.common.nets import (
 )
 from tools.common.pictures import colours_of
 from tools.common.predictions import segmented
-from tools.common.score_tables import percent, report
+from tools.common.score_tables import distinct, percent, report
 from tools.compare import read as read_scores
 from tools.reporting import page, runs, thumbnails
 from tools.reporting.behind import Behind, chosen
@@ -306,7 +306,7 @@ def main(argv):
     check_target(out, page.WRITTEN)
     select_device(args)
     lean()
-    content = Content(found, runs.label(folders), [])
+    content = Content(found, distinct(folders), [])
     candidates = [candidate(args, one, number == 0) for number, one in enumerate(found)]
     if args.scores and candidates[0] is None:
         raise UserError(f"--scores {args.scores}: {args.run} has no net and snapshot to go with it")

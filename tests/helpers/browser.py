@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through the pipe of its own DevTools protocol; no package is needed."""
+"""A headless Chromium, driven through the pipe of its own DevTools protocol, without a package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Browser:
         self._read, back = os.pipe()
         words = [program(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{out} 4>&{back}', "sh", *words],
+            ["bash", "-c", f'exec "$@" 3<&{out} 4>&{back}', "bash", *words],
             pass_fds=(out, back),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tools.common.pictures import voc_palette
 from tools.reporting.behind import Behind
 from tools.reporting.runs import Run
 
@@ -60,7 +61,7 @@ class Content:
     labels: list[str]
     scored: list[Scored | None]
     names: list[str] = field(default_factory=list)
-    colours: np.ndarray | None = None
+    colours: np.ndarray = field(default_factory=voc_palette)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
 
     def shown(self) -> list[Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 
 from prototxt.opening import read_regular
@@ -31,7 +32,7 @@ def build(content: Content) -> str:
         tag("header", tag("h1", title), _lead(content), _notes(content)),
         tag("nav", nav, _button()),
         tag("main", [_section(heading, found) for heading, found in parts]),
-        _dialog(),
+        _dialog(content),
         tag("script", Markup(script)),
     ]
     head = [
@@ -99,11 +100,13 @@ def _button():
     return tag("button", "Light or dark", type="button", id="theme")
 
 
-def _dialog():
+def _dialog(content):
+    """Where the script puts the images behind a pair of classes, and the classes' colours."""
+    colours = content.colours[: len(content.names)].tolist()
     close = tag("button", "Close", type="button", id="close")
     heading = tag("h2", "", id="opened")
     return tag("dialog", tag("div", heading, close, class_="bar"), tag("div", id="behind"),
-               id="dialog", aria_labelledby="opened")  # fmt: skip
+               id="dialog", aria_labelledby="opened", data_colours=json.dumps(colours))  # fmt: skip
 
 
 def _policy(script):

@@ -131,13 +131,6 @@ def _test_net(run):
     return None
 
 
-def label(paths: list[str]) -> list[str]:
-    """A short name for each of several runs' folders."""
-    from tools.common.score_tables import distinct
-
-    return distinct(paths)
-
-
 def differing(lines: list[list[str]]) -> list[tuple[str, list[str | None]]]:
     """(setting, its value in each run or None) of what is not the same in all.
 

@@ -26,13 +26,13 @@ COLUMNS_OF_CLASSES = 24
 
 def number(value, digits=1):
     """A table's cell of a fraction, in percent; sorts by the number, None last."""
-    sort = "" if value is None else repr(float(value))
+    sort = "" if value is None else f"{value:.9g}"
     return percent(value, digits), {"class_": "number", "data_sort": sort}
 
 
 def summary(content: Content) -> list[Markup]:
     """The four scores, a row for each run."""
-    rows = []
+    rows: list[list] = []
     for label, run, one in zip(content.labels, content.runs, content.scored):
         if one is None:
             rows.append([label, f"not scored: {'; '.join(run.missing)}"] + [""] * len(COLUMNS))
@@ -139,12 +139,10 @@ def _opener(content, one, shown, hist, i, j, told):
     top = one.behind.of_pair(i, j) if one.behind is not None else []
     others = [[name, pixels] for name, pixels in top if name not in shown]
     words = f"truth {content.names[i]}, predicted {content.names[j]}: {_pixels(hist[i, j])}"
-    colours = [content.colours[place].tolist() for place in (i, j)]
     return tag(
-        "button", told, type="button", class_="opener", title=words, data_words=words,
-        aria_label=words, aria_haspopup="dialog",
-        data_pictures=json.dumps([[place, pixels] for pixels, place in behind]),
-        data_others=json.dumps(others) if others else None, data_colours=json.dumps(colours),
+        "button", told, class_="opener", aria_label=words, data_pair=f"{i} {j}",
+        data_pictures=" ".join(f"{place}:{pixels}" for pixels, place in behind),
+        data_others=json.dumps(others) if others else None,
     )  # fmt: skip
 
 

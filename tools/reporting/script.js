@@ -100,10 +100,11 @@ const dialog = document.getElementById("dialog");
 
 async function open(button) {
   const behind = document.getElementById("behind");
-  document.getElementById("opened").textContent = button.dataset.words;
+  document.getElementById("opened").textContent = button.getAttribute("aria-label");
   behind.replaceChildren();
   const added = [];
-  for (const [place, count] of JSON.parse(button.dataset.pictures)) {
+  for (const one of button.dataset.pictures.split(" ").filter(Boolean)) {
+    const [place, count] = one.split(":");
     const figure = document.getElementById("image-" + place).cloneNode(true);
     figure.removeAttribute("id");
     const caption = figure.querySelector("figcaption");
@@ -118,7 +119,8 @@ async function open(button) {
   }
   if (!behind.children.length) behind.append(note("No image of this page has any of its pixels."));
   dialog.showModal();
-  const colours = JSON.parse(button.dataset.colours);
+  const all = JSON.parse(dialog.dataset.colours);
+  const colours = button.dataset.pair.split(" ").map((place) => all[place]);
   for (const figure of added) {
     const canvas = await where(figure, colours);
     const view = document.createElement("div");
@@ -131,6 +133,7 @@ async function open(button) {
 }
 
 for (const button of document.querySelectorAll("button.opener")) {
+  button.title = button.getAttribute("aria-label");
   button.addEventListener("click", () => open(button));
 }
 document.getElementById("close").addEventListener("click", () => dialog.close());

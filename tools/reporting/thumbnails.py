@@ -27,19 +27,19 @@ def _uri(image, kind, **settings):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def photograph(rgb: np.ndarray) -> str:
+def photograph(rgb):
     """H x W x 3 uint8."""
     image = Image.fromarray(np.ascontiguousarray(rgb, np.uint8))
     return _uri(image.resize(_size(rgb.shape), Image.LANCZOS), "JPEG", quality=QUALITY)
 
 
-def mask(labels: np.ndarray, colours: np.ndarray) -> str:
+def mask(labels, colours):
     """H x W class numbers, in `colours` (256 x 3 uint8)."""
     image = indexed(labels, colours).resize(_size(labels.shape), Image.NEAREST)
     return _uri(image, "PNG", optimize=True)
 
 
-def confidence(values: np.ndarray) -> str:
+def confidence(values):
     """H x W from 0 (black) to 1 (white)."""
     image = Image.fromarray(np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8))
     return _uri(image.resize(_size(values.shape), Image.BOX), "JPEG", quality=QUALITY)
