@@ -13,6 +13,7 @@ from tests.helpers.data_sets import VAL
 from tests.helpers.report_runs import HOSTILE, lay_out, rename_image
 from tools import report, score
 from tools.common import cli
+from tools.common.score_tables import percent
 
 
 @pytest.fixture
@@ -25,6 +26,12 @@ def run(*argv):
     with pytest.raises(SystemExit) as caught:
         cli.run(report.main, ["--cpu", *map(str, argv)])
     return caught.value.code
+
+
+def score_py(folder, out, *more):
+    """Score the run's snapshot as score.py does, into the JSON `out`."""
+    net, weights = (str(folder / name) for name in ("val.prototxt", "train_iter_20.caffemodel"))
+    score.main(["--net", net, "--weights", weights, "--cpu", "--json", str(out), *more])
 
 
 def page(folder):
@@ -48,23 +55,24 @@ class Parsed(HTMLParser):
         self.text[self._section] = self.text.get(self._section, "") + data + " "
 
     def of(self, tag, **wanted):
-        return [a for t, a in self.elements if t == tag
-                and all(a.get(k.rstrip("_").replace("_", "-")) == v for k, v in wanted.items())]  # fmt: skip
+        names = {key.rstrip("_").replace("_", "-"): value for key, value in wanted.items()}
+        return [
+            own
+            for element, own in self.elements
+            if element == tag and all(own.get(key) == value for key, value in names.items())
+        ]
 
 
 def test_the_scores_are_those_of_score_py(trained, tmp_path, capsys):
     assert run(trained) == 0
-    weights = str(trained / "train_iter_20.caffemodel")
-    words = ["--net", str(trained / "val.prototxt"), "--weights", weights, "--cpu",
-             "--json", str(tmp_path / "s.json"), "--more"]  # fmt: skip
-    score.main(words)
+    score_py(trained, tmp_path / "s.json")
     scores = json.loads((tmp_path / "s.json").read_text())
     found = Parsed(page(trained))
     for key in ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu"):
         assert f" {100 * scores[key]:.2f} " in found.text["scores"]
     for one in scores["classes"]:
         for key in ("iu", "accuracy", "precision", "dice"):
-            assert f" {100 * one[key]:.1f} " in found.text["classes"]
+            assert f" {percent(one[key], 1)} " in found.text["classes"]
     for i, row in enumerate(scores["hist"]):
         for j, count in enumerate(row):
             cells = found.of("button", class_="opener", data_pair=f"{i} {j}")
@@ -148,8 +156,15 @@ def test_what_is_missing_is_left_out_and_said(trained, name, words, capsys):
     assert words in Parsed(page(trained)).text[""]
 
 
-@pytest.mark.parametrize("content", ['{"parts": [{"from": 0}], "data": []}', "{", "[]",
-                                     '{"parts": [{"from": 0, "start": 3, "data": 9}], "data": [1]}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"parts": [{"from": 0}], "data": []}',
+        '{"parts": [{"from": 0, "start": 3, "files": [], "data": 9}], "data": [1]}',
+        "{",
+        "[]",
+    ],
+)
 def test_a_receipt_of_another_form_does_no_harm(trained, content):
     (trained / "receipt.json").write_text(content)
     assert run(trained, "--images", "0") == 0
@@ -168,15 +183,12 @@ def test_names_of_classes_and_images_make_no_markup(data, tmp_path):
 
 
 def test_scores_may_come_from_a_json_of_score_py(trained, tmp_path, capsys):
-    weights = str(trained / "train_iter_20.caffemodel")
-    words = ["--net", str(trained / "val.prototxt"), "--weights", weights, "--cpu", "--more",
-             "--per-image", str(tmp_path / "i.csv"), "--json", str(tmp_path / "s.json")]  # fmt: skip
-    score.main(words)
-    capsys.readouterr()
+    score_py(trained, tmp_path / "s.json", "--per-image", str(tmp_path / "i.csv"))
     assert run(trained) == 0
     whole = Parsed(page(trained))
+    capsys.readouterr()
     assert run(trained, "--scores", tmp_path / "s.json") == 0
-    assert "scoring one" not in capsys.readouterr().err.split("report.html")[-1]
+    assert "scoring one" not in capsys.readouterr().err
     again = Parsed(page(trained))
     assert again.text["classes"] == whole.text["classes"]
     assert again.text["images"] == whole.text["images"]
@@ -197,8 +209,7 @@ def test_scores_may_come_from_a_json_of_score_py(trained, tmp_path, capsys):
     ],
 )
 def test_a_json_that_does_not_fit_is_refused(trained, tmp_path, capsys, change, words):
-    net, weights = (str(trained / name) for name in ("val.prototxt", "train_iter_20.caffemodel"))
-    score.main(["--net", net, "--weights", weights, "--cpu", "--json", str(tmp_path / "s.json")])
+    score_py(trained, tmp_path / "s.json")
     found = json.loads((tmp_path / "s.json").read_text())
     (tmp_path / "s.json").write_text(json.dumps({**found, **change}))
     capsys.readouterr()
