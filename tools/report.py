@@ -216,28 +216,34 @@ def _rows(rows, ids, classes, where):
 
 
 def look(made, ids, label):
-    """{id: (H x W class numbers, H x W confidence)} as thumbnails' sources, image by image."""
+    """(id, arrays, truth, prediction, confidence, confusion matrix) of each image.
+
+    arrays: of the data layer's `read_item`; truth, prediction, confidence: H x W, of its size; the
+    matrix counts what the net sees, which a data layer may have made smaller.
+    """
     net, inputs = made.looking()
     split, layer = made.split, made.args.layer
     with Progress(len(ids), f"looking with {label}", "images") as bar:
         for name in ids:
             arrays = split.layer.read_item(split.params, split.source, name)
             truth = np.asarray(arrays["label"])
-            feed(net, split.layer.tops_of(split.params, arrays), inputs)
+            blobs = split.layer.tops_of(split.params, arrays)
+            feed(net, blobs, inputs)
             ((_, guess, found),) = segmented(net, layer, [layer], [name])
             sure = confidence(np.asarray(found[layer][0]))
+            seen = np.asarray(dict(zip(inputs, blobs))["label"]).ravel()
+            hist = fast_hist(seen, guess.ravel(), len(found[layer][0]))
             size = truth.shape
-            yield name, arrays, truth, enlarged(guess, size), enlarged(sure, size)
+            yield name, arrays, truth, enlarged(guess, size), enlarged(sure, size), hist
             bar.update()
 
 
 def pictures(content, candidates, ids):
     """{id: Picture} of the images, as all nets see them."""
     colours, made = content.colours, candidates[0]
-    scored, rows = content.scored[0], {one["id"]: one for one in content.scored[0].rows}
-    classes, found = len(scored.report["classes"]), {}
-    for name, arrays, truth, guess, sure in look(made, ids, content.labels[0]):
-        hist = fast_hist(truth.ravel(), guess.ravel(), classes)
+    rows = {one["id"]: one for one in content.scored[0].rows}
+    found = {}
+    for name, arrays, truth, guess, sure, hist in look(made, ids, content.labels[0]):
         found[name] = Picture(
             name,
             thumbnails.photograph(made.split.photograph(arrays)),
@@ -251,7 +257,7 @@ def pictures(content, candidates, ids):
         there = set(other.split.source.ids) if other is not None else set()
         seen = {}
         if there & set(ids):
-            for name, _, _, guess, _ in look(other, [i for i in ids if i in there], label):
+            for name, _, _, guess, _, _ in look(other, [i for i in ids if i in there], label):
                 seen[name] = thumbnails.mask(guess, colours)
         for name in ids:
             found[name].guesses.append(seen.get(name, ""))

@@ -36,11 +36,12 @@ iterations = 20
 """
 
 
-def lay_out(folder, data, classes=("sky", "road", "car", "tree"), at=20, turned=False):
+def lay_out(folder, data, classes=("sky", "road", "car", "tree"), at=20, turned=False, **more):
     """A run in `folder` on the data set `data` of data_sets.write_voc: net, a snapshot of iteration
-    `at`, metrics, settings, a receipt. turned: another net, which takes the darkest channel."""
+    `at`, metrics, settings, a receipt. turned: another net, which takes the darkest channel;
+    more: parameters of the data layer."""
     folder.mkdir(parents=True)
-    path = net(folder / "val.prototxt", "val", voc_dir=str(data), mean=MEAN, classes=4)
+    path = net(folder / "val.prototxt", "val", voc_dir=str(data), mean=MEAN, classes=4, **more)
     with open(path, "a", encoding="utf-8") as file:
         file.write(SCORE)
     save_weights(path, folder / f"train_iter_{at}.caffemodel", -0.1 if turned else 0.1)

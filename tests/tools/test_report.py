@@ -117,6 +117,15 @@ def test_a_cell_names_pictures_of_the_page_that_have_its_pixels(trained):
     assert opened
 
 
+@pytest.mark.parametrize("shrink", [1, 3])
+def test_the_pictures_behind_a_cell_have_its_pixels_between_them(data, tmp_path, shrink):
+    folder = lay_out(tmp_path / "run", data, shrink=shrink)
+    assert run(folder) == 0  # it shows all images
+    for one in Parsed(page(folder)).of("button", class_="opener"):
+        told = int(re.search(r": (\d+) pixels?$", one["aria-label"]).group(1))
+        assert told == sum(int(part.split(":")[1]) for part in one["data-pictures"].split())
+
+
 def test_curves_settings_and_the_receipt_are_told(trained):
     assert run(trained) == 0
     text = Parsed(page(trained)).text
