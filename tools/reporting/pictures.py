@@ -17,7 +17,7 @@ PARTS = (
 def section(content: Content) -> list[Markup]:
     """A figure for each image that is shown, under a heading for each part, and the legend."""
     if not content.shown():
-        return [tag("p", "No pictures: no net was run.", class_="note")]
+        return [tag("p", "None were asked for (--images 0).", class_="note")]
     found, place = [legend(content)], 0
     for key, heading in PARTS:
         pictures = content.pictures.get(key, [])
