@@ -38,6 +38,14 @@ TOOLKIT = {
     "tools/scoring": {"tools/scoring", "tools/common", "prototxt", "data_layers"},
     "tools/arithmetic": {"tools/arithmetic", "tools/common", "prototxt"},
     "tools/receipts": {"tools/receipts", "tools/common", "prototxt"},
+    "tools/reporting": {
+        "tools/reporting",
+        "tools/common",
+        "tools/scoring",
+        "tools/receipts",
+        "prototxt",
+        "data_layers",
+    },
     "tools/datasets": {"tools/datasets", "tools/common", "prototxt", "data_layers"},
 }
 MEASURING = {"tools/benchmark/torch_side.py", "tools/planning/torch_memory.py"} | {

@@ -80,11 +80,20 @@ class Split:
 
 def predict(net, blobs, inputs, layer, size, name):
     """H x W class numbers, enlarged to `size` where the data layer shrinks its images."""
+    feed(net, blobs, inputs)
+    return enlarged(segment_once(net, layer, name), size)
+
+
+def feed(net, blobs, inputs):
+    """Put what `tops_of` gives of an image into the net's blobs `inputs`."""
     for top, array in zip(inputs, blobs):
         net.blobs[top].reshape(*array.shape)
         net.blobs[top].data[...] = array
     net.reshape()
-    labels = segment_once(net, layer, name)
+
+
+def enlarged(labels, size):
+    """An H x W array, each number repeated so that it has `size`, a whole factor above or less."""
     factors = [-(-whole // part) for whole, part in zip(size, labels.shape)]
     return labels.repeat(factors[0], 0).repeat(factors[1], 1)[: size[0], : size[1]]
 

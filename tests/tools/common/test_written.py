@@ -147,6 +147,7 @@ ALLOWED = {
     "tools/datasets/demo_data.py": "into a folder that demo.py has looked at",
     "tools/nyud.py": "writes what is missing, or --overwrite is given",
     "tools/plot_log.py": "into memory",
+    "tools/reporting/thumbnails.py": "into memory",
     "tools/scoring/charts.py": "into memory",
     "tools/seg12val.py": "compares the ids, or --force is given",
     "tools/voc_submission.py": "through files.replacing",
