@@ -135,7 +135,7 @@ class Watching:
         solver = self._solver
         if hasattr(solver, "watch_display"):
             solver.watch_display(self._displayed)
-            solver.watch_snapshots(lambda state: self.written(solver.iter))
+            solver.watch_snapshots(lambda state: self.written(self._solver.iter))
             return
         shown = collections.deque(maxlen=max(1, self._param.average_loss))
         passes = max(1, self._param.iter_size)
