@@ -389,7 +389,7 @@ def work(args, ranks=None):
         return 0
     if ended:
         if watched is not None:
-            print(watched.said_early(), file=sys.stderr)
+            print(watched.said_early(solver.iter), file=sys.stderr)
         return 0
     if solver.iter == last and not several.stopped(ranks, requests):
         print(f"stopped at iteration {last} of {param.max_iter}, with a snapshot", file=sys.stderr)

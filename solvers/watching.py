@@ -229,12 +229,12 @@ class Watching:
             self._strips.draw(solver.iter)
         self._show(self._curves.scored(solver.iter, metrics(hist), loss, self._names))
 
-    def said_early(self):
-        """Why the training ended early, in a line."""
+    def said_early(self, iteration):
+        """Why the training ended early, at an iteration, in a line."""
         best, at = self.early
         value = "it has none" if np.isnan(best) else f"best: {100 * best:.2f} at iteration {at}"
         return (
-            f"ended at iteration {self._solver.iter} of {self._param.max_iter}, with a snapshot: "
+            f"ended at iteration {iteration} of {self._param.max_iter}, with a snapshot: "
             f"mean IU has not risen for {self._args.stop_early} scores ({value})"
         )
 
