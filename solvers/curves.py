@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 
+from solvers.lines import Lines
 from tools.common import run_metrics
-from tools.common.cli import warn
-from tools.common.files import check_target, write
+from tools.common.files import check_target
 
 
 class Curves:
@@ -24,13 +23,12 @@ class Curves:
         check_target(self.path, run_metrics.LINES)
         found = run_metrics.read(self.path) if os.path.exists(self.path) else []
         lines = [one for one in found if one["iter"] < begin + ("scores" in one)] if begin else []
-        write(self.path, "".join(json.dumps(one) + "\n" for one in lines), run_metrics.LINES)
         self._kept = lines
         self.scores = run_metrics.scored(lines)
         """{iteration: mean IU}, in the order of the iterations."""
         spent = [one["seconds"] for one in lines if isinstance(one.get("seconds"), (int, float))]
         self._since = time.monotonic() - max(spent, default=0)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        self._lines = Lines(self.path, lines, run_metrics.LINES)
 
     def kept_of(self, iteration):
         """The lines of an iteration that are of before."""
@@ -43,7 +41,7 @@ class Curves:
             "seconds": round(time.monotonic() - self._since, 3),
             "memory": None if memory is None else round(memory / 1e6, 1),
         }  # fmt: skip
-        self._add(entry)
+        self._lines.add(entry)
         return entry
 
     def scored(self, iteration, scores, loss, names):
@@ -51,23 +49,12 @@ class Curves:
         kept = {key: number(scores[key]) for key in run_metrics.SCORES[:-1]}
         classes = {name: number(iu) for name, iu in zip(names, scores["iu"])}
         entry = {"iter": iteration, "scores": {**kept, "loss": number(loss)}, "classes": classes}
-        self._add(entry)
+        self._lines.add(entry)
         self.scores[iteration] = float(scores["mean_iu"])
         return entry
 
-    def _add(self, entry):
-        if self._file is None:
-            return
-        try:
-            os.write(self._file, (json.dumps(entry) + "\n").encode())
-        except OSError as error:
-            self.close()
-            warn(f"{self.path}: nothing more is written there ({error.strerror})")
-
     def close(self):
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._lines.close()
 
 
 def number(value):

@@ -20,6 +20,7 @@ import zlib
 import numpy as np
 from google.protobuf import text_format
 
+from solvers.lines import Lines
 from tools.common.cli import UserError, warn
 from tools.common.files import check_target, write
 from tools.common.written import begins
@@ -28,7 +29,7 @@ from tools.receipts.files import LOSSES, RECEIPT, REPLAYED
 
 PATIENCE = 600.0
 """Seconds that the end of a training waits for the hashes of its data."""
-LINES = begins("losses of a training", '{"iter": ')
+WRITTEN = begins("losses of a training", '{"iter": ')
 
 
 class Record:
@@ -44,7 +45,7 @@ class Record:
     def __init__(self, param, part, net, message):
         self.folder = os.path.dirname(param.snapshot_prefix)
         self._every, self._begin = param.snapshot, part["from"]
-        self._file = None
+        self._lines = None
         self._lock = threading.Lock()
         receipt = files.read(self._path(RECEIPT)) or {"parts": [], "data": []}
         self._receipt = {
@@ -62,15 +63,14 @@ class Record:
     def __exit__(self, kind, error, trace):
         if error is None and self._hashing.is_alive():
             self._hashing.join(PATIENCE)
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._lines is not None:
+            self._lines.close()
 
     def see(self, iteration, found):
         """Keep the losses of a pass; for `losses.watch`."""
-        if self._file is not None:
+        if self._keeps_losses():
             exact = {name: _exact(values) for name, values in found.items()}
-            self._line({"iter": iteration, "losses": exact})
+            self._lines.add({"iter": iteration, "losses": exact})
 
     def next_mark(self, iteration):
         """The next iteration before which `mark` is to be called: so many after a snapshot."""
@@ -82,27 +82,21 @@ class Record:
 
     def mark(self, solver):
         """Keep the parameters' checksums."""
-        if self._file is not None:
-            self._line({"iter": solver.iter, "weights": checksums(solver.net)})
+        if self._keeps_losses():
+            self._lines.add({"iter": solver.iter, "weights": checksums(solver.net)})
 
-    def _line(self, content):
-        try:
-            os.write(self._file, f"{json.dumps(content)}\n".encode())
-        except OSError as error:
-            os.close(self._file)
-            self._file = None
-            warn(f"{self._path(LOSSES)}: no losses are kept from now on ({error.strerror})")
+    def _keeps_losses(self):
+        return self._lines is not None and self._lines.open
 
     def _open_losses(self, begin):
         """Open the losses of this training, without lines of what it trains from now on."""
         path = self._path(LOSSES)
         try:
-            check_target(path, LINES)
+            check_target(path, WRITTEN)
             kept = [
                 line for line in files.lines(path) if line["iter"] < begin + ("weights" in line)
             ]
-            write(path, "".join(json.dumps(line) + "\n" for line in kept), LINES)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+            self._lines = Lines(path, kept, WRITTEN)
         except (OSError, UserError) as error:
             warn(f"{error}; no losses are kept")
 

@@ -340,11 +340,13 @@ def work(args, ranks=None):
             source = start(solver, args, param, protos[net])
             if solver.iter < param.max_iter and hasattr(solver, "reserve_snapshots"):
                 solver.reserve_snapshots()
-        watched = watching.Watching(args, solver, param, protos) if first else None
+        last, watched = last_iteration(args, param), None
+        # What goes beyond an end that is reached already is kept: nothing will be in its place.
+        if first and (solver.iter < last or not watching.goes_further(param, solver.iter)):
+            watched = watching.Watching(args, solver, param, protos)
         if ranks is not None:
             requests = SignalRequests(alone=False)
             ranks.tie(solver, lambda: requests.stop)
-    last = last_iteration(args, param)
     if solver.iter >= last:
         if watched is not None:
             with watched:

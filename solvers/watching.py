@@ -11,10 +11,11 @@ import sys
 import numpy as np
 
 import caffe
-from solvers import curves, events, losses, rates, strips
+from solvers import curves, events, losses, rates, snapshots, strips
 from solvers.signals import EARLY
 from solvers.snapshots import Keep, Snapshots
 from tools import score
+from tools.common import run_metrics
 from tools.common.cli import UserError
 from tools.common.memory_sizes import resident
 from tools.common.metrics import metrics
@@ -78,6 +79,15 @@ def words(args):
     given += ["--tensorboard"] if args.tensorboard else []
     given += ["--keep", args.keep] if args.keep != "all" else []
     return given + ([] if args.stop_early is None else ["--stop-early", str(args.stop_early)])
+
+
+def goes_further(param, iteration):
+    """Whether the training at the snapshot_prefix has left something of later iterations."""
+    path = os.path.join(os.path.dirname(param.snapshot_prefix), run_metrics.NAME)
+    lines = run_metrics.read(path) if os.path.exists(path) else []
+    return max(snapshots.read(param.snapshot_prefix)["snapshots"], default=0) > iteration or any(
+        one["iter"] >= iteration + ("scores" in one) for one in lines
+    )
 
 
 class Watching:

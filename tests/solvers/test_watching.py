@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -384,6 +385,24 @@ def test_tensorboard_has_the_curves_of_a_resumed_training_once(call, folder):
     assert [event.step for event in found.Scalars("score/mean_iu")] == [5, 10]
     scores = run_metrics.scored(metrics(folder))
     assert found.Scalars("score/mean_iu")[0].value == pytest.approx(scores[5])
+
+
+def test_tensorboard_on_a_full_disk_costs_its_curves_and_not_the_training(
+    call, folder, monkeypatch
+):
+    writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    write, written = writer.RecordWriter.write, []
+
+    def full(self, data):
+        written.append(data)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(writer.RecordWriter, "write", full)
+    code, err = call(*INIT, "--tensorboard")
+    assert code == 0 and len(err) == 1 and "tensorboard: nothing more is written there" in err[0]
+    assert len(written) == 4 and tiny_run.snapshots(folder) == [5, 10, 12]
 
 
 # -- trainings that diverge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -108,6 +109,20 @@ def test_a_training_that_cannot_be_trained_again_says_why(run, capfd):
 def test_a_begin_that_is_not_there_is_refused(run, args, said):
     with pytest.raises(UserError, match=said):
         run(*args)
+
+
+def test_what_was_trained_before_the_receipt_began_is_not_trained_again(run):
+    path = run.folder / "out/receipt.json"
+    found = json.loads(path.read_text())
+    found["parts"][0]["from"] = 20
+    path.write_text(json.dumps(found))
+    for name in ("0", "15"):
+        with pytest.raises(UserError, match="no such snapshot; there are 20, 25, 30, 35, 40"):
+            run("--from", name)
+    found["parts"][0]["from"] = 41
+    path.write_text(json.dumps(found))
+    with pytest.raises(UserError, match="no snapshot from iteration 41 on, where the receipt"):
+        run()
 
 
 @pytest.mark.parametrize("content", [None, "[]", '{"parts": [], "data": []}', "no JSON"])

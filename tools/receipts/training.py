@@ -37,10 +37,17 @@ class Run:
         """(The iteration to begin with, the solverstate that it starts from, None at 0): the newest
         snapshot with `count` iterations after it, or the most that there are, if none is `wanted`.
         """
-        known = {0: None, **self.states()}
+        first = self.receipt["parts"][0]["from"]  # of what was trained before it does not tell
+        states = {0: None, **self.states()}
+        known = {at: state for at, state in states.items() if at >= first}
         last = max((line["iter"] for line in self.lines if "losses" in line), default=-1)
         if last < 0:
             raise UserError(f"{self.path}: there are no losses beside it to compare with")
+        if not any(at <= last for at in known):
+            raise UserError(
+                f"{self.path}: no snapshot from iteration {first} on, where the receipt begins, is "
+                "left to train again from"
+            )
         if wanted is not None and wanted not in known:
             raise UserError(
                 f"--from {wanted}: there is no such snapshot; there are "
