@@ -1,8 +1,8 @@
 """What a training has written of snapshots, which of them are kept, and which are no good.
 
-`<prefix>.snapshots.json` lists the files of each snapshot with size and time. Only what is listed,
-and is as it was written, is ever deleted. A snapshot of a training that has diverged has a
-`problem` there.
+`<prefix>.snapshots.json` lists the files of each snapshot with size and time, and its score. Only
+what is listed, and is as it was written, is ever deleted. A snapshot of a training that has
+diverged has a `problem` there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 
 from prototxt.opening import read_regular
+from solvers.curves import best_of, number
 from tools.common.cli import UserError, warn
 from tools.common.files import check_target, write
 from tools.common.written import json_of
@@ -163,22 +164,31 @@ class Snapshots:
         self._list["ended"] = {"iter": iteration, "scores": count}
         self._save()
 
-    def tidy(self, best):
-        """Delete the older snapshots that are not to be kept; best: the iteration with the best
-        score of those that `scored` tells, or None."""
-        if self.keep.all:
-            return
+    def tidy(self, scores):
+        """Delete the older snapshots that are not to be kept; scores: {iteration: mean IU}, of
+        which the list has those of its snapshots too, for when they are not known any more."""
         ours = sorted(at for at, one in self._list["snapshots"].items() if one.get("ours"))
-        if not ours or not self._whole(ours[-1]):
+        best = best_of(self._scored(ours, scores))
+        if self.keep.all or not ours or not self._whole(ours[-1]):
             return
         kept, needed = self.keep.chosen(ours, best), gone_on_from(self._folder)
         for at in ours:
             if at not in kept and not self._needed(at, needed):
                 self._delete(at)
 
-    def listed(self):
-        """The iterations of this training's snapshots."""
-        return {at for at, one in self._list["snapshots"].items() if one.get("ours")}
+    def _scored(self, ours, scores):
+        """{iteration: mean IU} of the snapshots, as far as it is known."""
+        listed, found = self._list["snapshots"], {}
+        new = {at: number(scores[at]) for at in ours if at in scores}
+        new = {at: value for at, value in new.items() if listed[at].get("mean_iu") != value}
+        for at, value in new.items():
+            listed[at]["mean_iu"] = value
+        if new:
+            self._save()
+        for at in ours:
+            if isinstance(listed[at].get("mean_iu"), float):
+                found[at] = listed[at]["mean_iu"]
+        return found
 
     def _whole(self, newest):
         one = self._list["snapshots"][newest]

@@ -178,9 +178,7 @@ class Watching:
         self._tidy()
 
     def _tidy(self):
-        listed = self._snapshots.listed()
-        known = {at: value for at, value in self._curves.scores.items() if at in listed}
-        self._snapshots.tidy(curves.best_of(known))
+        self._snapshots.tidy(self._curves.scores)
 
     # -- between iterations
 

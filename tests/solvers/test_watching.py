@@ -234,6 +234,19 @@ def test_what_is_kept(keep, best, left):
     assert snapshots.Keep(keep).chosen(list(range(1, 11)), best) == left
 
 
+def test_the_best_snapshot_is_kept_where_the_scores_of_before_are_gone(call, folder):
+    options = ("--score-every", "3", "--set", "snapshot=3", "--keep", "best,last:1")
+    assert call(*INIT, *options, "--iterations", "9")[0] == 0
+    path = folder / "out/train.snapshots.json"
+    listed = json.loads(path.read_text())
+    first, last = sorted(listed["snapshots"], key=int)[0], "9"
+    listed["snapshots"][first]["mean_iu"] = 0.99
+    path.write_text(json.dumps(listed))
+    (folder / "out/metrics.jsonl").unlink()
+    assert first != last and call("--resume", "auto", *options)[0] == 0
+    assert tiny_run.snapshots(folder) == [int(first), 12]
+
+
 def test_only_what_this_training_wrote_and_nobody_changed_is_deleted(call, folder):
     (folder / "out").mkdir()
     shutil.copy(folder / "init.caffemodel", folder / "out/train_iter_1.caffemodel")
@@ -265,8 +278,8 @@ def test_nothing_is_deleted_where_the_newest_is_not_whole(folder, capsys):
             (folder / f"out/train_iter_{at}.{kind}").write_bytes(b"content")
         kept.add(at)
     os.truncate(folder / "out/train_iter_2.caffemodel", 3)
-    kept.tidy(None)
-    kept.tidy(None)
+    kept.tidy({})
+    kept.tidy({})
     assert tiny_run.snapshots(folder) == [1, 2]
     assert capsys.readouterr().err.count("out/train_iter_2: is not whole any more") == 1
 
