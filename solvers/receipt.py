@@ -29,6 +29,8 @@ from tools.receipts.files import LOSSES, RECEIPT, REPLAYED
 
 PATIENCE = 600.0
 """Seconds that the end of a training waits for the hashes of its data."""
+HURRY = 5.0
+"""The same where a signal has stopped it: what sent the signal may kill it after 30."""
 WRITTEN = begins("losses of a training", '{"iter": ')
 
 
@@ -45,7 +47,7 @@ class Record:
     def __init__(self, param, part, net, message):
         self.folder = os.path.dirname(param.snapshot_prefix)
         self._every, self._begin = param.snapshot, part["from"]
-        self._lines = None
+        self._lines, self._patience = None, PATIENCE
         self._lock = threading.Lock()
         receipt = files.read(self._path(RECEIPT)) or {"parts": [], "data": []}
         self._receipt = {
@@ -62,9 +64,16 @@ class Record:
 
     def __exit__(self, kind, error, trace):
         if error is None and self._hashing.is_alive():
-            self._hashing.join(PATIENCE)
+            self._hashing.join(self._patience)
+            if self._hashing.is_alive():
+                warn(f"{self._path(RECEIPT)}: is without the hashes of the data (they took longer "
+                     "than the training)")  # fmt: skip
         if self._lines is not None:
             self._lines.close()
+
+    def hurry(self):
+        """Do not wait long for the hashes of the data at the end."""
+        self._patience = HURRY
 
     def see(self, iteration, found):
         """Keep the losses of a pass; for `losses.watch`."""

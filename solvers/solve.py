@@ -383,7 +383,10 @@ def work(args, ranks=None):
                 raise
             raise after_snapshot(solver, param, begun, error) from error
         bar.update(solver.iter - bar.count, bar.note)
-        ended = several.stopped(ranks, requests) == EARLY
+        stopped = several.stopped(ranks, requests)
+        ended = stopped == EARLY
+        if record is not None and stopped and not ended:
+            record.hurry()
         wanted = first and (param.snapshot_after_train or not done)
         if wanted and not written(solver, param) and not (ended and solver.iter == begun):
             last_snapshot(solver, watched)
@@ -393,7 +396,7 @@ def work(args, ranks=None):
         if watched is not None:
             print(watched.said_early(solver.iter), file=sys.stderr)
         return 0
-    if solver.iter == last and not several.stopped(ranks, requests):
+    if solver.iter == last and not stopped:
         print(f"stopped at iteration {last} of {param.max_iter}, with a snapshot", file=sys.stderr)
         return 0
     return several.report_stop(ranks, requests, solver, param, _same_options(args))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from solvers import receipt as receipts, solve as solve_module
 from tests.helpers import tiny_run
 from tools.receipts import files
 
@@ -133,3 +136,29 @@ def test_checksums_are_kept_so_many_iterations_after_each_snapshot(every, begin,
         at = record.next_mark(at)
         found.append(at)
     assert found == marks
+
+
+def test_a_stopped_training_does_not_wait_for_the_hashes_of_its_data(call, folder, monkeypatch):
+    released, hashed = threading.Event(), []
+
+    def slow(net, message):
+        released.wait(60)
+        hashed.append(net)
+        raise OSError("too late")
+
+    class Stopped(solve_module.SignalRequests):
+        def __init__(self, **alone):
+            super().__init__(**alone)
+            self.stop = signal.SIGTERM
+
+    monkeypatch.setattr(receipts.read_data, "described", slow)
+    monkeypatch.setattr(receipts, "HURRY", 0.01)
+    monkeypatch.setattr(solve_module, "SignalRequests", Stopped)
+    try:
+        code, said = call("--weights", "init.caffemodel")
+        assert code == 128 + signal.SIGTERM and not hashed
+        assert sum("without the hashes of the data" in line for line in said) == 1
+        assert "resume with --resume auto" in said[-1]
+        assert receipt(folder)["parts"][0]["data"] is None
+    finally:
+        released.set()
