@@ -35,7 +35,14 @@ from surgery.importers import check_source
 from tools import summary
 from tools.common import computing, nets
 from tools.common.arguments import Parser
-from tools.common.cli import UserError, add_device_arguments, check_device, first_gpu, run
+from tools.common.cli import (
+    UserError,
+    add_device_arguments,
+    check_device,
+    device_words,
+    first_gpu,
+    run,
+)
 from tools.common.files import check_ours
 from tools.common.output import expendable_output
 from tools.common.steps import Steps, require_checkout
@@ -216,7 +223,7 @@ def score(stage, args, steps):
         f"{st.name(stage)}: scores on the val split",
         "tools/score.py", "--net", stage.param.test_net[0], "--weights", st.final(stage),
         "--json", st.stage_file(stage, "scores.json"), *(["--task", args.own] if args.own else []),
-        *device(args),
+        *device_words(args),
     )  # fmt: skip
 
 
@@ -236,11 +243,7 @@ def work(stages, ahead, args, protos):
 def devices(args):
     """For a training, which several GPUs may share."""
     several = ",".join(map(str, args.gpus))
-    return ["--gpu", several] if len(args.gpus) > 1 else device(args)
-
-
-def device(args):
-    return ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
+    return ["--gpu", several] if len(args.gpus) > 1 else device_words(args)
 
 
 def parse(argv):

@@ -23,7 +23,7 @@ from PIL import Image
 from prototxt import build, generate
 from prototxt.tasks import TASKS, VOC_MEAN, DataSplit, Schedule
 from tools.common.arguments import Parser
-from tools.common.cli import UserError, add_device_arguments, run
+from tools.common.cli import UserError, add_device_arguments, device_words, run
 from tools.common.pictures import VIEWS, panel, save_png, views, with_legend
 from tools.common.steps import Steps, require_checkout
 from tools.common.tables import table
@@ -112,7 +112,7 @@ def main(argv):
     args = parser.parse_args(argv)
     began = time.monotonic()
     out = args.out
-    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
+    device = device_words(args)
     nets, masks = os.path.join(out, "nets"), os.path.join(out, "masks")
     at = {name: os.path.join(nets, f"{name}.prototxt")
           for name in ("train", "val", "seen", "deploy", "solver")}  # fmt: skip

@@ -145,6 +145,11 @@ def _numbers(text):
     return [int(part) for part in text.split(",")]
 
 
+def device_words(args):
+    """`--gpu` and `--cpu` as arguments of another command."""
+    return ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
+
+
 def first_gpu(args):
     """Put the GPUs of `--gpu` into `args.gpus`, and the first of them, or None, into `args.gpu`."""
     args.gpus = args.gpu or []

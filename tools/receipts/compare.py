@@ -30,6 +30,14 @@ def _version(toolkit):
     return f"commit {toolkit['commit'][:12]}{besides}"
 
 
+def surroundings(then: dict, now: dict) -> list[str]:
+    """What differs between the toolkits and the machines of two receipts."""
+    return [
+        *toolkits(then["toolkit"], now["toolkit"]),
+        *machines(then["machine"], now["machine"]),
+    ]
+
+
 def settings(then: list[str], now: list[str]) -> list[str]:
     """What differs in the solver's settings, line by line."""
     gone, new = ([line for line in a if line not in b] for a, b in ((then, now), (now, then)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prototxt.opening import read_regular
 from tools.common import files as common_files
-from tools.common.cli import Failure
+from tools.common.cli import Failure, device_words
 from tools.common.computing import words
 from tools.common.nets import data_layer
 from tools.common.written import LONGEST, json_of
@@ -75,13 +75,12 @@ def replay(args, path, then: dict) -> int:
     """Score again as the receipt `path` tells, which holds `then`, and print what differs; the
     exit code."""
     home = os.path.normpath(os.path.join(os.path.dirname(path) or ".", then["folder"]))
-    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
     print(f"the scores of {path}, made again:", flush=True)
     with tempfile.TemporaryDirectory(prefix="replay-") as place:
         out = os.path.join(place, "scores.json")
         done = subprocess.run(
             [sys.executable, str(SCORE), "--net", then["net"], "--weights", *then["weights"],
-             "--json", out, *then["options"], *device],
+             "--json", out, *then["options"], *device_words(args)],
             cwd=home, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -92,10 +91,7 @@ def replay(args, path, then: dict) -> int:
         *compare.files("weights", then["weights"], now["weights"]),
         *compare.data(then["data"], now["data"]),
     ]
-    around = [
-        *compare.toolkits(then["toolkit"], now["toolkit"]),
-        *compare.machines(then["machine"], now["machine"]),
-    ]
+    around = compare.surroundings(then, now)
     count = sum(map(len, then["results"].values()))
     same = f"the predictions and losses of {count} images"
     return compare.told(inputs, around, _first_difference(then["results"], now["results"]), same)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.common.cli import Failure, UserError
+from tools.common.cli import Failure, UserError, device_words
 from tools.receipts import compare, files
 
 SOLVE = Path(__file__).resolve().parents[2] / "solvers" / "solve.py"
@@ -93,7 +93,6 @@ def command(run, part, begin, state, end, place, args):
     if state is not None:
         start = ["--resume", os.path.relpath(state, home)]
     changes = [word for one in part["set"] for word in ("--set", one)]
-    device = ["--cpu"] if args.cpu else [] if args.gpu is None else ["--gpu", str(args.gpu)]
     several = []
     if part["processes"] > 1:
         count = str(part["processes"])
@@ -101,7 +100,8 @@ def command(run, part, begin, state, end, place, args):
     return home, [
         sys.executable, *several, str(SOLVE), "--solver", part["solver"], *start, *changes,
         "--set", f"snapshot_prefix={os.path.join(place, part['snapshots'])}",
-        "--stop-at", str(end), "--log", os.path.join(place, "log"), *part["options"], *device,
+        "--stop-at", str(end), "--log", os.path.join(place, "log"), *part["options"],
+        *device_words(args),
     ]  # fmt: skip
 
 
@@ -119,11 +119,7 @@ def differences(run, part, now):
     if part["from"] == again["from"] == 0:
         start = [{"the weights": one["start"]["sha256"]} for one in (part, again)]
         inputs += compare.files("start", *start)
-    around = [
-        *compare.toolkits(part["toolkit"], again["toolkit"]),
-        *compare.machines(part["machine"], again["machine"]),
-    ]
-    return inputs, around
+    return inputs, compare.surroundings(part, again)
 
 
 def replay(args, path):
