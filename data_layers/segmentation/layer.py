@@ -15,7 +15,7 @@ Parameters every layer takes:
 and those of `augment`: mirror, scale, crop, jitter, batch.
 
 If several solvers train together (`caffe.solver_count()`), they share one order: solver r of n
-takes its items r, r + n, r + 2n, ..., with batch b that many of them in one forward.
+takes the forwards r, r + n, r + 2n, ... of one that is alone, with the same items in each.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class SegmentationLayer(caffe.Layer):
         self.step, self.turn = 1, 0  # how many solvers share the order, and which is this one's
         if getattr(self, "phase", caffe.TEST) == caffe.TRAIN:
             self.step, self.turn = _group("solver_count", 1), _group("solver_rank", 0)
-        self.position = self.turn
+        self.position = self.turn * self.batch
         self.load = self._loader()
 
     def _loader(self):
@@ -205,7 +205,7 @@ class SegmentationLayer(caffe.Layer):
 
     def _next_batch(self):
         """The top arrays of the items of one forward."""
-        items = [self._item(self.position + i * self.step) for i in range(self.batch)]
+        items = [self._item(self.position + i) for i in range(self.batch)]
         (first, tops), *others = items
         for name, arrays in others:
             if any(a.shape != b.shape for a, b in zip(tops, arrays)):
@@ -246,7 +246,7 @@ class SegmentationLayer(caffe.Layer):
         if self.ahead is None and self.params["prefetch"]:
             # Not before the first forward: a net that is only built costs no thread.
             depth = self.params["prefetch"] * self.batch
-            self.ahead = Ahead(self.load, self.position, self.step, depth)
+            self.ahead = Ahead(self.load, self.position, self.step, depth, batch=self.batch)
 
     def backward(self, top, propagate_down, bottom):
         pass
@@ -257,7 +257,7 @@ class SegmentationLayer(caffe.Layer):
         The same for every solver of a group, and independent of their number.
         """
         return {
-            "consumed": self.position - self.turn,
+            "consumed": self.position - self.turn * self.batch,
             "seed": self.seed,
             "randomize": self.randomize,
             "ids": len(self.source.ids),
@@ -293,7 +293,7 @@ class SegmentationLayer(caffe.Layer):
             self.ahead.stop()
         self.ahead = self.item = None
         self.seed = seed_
-        self.position = consumed + self.turn
+        self.position = consumed + self.turn * self.batch
         self.load = self._loader()
 
 

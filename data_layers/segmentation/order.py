@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import queue
 import random
 import threading
@@ -46,20 +47,28 @@ class Ended(Exception):
     """The thread is gone and has left nothing: read the item in some other way."""
 
 
+def following(start, step, batch, k):
+    """The item after item k of one of `step` solvers, which takes `batch` items in a row, `start`
+    the first of them, then leaves out those of the others."""
+    last = (k - start) % (step * batch) == batch - 1
+    return k + 1 + (step - 1) * batch * last
+
+
 class Ahead:
-    """Calls load(k) for k = start, start + step, ... in a thread, at most `depth` ahead.
+    """Calls load(k) for `start` and the items `following` it, in a thread, at most `depth` ahead.
 
     An exception of load(k) is raised by the `take()` whose turn it is; nothing follows it.
     The thread holds no reference to this object and ends soon after it is collected.
     """
 
-    def __init__(self, load, start, step, depth, idle=IDLE_SECONDS):
-        self.next, self.step = start, step
+    def __init__(self, load, start, step, depth, idle=IDLE_SECONDS, batch=1):
+        self.next = start
+        self._following = functools.partial(following, start, step, batch)
         self._queue: queue.Queue = queue.Queue(maxsize=depth)
         self._stopped: list[bool] = []  # a plain list: set without a lock, from the collector too
         self._thread = threading.Thread(
             target=_work,
-            args=(load, start, step, self._queue, self._stopped, idle),
+            args=(load, start, self._following, self._queue, self._stopped, idle),
             name="read-ahead",
             daemon=True,
         )
@@ -78,7 +87,7 @@ class Ahead:
                     raise Ended from None
         if error is not None:
             raise error
-        self.next += self.step
+        self.next = self._following(self.next)
         return item
 
     def alive(self):
@@ -89,7 +98,7 @@ class Ahead:
         self._stopped.append(True)
 
 
-def _work(load, k, step, results, stopped, idle):
+def _work(load, k, following, results, stopped, idle):
     while not stopped:
         try:
             result: tuple = (load(k), None)
@@ -107,7 +116,7 @@ def _work(load, k, step, results, stopped, idle):
                         results.get_nowait()
         if result[1] is not None:
             return
-        k += step
+        k = following(k)
 
 
 _running: weakref.WeakSet = weakref.WeakSet()

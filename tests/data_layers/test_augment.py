@@ -151,7 +151,7 @@ def test_a_batch_of_several_sizes_is_refused_and_names_two_items(voc, build):
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_several_solvers_see_the_pixels_of_one(voc, build, take, monkeypatch, count):
+def test_several_solvers_see_the_batches_of_one(voc, build, take, monkeypatch, count):
     params = {**voc.params, **ALL, "split": "train", "seed": 3, "batch": 1}
     want = take(build(VOC, params), 8)
     monkeypatch.setattr(caffe, "solver_count", lambda: count, raising=False)
@@ -161,8 +161,9 @@ def test_several_solvers_see_the_pixels_of_one(voc, build, take, monkeypatch, co
         mine = take(net, 8 // count // 2)
         assert layer_of(net).state()["consumed"] == 8
         for top in (0, 1):
-            found = np.concatenate([batch[top] for batch in mine])
-            assert np.array_equal(found, np.concatenate([one[top] for one in want[rank::count]]))
+            batches = [np.concatenate([want[k][top], want[k + 1][top]]) for k in range(0, 8, 2)]
+            assert len(mine) == len(batches[rank::count])
+            assert all(map(np.array_equal, (one[top] for one in mine), batches[rank::count]))
 
 
 @settings(

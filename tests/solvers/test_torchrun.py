@@ -84,18 +84,27 @@ AUGMENTED = "'mirror': True, 'scale': (0.7, 1.6), 'crop': (9, 10), 'jitter': 0.4
 
 
 @pytest.mark.long
-def test_with_every_change_at_random_two_processes_train_as_one_with_iter_size_two(plain):
+@pytest.mark.parametrize("mean, rate", [("false", 1e-5), ("true", 0.01)])
+def test_with_every_change_at_random_two_processes_train_as_one_with_iter_size_two(
+    plain, mean, rate
+):
+    """The mean is over pixels that are not void, which differ from batch to batch."""
     path = plain / "train.prototxt"
-    path.write_text(path.read_text().replace("'split'", AUGMENTED + "'split'", 1))
-    ranks = trained(plain, 2, *BEGIN, *iterations(6))
+    net = path.read_text().replace("normalize: false", f"normalize: {mean}")
+    path.write_text(net.replace("'split'", AUGMENTED + "'split'", 1))
+    changes = ("--set", f"base_lr={rate}")
+    ranks = trained(plain, 2, *BEGIN, *iterations(6), *changes)
     assert_alike(ranks[0], ranks[1])
     for path in (plain / "out").iterdir():
         path.unlink()
-    trained(plain, 1, *BEGIN, *iterations(6), "--set", "iter_size=2")
+    changes += ("--set", "iter_size=2")
+    trained(plain, 1, *BEGIN, *iterations(6), *changes)
     assert_alike(ranks[0], final(plain, 6), np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+    start = weights(plain / "init.caffemodel")
+    assert max(abs(a - b).max() for a, b in zip(start, ranks[0])) > 1e-4  # it did learn
     through = tiny_run.result(plain, 6)
     (plain / "out/train_iter_6.solverstate").unlink()
-    trained(plain, 1, *GO_ON, *iterations(6), "--set", "iter_size=2")  # from iteration 5
+    trained(plain, 1, *GO_ON, *iterations(6), *changes)  # from iteration 5
     assert tiny_run.result(plain, 6) == through
 
 
