@@ -30,6 +30,7 @@ from tools.benchmark import (
 from tools.benchmark.measures import MEASURES, Setup
 from tools.benchmark.nets import NETS
 from tools.benchmark.worker import SIDES
+from tools.common import processor
 from tools.common.arguments import Parser
 from tools.common.cli import Failure, UserError, processors, run, warn
 from tools.common.files import check_target, make_folder, write
@@ -160,24 +161,13 @@ def setup_of(args, folder):
 
 def machine(setup, abouts, load):
     """What was measured on, in words."""
-    rows = {"processor": processor_name(), "processors": processors(), "memory": memory_size()}
+    rows = {"processor": processor.name(), "processors": processors(), "memory": memory_size()}
     rows["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
     rows["load before (processes, 1 minute)"] = "-" if load is None else f"{load:.2f}"
     rows["threads of every side"] = setup.threads
     for side, about in abouts.items():
         rows[side] = ", ".join(f"{name} {value}" for name, value in about.items())
     return rows
-
-
-def processor_name():
-    try:
-        with open("/proc/cpuinfo") as file:
-            models = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
-        return models[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
 
 
 def _load():

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 
+from tools.common import processor
 from tools.common.cli import UserError, processors, use_device
 
 OPTIONAL = {
@@ -19,7 +20,7 @@ SHOWN = ("numpy", "scipy", "pillow", "protobuf", "h5py", "safetensors", "matplot
 
 def run(job):
     """Give the machine's facts as one result."""
-    from tools.bench import memory_size, processor_name
+    from tools.bench import memory_size
     from tools.gpu import torch_facts
 
     if job.gpu is not None:
@@ -32,7 +33,7 @@ def run(job):
         "Python": platform.python_version(),
         "packages": [f"{name} {importlib.metadata.version(name)}" for name in SHOWN],
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "processor": processor_name(),
+        "processor": processor.name(),
         "processors": processors(),
         "memory of the machine": memory_size(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,23 @@ def _in_checkout(word):
     """A command of the checkout by its path, other words as they are."""
     path = ROOT / word
     return str(path) if word.endswith(".py") and path.is_file() else word
+
+
+_STAMP = re.compile(r"^[IW]\d{4} (\d\d):(\d\d):(\d\d\.\d+) .*\] Iteration (\d+)[ ,(]")
+
+
+def log_times(log):
+    """{iteration: seconds of the day} at which a training's log has each loss; the day may end
+    between."""
+    stamps, before, days = {}, 0.0, 0
+    for line in log.splitlines():
+        match = _STAMP.match(line)
+        if match and ", loss = " in line:
+            seconds = 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+            days += seconds < before - 43200
+            before = seconds
+            stamps[int(match[4])] = seconds + 86400 * days
+    return stamps
 
 
 class Step:

@@ -13,7 +13,7 @@ import numpy as np
 from tools.common.cli import Failure
 from tools.common.training_log import LOSS, RATE
 from tools.gpu import pack, training_data, training_text
-from tools.gpu.steps import Step
+from tools.gpu.steps import Step, log_times
 from tools.gpu.training_text import main_figure, markdown  # noqa: F401  (the report's)
 
 TITLE = "Training"
@@ -40,7 +40,6 @@ _SCORE = re.compile(
 )
 _KEYS = {"overall accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy",
          "mean IU": "mean_iu", "fwavacc": "fw_iu"}  # fmt: skip
-_STAMP = re.compile(r"^[IW]\d{4} (\d\d):(\d\d):(\d\d\.\d+) .*\] Iteration (\d+)[ ,(]")
 
 
 class Told:
@@ -150,7 +149,7 @@ class Training:
         began = time.monotonic()
         self._solve(init, count, "trial", display, count).finish()
         whole = time.monotonic() - began
-        stamps = _stamps((self.folder / "trial.log").read_text(errors="replace"))
+        stamps = log_times((self.folder / "trial.log").read_text(errors="replace"))
         step = float(np.median(np.diff(sorted(stamps.values()))[1:])) / display  # less a warm-up
         scoring = self.step.seconds_between("Begin seg tests", "fwavacc")
         start = max(0.0, whole - count * step - scoring)
@@ -255,19 +254,6 @@ class Follow:
                     iteration = int(match[1])
                     found.append((iteration, self.loss.pop(iteration), float(match[2])))
         return found
-
-
-def _stamps(log):
-    """{iteration: seconds of the day} at which each loss was logged; the day may end between."""
-    stamps, before, days = {}, 0.0, 0
-    for line in log.splitlines():
-        match = _STAMP.match(line)
-        if match and ", loss = " in line:
-            seconds = 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
-            days += seconds < before - 43200
-            before = seconds
-            stamps[int(match[4])] = seconds + 86400 * days
-    return stamps
 
 
 def _iteration(path):

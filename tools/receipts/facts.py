@@ -12,6 +12,7 @@ import numpy as np
 
 import caffe
 from prototxt.opening import open_regular
+from tools.common import processor
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("engine", "data_layers", "prototxt", "surgery", "solvers", "tools")
@@ -81,13 +82,6 @@ def machine() -> dict[str, str]:
 
 def _processor() -> str:
     """The processor's name and the widest of its vector instructions that numbers depend on."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines()
-                         if ":" in line)  # fmt: skip
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = {key.strip(): value.strip() for key, value in lines.items()}
-    flags = set(named.get("flags", "").split())
+    flags = set(processor.fields().get("flags", "").split())
     widest = [name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags][:1]
-    return ", ".join([named.get("model name", platform.machine()), *widest])
+    return ", ".join([processor.name(), *widest])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.training_job import Job
 from tools.common.cli import Failure
-from tools.gpu.steps import Step
+from tools.gpu.steps import Step, log_times
 
 
 @pytest.fixture
@@ -54,3 +54,10 @@ def test_times_between_lines_are_those_of_their_coming(start):
     )
     step.finish()
     assert 0.15 < step.seconds_between("one", "two") < 20
+
+
+def test_iterations_are_timed_over_midnight():
+    line = "I1128 {} 7 solver.cpp:218] Iteration {} (1 iter/s, 1s/1 iters), loss = 2"
+    log = [line.format("23:59:59.500000", 10), line.format("00:00:00.750000", 20)]
+    stamps = log_times("\n".join(log))
+    assert stamps[20] - stamps[10] == pytest.approx(1.25)

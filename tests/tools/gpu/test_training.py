@@ -149,13 +149,6 @@ def test_a_pack_that_is_not_whole_is_refused_at_once(tmp_path):
         training.run(job)
 
 
-def test_iterations_are_timed_over_midnight():
-    line = "I1128 {} 7 solver.cpp:218] Iteration {} (1 iter/s, 1s/1 iters), loss = 2"
-    log = [line.format("23:59:59.500000", 10), line.format("00:00:00.750000", 20)]
-    stamps = training._stamps("\n".join(log))
-    assert stamps[20] - stamps[10] == pytest.approx(1.25)
-
-
 def test_a_log_that_grows_is_read_line_by_line(tmp_path):
     path = tmp_path / "train.log"
     log = training.Follow(path)
