@@ -440,15 +440,6 @@ def test_a_file_far_too_large_is_refused_before_it_is_read(tmp_path, reader):
         READERS[reader](str(tmp_path / "large"))
 
 
-@pytest.mark.parametrize("kind", no_files.KINDS)
-@pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_regular_file_is_refused_by_name_and_never_waited_for(tmp_path, reader, kind):
-    path = no_files.put(kind, tmp_path / "it")
-    with no_files.in_time(), pytest.raises(DataError) as caught:
-        READERS[reader](path)
-    assert path in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_json_of_more_values_than_annotations_have_is_not_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MOST_GROUPS", 100)
     (tmp_path / "a.json").write_text('{"shapes": [' + "[]," * 200 + "[]]}")

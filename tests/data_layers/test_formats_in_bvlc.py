@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,8 @@ from PIL import Image
 
 import caffe
 from tests.helpers import found_data as made
+from tests.helpers.bvlc import ROOT, python
 
-ROOT = Path(__file__).parents[2]
 IDS = ["a", "b", "c"]
 MANNER = {"names": {"sky": 0, "road": 1, "car": 2}, "unlabelled": 1, "classes": 3}
 KINDS = {
@@ -41,17 +39,7 @@ for path in sys.argv[1:]:
 @pytest.fixture
 def bvlc(tmp_path):
     """Runs BVLC Caffe's Python in tmp_path."""
-    tool = ROOT / "tools" / "bvlc-caffe"
-    found = subprocess.run([tool, "path"], stdout=subprocess.PIPE, check=True).stdout.decode()
-    if not (Path(found.strip()) / ".complete").exists():
-        pytest.skip("BVLC Caffe is not installed; run: tools/bvlc-caffe install")
-    env = dict(os.environ, PYTHONPATH=f"{ROOT / 'data_layers'}", GLOG_minloglevel="2")
-    env["PYTHONDONTWRITEBYTECODE"] = "1"
-
-    def run(*arguments):
-        subprocess.run([tool, "python", *arguments], cwd=tmp_path, env=env, check=True)
-
-    return run
+    return python(tmp_path, str(ROOT / "data_layers"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from segmentation import lists, pictures
+from segmentation.annotations import coco, cvat, labelme
 from segmentation.mat import read_mat
 from segmentation.params import DataError
 
@@ -23,6 +24,9 @@ READERS = {
     "depth": pictures.read_millimetres,
     "palette": pictures.read_palette,
     "size": pictures.size,
+    "labelme": labelme.read,
+    "coco": coco.read,
+    "cvat": cvat.read,
 }
 
 

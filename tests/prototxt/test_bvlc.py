@@ -1,32 +1,15 @@
 """BVLC Caffe's own Python makes the same net files."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from prototxt import generate
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers.bvlc import ROOT, python
 
 
 @pytest.fixture
 def bvlc(tmp_path):
     """Runs BVLC Caffe's Python in tmp_path; returns what it printed."""
-    tool = ROOT / "tools" / "bvlc-caffe"
-    found = subprocess.run([tool, "path"], stdout=subprocess.PIPE, check=True).stdout.decode()
-    if not (Path(found.strip()) / ".complete").exists():
-        pytest.skip("BVLC Caffe is not installed; run: tools/bvlc-caffe install")
-    env = dict(os.environ, PYTHONPATH=f"{ROOT}:{tmp_path}", GLOG_minloglevel="2")
-    env["PYTHONDONTWRITEBYTECODE"] = "1"
-
-    def run(*arguments):
-        return subprocess.run(
-            [tool, "python", *arguments], cwd=tmp_path, env=env, check=True, stdout=subprocess.PIPE
-        ).stdout.decode()
-
-    return run
+    return python(tmp_path, f"{ROOT}:{tmp_path}")
 
 
 @pytest.mark.slow
